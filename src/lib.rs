@@ -1,0 +1,27 @@
+//! `radiant`: a DICOMweb-native imaging server with a medical vision-language model inside.
+//!
+//! The layers, and what may depend on what, are drawn in `docs/ARCHITECTURE.md` and held by
+//! `tests/it/tidy.rs`.
+
+pub mod ai;
+pub mod analysis;
+pub mod app;
+pub mod audit;
+pub mod blobs;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod dicom;
+pub mod dimse;
+pub mod export;
+pub mod http;
+pub mod ids;
+pub mod ingest;
+pub mod jobs;
+pub mod lifecycle;
+pub mod phantom;
+pub mod query;
+pub mod report;
+pub mod telemetry;
+pub mod volume;
