@@ -1,1 +1,7 @@
-//! `dicom`
+//! DICOM vocabulary of this server: typed UIDs, the attribute table, header parsing, DICOM JSON.
+
+pub mod attributes;
+pub mod header;
+pub mod json;
+pub mod sop_class;
+pub mod uid;

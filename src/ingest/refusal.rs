@@ -1,0 +1,75 @@
+//! Why an object was not stored, once for every protocol.
+
+use std::io;
+
+use crate::dicom::uid::{StudyUid, UidError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the sender stopped before the object was complete")]
+    Interrupted(#[source] io::Error),
+    #[error("the object is not a DICOM file: {0}")]
+    NotDicom(String),
+    #[error("the data set ends in the middle of an element: {0}")]
+    Truncated(String),
+    #[error("the data set cannot be parsed: {0}")]
+    Unparsable(String),
+    #[error("the object has no {0}")]
+    MissingAttribute(&'static str),
+    #[error("{attribute} is not a UID: {source}")]
+    BadUid { attribute: &'static str, source: UidError },
+    #[error("the {attribute} of the data set is not the one of the command")]
+    CommandMismatch { attribute: &'static str },
+    #[error("the object belongs to another study than {0}")]
+    OtherStudy(StudyUid),
+    #[error("SOP class {0} is not accepted")]
+    SopClassNotAccepted(String),
+    #[error("transfer syntax {0} is not accepted")]
+    TransferSyntaxNotAccepted(String),
+    #[error("another object with this SOP Instance UID is stored already")]
+    Conflict,
+    #[error("the object is larger than {limit_bytes} bytes")]
+    TooLarge { limit_bytes: u64 },
+    #[error("{what} is beyond the limit of {limit}")]
+    LimitExceeded { what: &'static str, limit: u64 },
+    #[error("there is no space left for the object")]
+    OutOfSpace(#[source] io::Error),
+    #[error("the object could not be written")]
+    Storage(#[source] io::Error),
+    #[error("the index could not be written")]
+    Index(#[source] crate::db::DbError),
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl Refusal {
+    /// C-STORE status, PS3.4 B.2.3.
+    pub fn dimse_status(&self) -> u16 {
+        match self {
+            Self::OutOfSpace(_) | Self::TooLarge { .. } | Self::LimitExceeded { .. } => 0xA700,
+            Self::CommandMismatch { .. } | Self::OtherStudy(_) => 0xA900,
+            Self::Truncated(_)
+            | Self::NotDicom(_)
+            | Self::Unparsable(_)
+            | Self::MissingAttribute(_)
+            | Self::BadUid { .. }
+            | Self::TransferSyntaxNotAccepted(_) => 0xC000,
+            Self::SopClassNotAccepted(_) => 0x0122,
+            Self::Conflict => 0x0111,
+            Self::Interrupted(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping => 0x0110,
+        }
+    }
+
+    /// Failure Reason (0008,1197), PS3.18 Table I.2-2.
+    pub fn stow_reason(&self) -> u16 {
+        match self {
+            Self::TransferSyntaxNotAccepted(_) => 0xC122,
+            other => other.dimse_status(),
+        }
+    }
+
+    /// Whether the fault lies on this side: the same object may be accepted later.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::OutOfSpace(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping)
+    }
+}
