@@ -1,1 +1,235 @@
-//! `db`
+//! The index: typed statements in, typed rows out, one text of SQL for every engine.
+//!
+//! Nothing outside this module contains SQL. Writes travel as a [`Batch`], all or nothing, and
+//! are durable when [`Db::run`] returns; the engine may commit many batches with one sync.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+pub mod analyses;
+pub mod audit;
+pub mod instances;
+pub mod jobs;
+mod sqlite;
+pub mod studies;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error("cannot open the database {path}: {source}")]
+    Open { path: String, source: rusqlite::Error },
+    #[error("cannot bring the schema up to date: {0}")]
+    Migrate(String),
+    #[error("statement {statement} failed: {source}")]
+    Execute { statement: &'static str, source: rusqlite::Error },
+    #[error("statement {statement} hit a unique key")]
+    Unique { statement: &'static str },
+    #[error("statement {statement} touched {found} rows instead of {wanted}")]
+    Affected { statement: &'static str, found: usize, wanted: usize },
+    #[error("the commit failed: {0}")]
+    Commit(String),
+    #[error("column {column} of {statement} is not {wanted}")]
+    Column { statement: &'static str, column: usize, wanted: &'static str },
+    #[error("the database is shut down")]
+    Closed,
+}
+
+/// A value of SQL as both engines know it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Int(i64),
+    Real(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+macro_rules! value_from {
+    ($($source:ty => |$v:ident| $make:expr;)+) => {$(
+        impl From<$source> for Value {
+            fn from($v: $source) -> Self {
+                $make
+            }
+        }
+    )+};
+}
+
+value_from! {
+    i64 => |v| Self::Int(v);
+    u32 => |v| Self::Int(v.into());
+    f64 => |v| Self::Real(v);
+    &str => |v| Self::Text(v.to_owned());
+    String => |v| Self::Text(v);
+    Vec<u8> => |v| Self::Bytes(v);
+    crate::clock::Timestamp => |v| Self::Int(v.0);
+    &crate::dicom::uid::StudyUid => |v| Self::Text(v.to_string());
+    &crate::dicom::uid::SeriesUid => |v| Self::Text(v.to_string());
+    &crate::dicom::uid::SopInstanceUid => |v| Self::Text(v.to_string());
+    &crate::dicom::uid::SopClassUid => |v| Self::Text(v.to_string());
+    &crate::dicom::uid::TransferSyntaxUid => |v| Self::Text(v.to_string());
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// SQL with its name (for errors and metrics) and its values; `$1 … $n` first appear in
+/// ascending order.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    name: &'static str,
+    sql: Cow<'static, str>,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    pub fn named(name: &'static str, sql: impl Into<Cow<'static, str>>) -> Self {
+        Self { name, sql: sql.into(), values: Vec::new() }
+    }
+
+    pub fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+}
+
+/// What a step of a batch must do for the batch to stand.
+#[derive(Debug, Clone, Copy)]
+enum Expect {
+    Anything,
+    Rows(usize),
+}
+
+/// Statements that stand or fall together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    steps: Vec<(Statement, Expect)>,
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn then(mut self, statement: Statement) -> Self {
+        self.push(statement);
+        self
+    }
+
+    pub fn push(&mut self, statement: Statement) {
+        self.steps.push((statement, Expect::Anything));
+    }
+
+    /// The batch fails unless the statement changes exactly `rows` rows.
+    pub fn then_exactly(mut self, rows: usize, statement: Statement) -> Self {
+        self.steps.push((statement, Expect::Rows(rows)));
+        self
+    }
+}
+
+/// What one step did: rows changed, and rows returned by a `returning` clause.
+#[derive(Debug)]
+pub struct Effect {
+    pub affected: usize,
+    pub rows: Vec<Row>,
+}
+
+/// One row of an answer, columns by position.
+#[derive(Debug, Clone)]
+pub struct Row {
+    statement: &'static str,
+    values: Vec<Value>,
+}
+
+impl Row {
+    pub fn text(&self, column: usize) -> Result<&str, DbError> {
+        self.opt_text(column)?.ok_or_else(|| self.mismatch(column, "text"))
+    }
+
+    pub fn opt_text(&self, column: usize) -> Result<Option<&str>, DbError> {
+        match self.values.get(column) {
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.mismatch(column, "text")),
+        }
+    }
+
+    pub fn int(&self, column: usize) -> Result<i64, DbError> {
+        self.opt_int(column)?.ok_or_else(|| self.mismatch(column, "an integer"))
+    }
+
+    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, DbError> {
+        match self.values.get(column) {
+            Some(Value::Int(int)) => Ok(Some(*int)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.mismatch(column, "an integer")),
+        }
+    }
+
+    pub fn real(&self, column: usize) -> Result<f64, DbError> {
+        match self.values.get(column) {
+            Some(Value::Real(real)) => Ok(*real),
+            _ => Err(self.mismatch(column, "a number")),
+        }
+    }
+
+    pub fn bytes(&self, column: usize) -> Result<&[u8], DbError> {
+        self.opt_bytes(column)?.ok_or_else(|| self.mismatch(column, "bytes"))
+    }
+
+    pub fn opt_bytes(&self, column: usize) -> Result<Option<&[u8]>, DbError> {
+        match self.values.get(column) {
+            Some(Value::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.mismatch(column, "bytes")),
+        }
+    }
+
+    /// A column parsed into its type, the error located.
+    pub fn parse<T: std::str::FromStr>(&self, column: usize, wanted: &'static str) -> Result<T, DbError> {
+        self.text(column)?.parse().map_err(|_| self.mismatch(column, wanted))
+    }
+
+    fn mismatch(&self, column: usize, wanted: &'static str) -> DbError {
+        DbError::Column { statement: self.statement, column, wanted }
+    }
+}
+
+/// The database in use.
+#[derive(Clone)]
+pub enum Db {
+    Sqlite(sqlite::Sqlite),
+}
+
+impl Db {
+    /// Opens or creates the SQLite index at `path` and brings its schema up to date.
+    pub fn open_sqlite(path: &Path, settings: SqliteSettings) -> Result<Self, DbError> {
+        sqlite::Sqlite::open(path, settings).map(Self::Sqlite)
+    }
+
+    /// Runs a batch; when this returns `Ok` the batch survives a power cut.
+    pub async fn run(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.run(batch).await,
+        }
+    }
+
+    pub async fn read(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(statement).await,
+        }
+    }
+
+    /// The first row of an answer.
+    pub async fn read_one(&self, statement: Statement) -> Result<Option<Row>, DbError> {
+        Ok(self.read(statement).await?.into_iter().next())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct SqliteSettings {
+    pub readers: usize,
+    /// Batches committed with one sync at most.
+    pub group_max: usize,
+}
