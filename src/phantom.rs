@@ -1,1 +1,162 @@
-//! `phantom`
+//! Synthetic studies with known truth: what the demonstration sends to itself, and what its
+//! model is trained and tested on.
+//!
+//! Everything follows from a seed. No picture is of a person.
+
+pub mod chest;
+pub mod ct;
+pub mod dicom;
+mod random;
+mod shape;
+pub mod truth;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::report::findings::Answer;
+
+use self::chest::{ChestOptions, Photometric};
+use self::dicom::{Label, Object};
+
+/// The file beside the studies that says what they show.
+pub const TRUTH_FILE: &str = "truth.json";
+
+/// Which studies to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    Chest,
+    Ct,
+    /// A chest radiograph for every even seed, a CT for every odd one.
+    #[default]
+    Both,
+}
+
+/// What may be asked of phantoms beyond their seed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    pub kind: Kind,
+    /// Pixels along the longer side of a radiograph; drawn from the seed when absent.
+    pub matrix: Option<u16>,
+    /// Drawn from the seed when absent.
+    pub photometric: Option<Photometric>,
+    /// Only the slices of a CT that a model is shown: training sets need no others.
+    pub shown_slices_only: bool,
+}
+
+/// One synthetic study.
+pub struct Study {
+    pub study_uid: String,
+    pub objects: Vec<Object>,
+    pub truth: Answer,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PhantomError {
+    #[error("cannot build the file meta information of a phantom")]
+    Meta(#[from] Box<dicom_object::WithMetaError>),
+    #[error("cannot write {}", path.display())]
+    Object { path: PathBuf, source: Box<dicom_object::WriteError> },
+    #[error("cannot write {}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("cannot serialise the truth of a phantom")]
+    Truth(#[from] serde_json::Error),
+}
+
+/// Draws the study of a seed.
+pub fn study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
+    match options.kind {
+        Kind::Chest => chest_study(seed, options),
+        Kind::Ct => ct_study(seed, options),
+        Kind::Both if seed.is_multiple_of(2) => chest_study(seed, options),
+        Kind::Both => ct_study(seed, options),
+    }
+}
+
+/// Writes the studies of the seeds `seed` to `seed + count - 1` below `dir`, one folder each, and
+/// [`TRUTH_FILE`]: one line `{"study": UID, "seed": n, "answer": {…}}` per study.
+pub fn write(dir: &Path, count: u64, seed: u64, options: &Options) -> Result<(), PhantomError> {
+    create(dir)?;
+    let path = dir.join(TRUTH_FILE);
+    let failed = |source| PhantomError::File { path: path.clone(), source };
+    let mut truths = BufWriter::new(File::create(&path).map_err(failed)?);
+    for seed in seed..seed.saturating_add(count) {
+        let study = study(seed, options)?;
+        write_objects(&dir.join(format!("{seed:06}")), &study.objects)?;
+        writeln!(truths, "{}", truth_line(seed, &study)?).map_err(failed)?;
+    }
+    truths.flush().map_err(failed)
+}
+
+fn chest_study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
+    let label = Label { kind: "CHEST", seed };
+    let Options { matrix, photometric, .. } = *options;
+    let phantom = chest::chest(seed, &ChestOptions { matrix, photometric });
+    let objects = vec![dicom::chest(label, &phantom).map_err(Box::new)?];
+    Ok(Study { study_uid: label.study_uid(), objects, truth: phantom.truth })
+}
+
+fn ct_study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
+    let label = Label { kind: "CT", seed };
+    let phantom = ct::ct(seed);
+    let indices: Vec<usize> = match options.shown_slices_only {
+        true => ct::shown(phantom.slices).to_vec(),
+        false => (0..phantom.slices).collect(),
+    };
+    let objects = dicom::ct(label, &phantom, &indices).map_err(Box::new)?;
+    Ok(Study { study_uid: label.study_uid(), objects, truth: phantom.truth })
+}
+
+fn write_objects(dir: &Path, objects: &[Object]) -> Result<(), PhantomError> {
+    create(dir)?;
+    for (number, object) in (1..).zip(objects) {
+        let path = dir.join(format!("{number:03}.dcm"));
+        let written = object.write_to_file(&path);
+        written.map_err(|source| PhantomError::Object { path, source: Box::new(source) })?;
+    }
+    Ok(())
+}
+
+fn create(dir: &Path) -> Result<(), PhantomError> {
+    let failed = |source| PhantomError::File { path: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(failed)
+}
+
+#[derive(serde::Serialize)]
+struct TruthLine<'a> {
+    study: &'a str,
+    seed: u64,
+    answer: &'a Answer,
+}
+
+fn truth_line(seed: u64, study: &Study) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&TruthLine { study: &study.study_uid, seed, answer: &study.truth })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Options =
+        Options { kind: Kind::Both, matrix: Some(96), photometric: None, shown_slices_only: true };
+
+    #[test]
+    fn written_studies_come_with_one_line_of_truth_each() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 2, 10, &SMALL).unwrap();
+        let truths = std::fs::read_to_string(dir.path().join(TRUTH_FILE)).unwrap();
+        let lines: Vec<serde_json::Value> =
+            truths.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["study"], study(10, &SMALL).unwrap().study_uid.as_str());
+        let files = |seed| std::fs::read_dir(dir.path().join(seed)).unwrap().count();
+        assert_eq!((files("000010"), files("000011")), (1, 4));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = write(&file.path().join("below"), 1, 0, &SMALL).unwrap_err();
+        assert!(error.to_string().contains("below"), "{error}");
+    }
+}
