@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub mod prompt;
+pub mod scripted;
+
 /// An image as the model is given it: 8-bit RGB, already windowed and padded, not yet resized.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbImage {
