@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "local-model")]
+pub mod local;
 pub mod prompt;
 pub mod scripted;
 

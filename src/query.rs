@@ -1,3 +1,1 @@
 //! `query`
-
-pub mod rendering;

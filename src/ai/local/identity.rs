@@ -1,0 +1,61 @@
+//! Who a model says it is.
+
+use serde::Deserialize;
+
+use super::config::ModelConfig;
+use super::error::LoadError;
+use super::files::{self, CARD, FileDigest, ModelFiles};
+use crate::ai::ModelIdentity;
+
+/// `radiant.json` beside the weights: how a model of ours names itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Card {
+    name: String,
+    version: String,
+    notice: Option<String>,
+}
+
+/// From `radiant.json`, or else from the configuration, or else from the name of the folder. A
+/// model without a version of its own is told apart by its weights.
+pub(super) fn identify(files: &ModelFiles, config: &ModelConfig, digests: &[FileDigest]) -> Result<ModelIdentity, LoadError> {
+    let weights_sha256 = files::combine(digests);
+    if let Some(card) = card(files)? {
+        return Ok(ModelIdentity { name: card.name, version: card.version, weights_sha256, notice: card.notice });
+    }
+    let name = config.name.clone().or_else(|| files.folder_name());
+    Ok(ModelIdentity {
+        name: name.unwrap_or_else(|| "gemma3".to_owned()),
+        version: weights_sha256.chars().take(12).collect(),
+        weights_sha256,
+        notice: None,
+    })
+}
+
+fn card(files: &ModelFiles) -> Result<Option<Card>, LoadError> {
+    let Some(json) = files.read_if_present(CARD)? else { return Ok(None) };
+    serde_json::from_slice(&json).map(Some).map_err(|source| LoadError::ParseJson { file: CARD.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    fn identity(files: &'static [(&'static str, &'static [u8])]) -> ModelIdentity {
+        let digests = [FileDigest { name: "model.safetensors".into(), bytes: 1, sha256: "0123456789abcdef".into() }];
+        identify(&ModelFiles::Embedded(files), &fixture::config(), &digests).unwrap()
+    }
+
+    #[test]
+    fn a_card_names_the_model_and_its_notice() {
+        let identity = identity(&[("radiant.json", br#"{"name":"demo","version":"3","notice":"Synthetic."}"#)]);
+        assert_eq!((identity.name.as_str(), identity.version.as_str()), ("demo", "3"));
+        assert_eq!(identity.notice.as_deref(), Some("Synthetic."));
+    }
+
+    #[test]
+    fn without_a_card_the_weights_are_the_version() {
+        assert_eq!(identity(&[]).version, "0123456789ab");
+    }
+}

@@ -1,0 +1,148 @@
+//! A loaded model, and how it answers one request.
+
+use candle_core::{Device, Tensor};
+
+use super::blocks::ImageBlocks;
+use super::cache::Cache;
+use super::config::ModelConfig;
+use super::constrained::Grammar;
+use super::decoder::Decoder;
+use super::error::LoadError;
+use super::files::{CONFIG, ModelFiles};
+use super::generate::Generation;
+use super::identity;
+use super::preprocess;
+use super::projector::Projector;
+use super::tokens::Tokens;
+use super::vision::VisionTower;
+use super::watch::Watch;
+use super::weights::Weights;
+use crate::ai::{EngineError, ModelIdentity, Part, Progress, Reply, Request, Usage};
+
+pub(super) struct Model {
+    pub(super) config: ModelConfig,
+    pub(super) identity: ModelIdentity,
+    pub(super) tokens: Tokens,
+    pub(super) vision: VisionTower,
+    pub(super) projector: Projector,
+    pub(super) decoder: Decoder,
+    grammar: Grammar,
+    prefill_tokens_max: usize,
+}
+
+/// A tokenised request.
+struct Prompt {
+    ids: Vec<u32>,
+    images: ImageBlocks,
+}
+
+impl Model {
+    pub(super) fn load(files: &ModelFiles, device: &Device, prefill_tokens_max: usize) -> Result<Self, LoadError> {
+        let config = ModelConfig::parse(&files.read(CONFIG)?)?;
+        let tokens = Tokens::load(files, &config)?;
+        let weights = Weights::open(files, &config, device)?;
+        Ok(Self {
+            identity: identity::identify(files, &config, &files.digest_weights()?)?,
+            grammar: Grammar::new(&tokens)?,
+            vision: VisionTower::load(&weights, &config)?,
+            projector: Projector::load(&weights, &config)?,
+            decoder: Decoder::load(&weights, &config)?,
+            tokens,
+            config,
+            prefill_tokens_max: prefill_tokens_max.max(1),
+        })
+    }
+
+    pub(super) fn answer(&self, request: &Request, watch: &Watch<'_>) -> Result<Reply, EngineError> {
+        let prompt = self.prompt(request)?;
+        let constraint = self.grammar.constraint(&request.schema)?;
+        let (features, image_ms) = watch.timed(|| self.encode_images(request, watch))?;
+        let mut cache = self.decoder.new_cache();
+        let (logits, prefill_ms) = watch.timed(|| self.prefill(&prompt, features.as_ref(), &mut cache, watch))?;
+        let generation = Generation::new(self, constraint, cache, &request.settings, watch);
+        let (answer, decode_ms) = watch.timed(|| generation.run(logits))?;
+        let usage = Usage {
+            prompt_tokens: prompt.ids.len(),
+            image_tokens: prompt.images.features_before(prompt.ids.len()),
+            answer_tokens: answer.tokens,
+            forced_tokens: answer.forced,
+            image_ms,
+            prefill_ms,
+            decode_ms,
+        };
+        Ok(Reply { text: answer.text, usage })
+    }
+
+    /// Runs tokens that follow what is in the cache; the logits are those of the last one.
+    pub(super) fn step(&self, ids: &[u32], cache: &mut Cache, watch: &Watch<'_>) -> Result<Tensor, EngineError> {
+        let text = ImageBlocks::find(&[], self.config.image_token);
+        let embedded = self.decoder.embed(ids)?;
+        let hidden = self.decoder.forward(&embedded, &text, cache, &mut |_, _| watch.check())?;
+        Ok(self.decoder.logits(&hidden)?)
+    }
+
+    fn prompt(&self, request: &Request) -> Result<Prompt, EngineError> {
+        let ids = self.tokens.encode(&self.tokens.markers().render(request))?;
+        let (needed, limit) = (ids.len() + request.settings.tokens_max, self.config.text.context);
+        if needed > limit {
+            return Err(EngineError::PromptTooLong { needed, limit });
+        }
+        let images = ImageBlocks::find(&ids, self.config.image_token);
+        Ok(Prompt { ids, images })
+    }
+
+    /// The projected features of all images, one below the other; `None` without images.
+    fn encode_images(&self, request: &Request, watch: &Watch<'_>) -> Result<Option<Tensor>, EngineError> {
+        let images: Vec<_> = request.parts.iter().filter_map(Part::image).collect();
+        let mut features = Vec::with_capacity(images.len());
+        for (done, image) in images.iter().enumerate() {
+            watch.check()?;
+            let pixels = preprocess::pixels(image, self.config.vision.image_size, self.decoder.device())?;
+            let encoded = self.vision.encode(&pixels, &mut || watch.check())?;
+            features.push(self.projector.forward(&encoded)?);
+            watch.report(Progress::EncodedImages { done: done + 1, of: images.len() });
+        }
+        Ok(if features.is_empty() { None } else { Some(Tensor::cat(&features, 0)?) })
+    }
+
+    fn prefill(&self, prompt: &Prompt, features: Option<&Tensor>, cache: &mut Cache, watch: &Watch<'_>) -> Result<Tensor, EngineError> {
+        let mut last = None;
+        for chunk in prompt.images.chunks(self.prefill_tokens_max) {
+            let embedded = self.splice(&prompt.ids, &prompt.images, features, chunk)?;
+            last = Some(self.decoder.forward(&embedded, &prompt.images, cache, &mut |_, _| watch.check())?);
+            watch.report(Progress::Prefilled { tokens: cache.positions() });
+        }
+        let hidden = last.ok_or_else(|| EngineError::Forward("the prompt is empty".to_owned()))?;
+        Ok(self.decoder.logits(&hidden)?)
+    }
+
+    /// Embeddings of a stretch of the prompt: text from the table, images from the features.
+    pub(super) fn splice(
+        &self,
+        ids: &[u32],
+        images: &ImageBlocks,
+        features: Option<&Tensor>,
+        stretch: std::ops::Range<usize>,
+    ) -> Result<Tensor, EngineError> {
+        let missing = || EngineError::Forward("the prompt has more image tokens than images".to_owned());
+        let mut rows = Vec::new();
+        for run in images.runs(stretch) {
+            rows.push(if run.image {
+                let first = images.features_before(run.positions.start);
+                features.ok_or_else(missing)?.narrow(0, first, run.positions.len())?
+            } else {
+                self.decoder.embed(&ids[run.positions])?
+            });
+        }
+        Ok(Tensor::cat(&rows, 0)?)
+    }
+}
+
+impl Part {
+    fn image(&self) -> Option<&crate::ai::RgbImage> {
+        match self {
+            Self::Image(image) => Some(image),
+            Self::Text(_) => None,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The forward pass, held against the reference implementation layer by layer, and proof that
+//! the comparison notices the mistakes such code usually has.
+
+use std::ops::Range;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::blocks::ImageBlocks;
+use super::config::{Activation, ModelConfig};
+use super::decoder::Decoder;
+use super::files::ModelFiles;
+use super::fixture::{self, Golden};
+use super::projector::Projector;
+use super::vision::VisionTower;
+use super::weights::Weights;
+
+const TOLERANCE: f32 = 1e-4;
+/// What a mutated pass must differ by at least.
+const VISIBLE: f32 = 1e-3;
+
+struct Subject {
+    config: ModelConfig,
+    vision: VisionTower,
+    projector: Projector,
+    decoder: Decoder,
+}
+
+/// What one pass over prompt and answer gave.
+struct Run {
+    /// Per layer `[prompt + answer, hidden]`.
+    layers: Vec<Tensor>,
+    /// `[1 + answer, vocabulary]`: after the prompt and after each token of the answer.
+    logits: Tensor,
+}
+
+impl Subject {
+    fn new(mutate: impl FnOnce(&mut ModelConfig)) -> Self {
+        Self::load(&fixture::files(), mutate)
+    }
+
+    fn load(files: &ModelFiles, mutate: impl FnOnce(&mut ModelConfig)) -> Self {
+        let mut config = ModelConfig::parse(&files.read("config.json").unwrap()).unwrap();
+        mutate(&mut config);
+        let weights = Weights::open(files, &config, &Device::Cpu).unwrap();
+        Self {
+            vision: VisionTower::load(&weights, &config).unwrap(),
+            projector: Projector::load(&weights, &config).unwrap(),
+            decoder: Decoder::load(&weights, &config).unwrap(),
+            config,
+        }
+    }
+
+    fn vision(&self, golden: &Golden) -> Tensor {
+        let pixels = golden.tensor("pixel_values");
+        let encode = |n: usize| self.vision.encode(&pixels.get(n).unwrap(), &mut || Ok(())).unwrap();
+        Tensor::stack(&[encode(0), encode(1)], 0).unwrap()
+    }
+
+    fn projected(&self, features: &Tensor) -> Tensor {
+        let project = |n: usize| self.projector.forward(&features.get(n).unwrap()).unwrap();
+        Tensor::stack(&[project(0), project(1)], 0).unwrap()
+    }
+
+    /// The prompt in `chunks`, then the answer token by token.
+    fn run(&self, golden: &Golden, chunks: &[Range<usize>], images: &ImageBlocks) -> Run {
+        let features = self.projected(&self.vision(golden)).flatten_to(1).unwrap();
+        self.run_with(golden, chunks, images, &features)
+    }
+
+    fn run_with(&self, golden: &Golden, chunks: &[Range<usize>], images: &ImageBlocks, features: &Tensor) -> Run {
+        let embedded = self.embed_prompt(&golden.ids("ids"), features);
+        let prompt = chunks.iter().map(|chunk| embedded.narrow(0, chunk.start, chunk.len()).unwrap());
+        let answer = golden.ids("answer").into_iter().map(|id| self.decoder.embed(&[id]).unwrap());
+        let (mut cache, mut layers, mut logits) = (self.decoder.new_cache(), vec![Vec::new(); self.config.text.layers.len()], Vec::new());
+        for (n, chunk) in prompt.chain(answer).enumerate() {
+            let hidden = self.decoder.forward(&chunk, images, &mut cache, &mut |layer, x| Ok(layers[layer].push(x.clone()))).unwrap();
+            if n + 1 >= chunks.len() {
+                logits.push(self.decoder.logits(&hidden).unwrap());
+            }
+        }
+        Run { layers: layers.iter().map(|rows| Tensor::cat(rows, 0).unwrap()).collect(), logits: Tensor::stack(&logits, 0).unwrap() }
+    }
+
+    fn embed_prompt(&self, ids: &[u32], features: &Tensor) -> Tensor {
+        let images = ImageBlocks::find(ids, self.config.image_token);
+        let rows = images.runs(0..ids.len()).into_iter().map(|run| {
+            let first = images.features_before(run.positions.start);
+            if run.image { features.narrow(0, first, run.positions.len()).unwrap() } else { self.decoder.embed(&ids[run.positions]).unwrap() }
+        });
+        Tensor::cat(&rows.collect::<Vec<_>>(), 0).unwrap()
+    }
+
+    /// The distance of the logits to the reference, whole prompt in one chunk.
+    fn distance(&self, golden: &Golden) -> f32 {
+        let (images, whole) = prompt(golden);
+        distance(&self.run(golden, &[whole], &images).logits, &golden.tensor("logits"))
+    }
+}
+
+fn prompt(golden: &Golden) -> (ImageBlocks, Range<usize>) {
+    let ids = golden.ids("ids");
+    (ImageBlocks::find(&ids, 8), 0..ids.len())
+}
+
+#[track_caller]
+fn distance(ours: &Tensor, theirs: &Tensor) -> f32 {
+    assert_eq!(ours.dims(), theirs.dims());
+    (ours - theirs).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+}
+
+#[track_caller]
+fn close(ours: &Tensor, theirs: &Tensor, what: &str) {
+    let distance = distance(ours, theirs);
+    println!("{what}: {distance:e}");
+    assert!(distance <= TOLERANCE, "{what} differs by {distance:e}");
+}
+
+#[track_caller]
+fn noticed(distance: f32) {
+    println!("noticed: {distance:e}");
+    assert!(distance > VISIBLE, "differs by {distance:e} only");
+}
+
+#[test]
+fn the_fixture_is_as_awkward_as_it_must_be() {
+    let (golden, config) = (fixture::golden(), fixture::config());
+    let ids = golden.ids("ids");
+    assert!(ids.len() > 4 * config.text.window);
+    assert_eq!(ids.iter().filter(|&&id| id == config.image_token).count(), 2 * config.image_tokens);
+    assert!(golden.ids("answer").len() >= 16);
+    assert_ne!(config.text.score_scale, (config.text.head_dim as f64).powf(-0.5));
+    assert_ne!(config.text.hidden, config.text.heads * config.text.head_dim);
+}
+
+#[test]
+fn vision_features_and_projected_tokens_are_the_references() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let features = subject.vision(&golden);
+    close(&features, &golden.tensor("vision"), "vision");
+    close(&subject.projected(&features), &golden.tensor("projected"), "projector");
+}
+
+#[test]
+fn every_layer_and_all_logits_are_the_references() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (images, whole) = prompt(&golden);
+    let run = subject.run(&golden, &[whole], &images);
+    for (n, layer) in run.layers.iter().enumerate() {
+        close(layer, &golden.tensor(&format!("layer_{n}")), &format!("layer {n}"));
+    }
+    close(&run.logits, &golden.tensor("logits"), "logits");
+}
+
+#[test]
+fn reading_the_prompt_in_chunks_changes_nothing() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (images, _) = prompt(&golden);
+    for tokens_max in [1, 7, 20, 33, 64] {
+        let run = subject.run(&golden, &images.chunks(tokens_max), &images);
+        close(&run.logits, &golden.tensor("logits"), &format!("logits with chunks of {tokens_max}"));
+        close(&run.layers[6], &golden.tensor("layer_6"), "last layer");
+    }
+}
+
+#[test]
+fn sliding_layers_hold_their_window_and_no_more() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let window = subject.config.text.window;
+    let text = ImageBlocks::find(&[], 8);
+    let mut cache = subject.decoder.new_cache();
+    for _ in 0..10 {
+        let chunk = subject.decoder.embed(&golden.ids("ids")[..30]).unwrap();
+        subject.decoder.forward(&chunk, &text, &mut cache, &mut |_, _| Ok(())).unwrap();
+    }
+    assert!(cache.rows_held(0) <= 2 * window + 30, "{} rows", cache.rows_held(0));
+    assert!((300..=600).contains(&cache.rows_held(5)), "{} rows", cache.rows_held(5));
+}
+
+#[test]
+fn exchanging_the_images_changes_the_answer() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (images, whole) = prompt(&golden);
+    let projected = golden.tensor("projected");
+    let exchanged = Tensor::cat(&[projected.get(1).unwrap(), projected.get(0).unwrap()], 0).unwrap();
+    let run = subject.run_with(&golden, &[whole], &images, &exchanged);
+    noticed(distance(&run.logits, &golden.tensor("logits")));
+}
+
+#[test]
+fn a_causal_only_mask_is_noticed() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (_, whole) = prompt(&golden);
+    let run = subject.run(&golden, &[whole], &ImageBlocks::find(&[], 8));
+    noticed(distance(&run.logits, &golden.tensor("logits")));
+}
+
+#[test]
+fn a_split_image_block_is_noticed() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (images, whole) = prompt(&golden);
+    let inside = whole.clone().find(|&position| images.same(position, position + 8)).unwrap() + 8;
+    let run = subject.run(&golden, &[0..inside, inside..whole.end], &images);
+    noticed(distance(&run.logits, &golden.tensor("logits")));
+}
+
+#[test]
+fn usual_mistakes_of_the_decoder_are_noticed() {
+    let golden = fixture::golden();
+    let mistakes: [fn(&mut ModelConfig); 6] = [
+        |config| config.text.activation = Activation::Silu,
+        |config| config.text.global_rope.factor = 1.0,
+        |config| config.text.sliding_rope.factor = 8.0,
+        |config| config.text.score_scale = (config.text.head_dim as f64).powf(-0.5),
+        |config| config.text.window += 1,
+        |config| config.text.window -= 1,
+    ];
+    for mistake in mistakes {
+        noticed(Subject::new(mistake).distance(&golden));
+    }
+}
+
+/// The fixture's folder with tensors renamed and converted, and the hub's `config.json`.
+fn other_dialect(rename: impl Fn(&str) -> String, dtype: DType, shards: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = candle_core::safetensors::load(fixture::folder().join("model.safetensors"), &Device::Cpu).unwrap();
+    let renamed: Vec<(String, Tensor)> = tensors.into_iter().map(|(name, t)| (rename(&name), t.to_dtype(dtype).unwrap())).collect();
+    let mut index = serde_json::Map::new();
+    for shard in 0..shards {
+        let file = format!("model-{shard}.safetensors");
+        let part: std::collections::HashMap<_, _> = renamed.iter().skip(shard).step_by(shards).cloned().collect();
+        index.extend(part.keys().map(|name| (name.clone(), file.clone().into())));
+        candle_core::safetensors::save(&part, folder.path().join(&file)).unwrap();
+    }
+    let index = serde_json::json!({ "weight_map": index });
+    std::fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    std::fs::copy(fixture::folder().join("config.hub.json"), folder.path().join("config.json")).unwrap();
+    folder
+}
+
+fn hub_name(name: &str) -> String {
+    name.replace("vision_tower.", "vision_tower.vision_model.")
+}
+
+#[test]
+fn the_hub_dialect_in_two_shards_is_the_same_model() {
+    let folder = other_dialect(hub_name, DType::F32, 2);
+    let subject = Subject::load(&ModelFiles::Folder(folder.path().to_owned()), |_| ());
+    assert!(subject.distance(&fixture::golden()) <= TOLERANCE);
+}
+
+#[test]
+fn half_precision_files_give_nearly_the_same_logits() {
+    for (dtype, tolerance) in [(DType::BF16, 5e-2), (DType::F16, 1e-2)] {
+        let folder = other_dialect(str::to_owned, dtype, 1);
+        let distance = Subject::load(&ModelFiles::Folder(folder.path().to_owned()), |_| ()).distance(&fixture::golden());
+        assert!(distance <= tolerance, "{dtype:?} differs by {distance:e}");
+    }
+}
