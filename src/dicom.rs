@@ -1,6 +1,8 @@
 //! DICOM vocabulary of this server: typed UIDs, the attribute table, header parsing, DICOM JSON.
 
 pub mod attributes;
+pub mod file_meta;
+pub mod fragments;
 pub mod header;
 pub mod json;
 pub mod sop_class;

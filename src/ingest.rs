@@ -9,7 +9,6 @@ mod prepare;
 mod refusal;
 mod rows;
 
-use tokio::io::AsyncRead;
 
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 

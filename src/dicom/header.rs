@@ -1,1 +1,328 @@
-//! header
+//! A data set without its bulk: every element in memory except large binary values and pixel
+//! data, of which only the place in the file is kept.
+
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
+
+use dicom_core::header::HasLength;
+use dicom_core::value::{DataSetSequence, Value};
+use dicom_core::{DataElement, Length, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::tags;
+use dicom_encoding::TransferSyntax;
+use dicom_object::InMemDicomObject;
+use dicom_parser::StatefulDecode;
+use dicom_parser::dataset::LazyDataToken;
+use dicom_parser::dataset::lazy_read::LazyDataSetReader;
+
+use super::fragments::{self, Fragments};
+
+/// What is too much for a header.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Binary values longer than this stay in the file.
+    pub inline_bytes_max: u32,
+    /// Of all values that are kept in memory.
+    pub header_bytes_max: u64,
+    pub depth_max: usize,
+    pub elements_max: usize,
+    pub fragments_max: usize,
+}
+
+/// A parsed data set; offsets count from where the data set begins.
+#[derive(Debug)]
+pub struct Header {
+    pub elements: InMemDicomObject,
+    pub bulk: Vec<Bulk>,
+    pub pixel_data: Option<PixelData>,
+}
+
+/// A value left in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bulk {
+    /// Tags and item indices from the root, as in `00540016/0/00189004`.
+    pub path: String,
+    pub vr: VR,
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// Pixel Data (7FE0,0010) at the root.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PixelData {
+    Native { vr: VR, offset: u64, length: u64 },
+    Encapsulated(Fragments),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HeaderError {
+    #[error("reading failed: {0}")]
+    Read(#[from] io::Error),
+    #[error("{0}")]
+    Parse(String),
+    #[error("the data ends inside {0}")]
+    Truncated(String),
+    #[error("{what} is beyond the limit of {limit}")]
+    Limit { what: &'static str, limit: u64 },
+}
+
+/// Parses from where `source` stands to its end, without loading pixel data.
+pub fn read<R: BufRead + Seek>(
+    source: &mut R,
+    syntax: &TransferSyntax,
+    limits: Limits,
+) -> Result<Header, HeaderError> {
+    let start = source.stream_position()?;
+    let end = source.seek(SeekFrom::End(0))?;
+    source.seek(SeekFrom::Start(start))?;
+    let mut parser = Parser::new(start, end, limits);
+    let stop = parser.segment(source, syntax)?;
+    let pixel_data = match stop {
+        Stop::End => None,
+        Stop::Native { vr, length } => Some(parser.skip_native(source, vr, length)?),
+        Stop::Encapsulated => Some(PixelData::Encapsulated(parser.skip_fragments(source)?)),
+    };
+    if pixel_data.is_some() {
+        parser.segment(source, syntax)?;
+    }
+    Ok(Header { elements: parser.root, bulk: parser.bulk, pixel_data })
+}
+
+/// Why a run of elements ended.
+enum Stop {
+    End,
+    Native { vr: VR, length: u32 },
+    Encapsulated,
+}
+
+/// A sequence or item that is still open.
+enum Open {
+    Sequence { tag: Tag, items: Vec<InMemDicomObject> },
+    Item(InMemDicomObject),
+}
+
+struct Parser {
+    start: u64,
+    end: u64,
+    limits: Limits,
+    root: InMemDicomObject,
+    bulk: Vec<Bulk>,
+    open: Vec<Open>,
+    elements: usize,
+    kept_bytes: u64,
+}
+
+impl Parser {
+    fn new(start: u64, end: u64, limits: Limits) -> Self {
+        Self {
+            start,
+            end,
+            limits,
+            root: InMemDicomObject::new_empty(),
+            bulk: Vec::new(),
+            open: Vec::new(),
+            elements: 0,
+            kept_bytes: 0,
+        }
+    }
+
+    /// Reads elements up to the root's pixel data, leaving `source` at the start of its value.
+    fn segment<R: BufRead + Seek>(
+        &mut self,
+        source: &mut R,
+        syntax: &TransferSyntax,
+    ) -> Result<Stop, HeaderError> {
+        let base = source.stream_position()? - self.start;
+        let mut reader = LazyDataSetReader::new_with_ts(source, syntax).map_err(parse)?;
+        while let Some(token) = reader.advance() {
+            if let Some(stop) = self.token(token.map_err(parse_or_truncated)?, base)? {
+                return Ok(stop);
+            }
+        }
+        if !self.open.is_empty() {
+            return Err(HeaderError::Truncated(format!("sequence {}", self.path(None))));
+        }
+        Ok(Stop::End)
+    }
+
+    fn token<D: StatefulDecode>(
+        &mut self,
+        token: LazyDataToken<D>,
+        base: u64,
+    ) -> Result<Option<Stop>, HeaderError> {
+        match token {
+            LazyDataToken::ElementHeader(header) => {
+                if header.tag == tags::PIXEL_DATA && self.open.is_empty() {
+                    return Ok(Some(Stop::Native { vr: header.vr, length: header.len.0 }));
+                }
+            }
+            LazyDataToken::PixelSequenceStart if self.open.is_empty() => {
+                return Ok(Some(Stop::Encapsulated));
+            }
+            // An encapsulated icon: kept as an empty value, its fragments passed over.
+            LazyDataToken::PixelSequenceStart => {
+                self.open(Open::Sequence { tag: tags::PIXEL_DATA, items: Vec::new() })?;
+            }
+            LazyDataToken::SequenceStart { tag, .. } => {
+                self.open(Open::Sequence { tag, items: Vec::new() })?;
+            }
+            LazyDataToken::ItemStart { .. } => {
+                self.open(Open::Item(InMemDicomObject::new_empty()))?;
+            }
+            LazyDataToken::ItemEnd | LazyDataToken::SequenceEnd => self.close(),
+            LazyDataToken::LazyValue { header, decoder } => {
+                self.value(header.tag, header.vr, header.length(), base, decoder)?;
+            }
+            token @ LazyDataToken::LazyItemValue { .. } => token.skip().map_err(parse)?,
+            _ => return Err(HeaderError::Parse("unknown token".to_owned())),
+        }
+        Ok(None)
+    }
+
+    fn value<D: StatefulDecode>(
+        &mut self,
+        tag: Tag,
+        vr: VR,
+        length: Length,
+        base: u64,
+        mut decoder: D,
+    ) -> Result<(), HeaderError> {
+        let offset = base + decoder.position();
+        self.check_inside(tag, offset, length.0)?;
+        let header = dicom_core::header::DataElementHeader { tag, vr, len: length };
+        let value = if is_binary(vr) && length.0 > self.limits.inline_bytes_max {
+            let path = self.path(Some(tag));
+            self.bulk.push(Bulk { path, vr, offset, length: length.0.into() });
+            decoder.skip_bytes(length.0).map_err(parse)?;
+            PrimitiveValue::Empty
+        } else {
+            self.keep(length.0)?;
+            decoder.read_value_preserved(&header).map_err(parse)?
+        };
+        self.put(DataElement::new(tag, vr, value))
+    }
+
+    /// A length that points past the end is found before anything is allocated for it.
+    fn check_inside(&self, tag: Tag, offset: u64, length: u32) -> Result<(), HeaderError> {
+        if self.start + offset + u64::from(length) > self.end {
+            return Err(HeaderError::Truncated(format!("element {tag}")));
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, length: u32) -> Result<(), HeaderError> {
+        self.kept_bytes += u64::from(length);
+        let limit = self.limits.header_bytes_max;
+        if self.kept_bytes > limit {
+            return Err(HeaderError::Limit { what: "the size of the header", limit });
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, element: DataElement<InMemDicomObject>) -> Result<(), HeaderError> {
+        self.elements += 1;
+        if self.elements > self.limits.elements_max {
+            let limit = self.limits.elements_max as u64;
+            return Err(HeaderError::Limit { what: "the number of elements", limit });
+        }
+        match self.open.last_mut() {
+            Some(Open::Item(item)) => item.put(element),
+            Some(Open::Sequence { .. }) => return Err(HeaderError::Parse(
+                "an element stands between the items of a sequence".to_owned(),
+            )),
+            None => self.root.put(element),
+        };
+        Ok(())
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), HeaderError> {
+        if self.open.len() >= 2 * self.limits.depth_max {
+            let limit = self.limits.depth_max as u64;
+            return Err(HeaderError::Limit { what: "the depth of sequences", limit });
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        match self.open.pop() {
+            Some(Open::Item(item)) => {
+                if let Some(Open::Sequence { items, .. }) = self.open.last_mut() {
+                    items.push(item);
+                }
+            }
+            Some(Open::Sequence { tag, items }) => self.close_sequence(tag, items),
+            None => {}
+        }
+    }
+
+    fn close_sequence(&mut self, tag: Tag, items: Vec<InMemDicomObject>) {
+        let element = if tag == tags::PIXEL_DATA {
+            DataElement::new(tag, VR::OB, Value::Primitive(PrimitiveValue::Empty))
+        } else {
+            let items = DataSetSequence::new(items, Length::UNDEFINED);
+            DataElement::new(tag, VR::SQ, Value::Sequence(items))
+        };
+        match self.open.last_mut() {
+            Some(Open::Item(item)) => item.put(element),
+            _ => self.root.put(element),
+        };
+    }
+
+    fn path(&self, last: Option<Tag>) -> String {
+        let open = self.open.iter().map(|open| match open {
+            Open::Sequence { tag, items } => format!("{}/{}", hex(*tag), items.len()),
+            Open::Item(_) => String::new(),
+        });
+        let parts: Vec<String> =
+            open.chain(last.map(hex)).filter(|part| !part.is_empty()).collect();
+        parts.join("/")
+    }
+
+    fn skip_native<R: Read + Seek>(
+        &mut self,
+        source: &mut R,
+        vr: VR,
+        length: u32,
+    ) -> Result<PixelData, HeaderError> {
+        let offset = source.stream_position()? - self.start;
+        self.check_inside(tags::PIXEL_DATA, offset, length)?;
+        source.seek(SeekFrom::Current(length.into()))?;
+        self.put(DataElement::new(tags::PIXEL_DATA, vr, PrimitiveValue::Empty))?;
+        Ok(PixelData::Native { vr, offset, length: length.into() })
+    }
+
+    fn skip_fragments<R: Read + Seek>(&mut self, source: &mut R) -> Result<Fragments, HeaderError> {
+        let fragments = fragments::scan(source, self.start, self.end, self.limits.fragments_max)?;
+        self.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::Empty))?;
+        Ok(fragments)
+    }
+}
+
+/// Eight upper-case hexadecimal digits, as in DICOM JSON.
+pub fn hex(tag: Tag) -> String {
+    format!("{:04X}{:04X}", tag.group(), tag.element())
+}
+
+fn is_binary(vr: VR) -> bool {
+    matches!(vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV | VR::UN)
+}
+
+fn parse(error: impl std::error::Error) -> HeaderError {
+    HeaderError::Parse(chain(&error))
+}
+
+/// The parser reports the end of the data as an I/O error deep in its chain.
+fn parse_or_truncated(error: impl std::error::Error + 'static) -> HeaderError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(inner) = source {
+        if inner.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
+            return HeaderError::Truncated("an element header".to_owned());
+        }
+        source = inner.source();
+    }
+    parse(error)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |e| e.source())
+        .fold(error.to_string(), |text, e| format!("{text}: {e}"))
+}
