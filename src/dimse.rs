@@ -1,1 +1,133 @@
-//! `dimse`
+//! The association server: Verification and Storage as SCP (PS3.4 A and B) over PS3.8.
+//!
+//! One task per association, one future per task: negotiate, then serve messages one after
+//! the other. A data set streams from the socket into [`StoreSink::store`]; the response
+//! leaves when that returns.
+
+mod association;
+mod echo;
+mod listener;
+mod negotiation;
+mod store;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicom_dictionary_std::uids;
+use tokio::io::AsyncRead;
+
+use crate::dicom::sop_class::is_standard_storage;
+use crate::ingest::{Received, Refused, Stored};
+
+pub use listener::serve;
+
+/// The metrics of this module.
+pub mod metric {
+    /// Gauge: associations that stand.
+    pub const ASSOCIATIONS: &str = "dimse_associations";
+    /// Counter by `reason`: requests answered with A-ASSOCIATE-RJ.
+    pub const REJECTED: &str = "dimse_associations_rejected_total";
+    /// Counter by `how`: associations that ended.
+    pub const ENDED: &str = "dimse_associations_ended_total";
+    /// Counter by `limit`: connections, associations, pdu_bytes, time.
+    pub const LIMIT_HITS: &str = "dimse_limit_hits_total";
+    /// Counter by `status`, hexadecimal: C-STORE responses.
+    pub const STORES: &str = "dimse_stores_total";
+    /// Counter: data set bytes received.
+    pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
+}
+
+/// Where received objects go.
+pub trait StoreSink: Send + Sync + 'static {
+    /// Returns when the object is durable, or why it is not kept.
+    fn store<R: AsyncRead + Unpin + Send>(
+        &self,
+        received: Received<'_, R>,
+    ) -> impl Future<Output = Result<Stored, Refused>> + Send;
+}
+
+/// Told the delivery id of each association that stored something, when it has ended.
+pub type AssociationEnded = Arc<dyn Fn(String) + Send + Sync>;
+
+/// What an association server is made of.
+pub struct Server<K> {
+    pub settings: Settings,
+    pub sink: Arc<K>,
+    pub association_ended: AssociationEnded,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub ae_title: String,
+    /// Reject associations that call another AE title.
+    pub called_aet_strict: bool,
+    pub sop_classes: SopClasses,
+    pub associations_max: usize,
+    /// The largest P-DATA-TF accepted, announced as Maximum Length (PS3.8 D.1).
+    pub pdu_bytes_max: u32,
+    /// How long a peer may take to send a whole PDU or to take a response.
+    pub idle_timeout: Duration,
+    /// Before negotiation and while closing, PS3.8 9.1.5.
+    pub artim_timeout: Duration,
+    /// How long objects in flight may take once the server stops.
+    pub stop_timeout: Duration,
+}
+
+/// Which abstract syntaxes are accepted beyond Verification and the standard's storage classes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SopClasses {
+    any: bool,
+    extra: BTreeSet<String>,
+}
+
+impl SopClasses {
+    /// `*` among the extra ones accepts any.
+    pub fn standard_and(extra: impl IntoIterator<Item = String>) -> Self {
+        let extra: BTreeSet<String> = extra.into_iter().collect();
+        Self {
+            any: extra.contains("*"),
+            extra,
+        }
+    }
+
+    pub fn accepts(&self, uid: &str) -> bool {
+        self.any
+            || uid == uids::VERIFICATION
+            || self.extra.contains(uid)
+            || is_standard_storage(uid)
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod sop_class_tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(extra: &[&str], uid: &str, accepted: bool) {
+        let classes = SopClasses::standard_and(extra.iter().map(|uid| (*uid).to_owned()));
+        assert_eq!(classes.accepts(uid), accepted, "{uid}");
+    }
+
+    #[test]
+    fn verification_and_the_storage_classes_are_accepted() {
+        check(&[], uids::VERIFICATION, true);
+        check(
+            &[],
+            uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+            true,
+        );
+    }
+
+    #[test]
+    fn others_only_by_configuration() {
+        check(&[], uids::STORAGE_COMMITMENT_PUSH_MODEL, false);
+        check(&[], uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND, false);
+        check(&[], "1.2.3.4", false);
+        check(&["1.2.3.4"], "1.2.3.4", true);
+        check(&["*"], "1.2.3.5", true);
+    }
+}

@@ -1,1 +1,3 @@
-//! `export`
+//! Pushing objects out to other systems.
+
+pub mod scu;

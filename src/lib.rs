@@ -24,4 +24,5 @@ pub mod phantom;
 pub mod query;
 pub mod report;
 pub mod telemetry;
+pub mod ul;
 pub mod volume;

@@ -1,0 +1,303 @@
+//! One association from the first byte to the last: a closed loop over events, PS3.8 9.2.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicom_ul::pdu::{AbortRQSource, AssociationRQ, Pdu};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::negotiation::{self, Contexts, Rejection};
+use super::{Server, StoreSink, metric};
+use crate::ids;
+use crate::ingest::{Origin, Source};
+use crate::ul::command::{CommandAssembler, CommandSet, field, status};
+use crate::ul::connection::{Connection, Contextual, Transport, maximum_length};
+use crate::ul::data_set::DataSet;
+use crate::ul::{Fragment, Incoming, MessagePart, UlError};
+
+/// How long a stopping server waits for a peer to close.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// What the associations of one server have in common.
+pub(super) struct Shared<K> {
+    pub(super) server: Server<K>,
+    stop: CancellationToken,
+    places: Arc<Semaphore>,
+}
+
+impl<K> Shared<K> {
+    pub(super) fn new(server: Server<K>, stop: CancellationToken) -> Self {
+        let places = Arc::new(Semaphore::new(server.settings.associations_max));
+        Self {
+            server,
+            stop,
+            places,
+        }
+    }
+
+    fn place(&self) -> Result<Place, Rejection> {
+        let permit = Arc::clone(&self.places).try_acquire_owned();
+        permit
+            .map(Place::new)
+            .map_err(|_| Rejection::TooManyAssociations)
+    }
+}
+
+/// One of the associations that may stand at a time, however it ends.
+struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!(metric::ASSOCIATIONS).increment(1.0);
+        Self(permit)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::gauge!(metric::ASSOCIATIONS).decrement(1.0);
+    }
+}
+
+/// How an association came to its end without a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Released,
+    Rejected(Rejection),
+    Stopped,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Released => f.write_str("released"),
+            Self::Rejected(rejection) => write!(f, "rejected: {}", rejection.as_str()),
+            Self::Stopped => f.write_str("the server stops"),
+        }
+    }
+}
+
+/// Serves one connection and closes it.
+pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, shared: Arc<Shared<K>>) {
+    let settings = &shared.server.settings;
+    let artim = settings.artim_timeout;
+    let mut connection = Connection::new(transport, settings.pdu_bytes_max, artim);
+    let ended = negotiate_and_serve(&mut connection, &shared).await;
+    count_end(&ended);
+    if let Some(source) = ended.err().and_then(|error| error.abort_source()) {
+        // The fault that made us abort is already told; a failing goodbye adds nothing.
+        let _ = connection.send(&Pdu::AbortRQ { source }).await;
+    }
+    let cut = async {
+        shared.stop.cancelled().await;
+        sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        () = connection.close(artim) => {}
+        () = cut => {}
+    }
+}
+
+async fn negotiate_and_serve<S: Transport, K: StoreSink>(
+    connection: &mut Connection<S>,
+    shared: &Arc<Shared<K>>,
+) -> Result<Ended, UlError> {
+    let request = tokio::select! {
+        () = shared.stop.cancelled() => return Ok(Ended::Stopped),
+        request = requested(connection) => request?,
+    };
+    tracing::Span::current().record("calling_aet", request.calling_ae_title.as_str());
+    let place =
+        match negotiation::admit(&request, &shared.server.settings).and_then(|()| shared.place()) {
+            Ok(place) => place,
+            Err(rejection) => return reject(connection, rejection).await,
+        };
+    let mut association = establish(connection, request, shared).await?;
+    let ended = association.serve().await;
+    association.on_end(&ended);
+    drop(place);
+    ended
+}
+
+/// State 2 of PS3.8 9.2: nothing but a request may come first.
+async fn requested<S: Transport>(connection: &mut Connection<S>) -> Result<AssociationRQ, UlError> {
+    match connection.next().await? {
+        Incoming::Pdu(Pdu::AssociationRQ(request)) => Ok(request),
+        Incoming::Pdu(Pdu::AbortRQ { .. }) => Err(UlError::Aborted),
+        _ => Err(UlError::Unexpected(
+            "anything but A-ASSOCIATE-RQ as the first PDU",
+        )),
+    }
+}
+
+async fn reject<S: Transport>(
+    connection: &mut Connection<S>,
+    rejection: Rejection,
+) -> Result<Ended, UlError> {
+    metrics::counter!(metric::REJECTED, "reason" => rejection.as_str()).increment(1);
+    if rejection == Rejection::TooManyAssociations {
+        metrics::counter!(metric::LIMIT_HITS, "limit" => "associations").increment(1);
+    }
+    connection.send(&rejection.pdu().into()).await?;
+    Ok(Ended::Rejected(rejection))
+}
+
+async fn establish<'a, S: Transport, K: StoreSink>(
+    connection: &'a mut Connection<S>,
+    request: AssociationRQ,
+    shared: &'a Arc<Shared<K>>,
+) -> Result<Association<'a, S, K>, UlError> {
+    let settings = &shared.server.settings;
+    let (peer_pdu_bytes_max, calling_aet) = (
+        maximum_length(&request.user_variables),
+        request.calling_ae_title.clone(),
+    );
+    let (answer, contexts) = negotiation::accept(request, settings);
+    connection.send(&answer.into()).await?;
+    connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
+    let origin = Origin {
+        source: Source::Dimse,
+        calling_aet,
+        delivery: Some(ids::row_id()),
+    };
+    Ok(Association {
+        connection,
+        shared,
+        contexts,
+        origin,
+        assembler: CommandAssembler::default(),
+        counts: Counts::default(),
+    })
+}
+
+/// An association that stands, state 6 of PS3.8 9.2.
+pub(super) struct Association<'a, S, K> {
+    pub(super) connection: &'a mut Connection<S>,
+    pub(super) shared: &'a Shared<K>,
+    pub(super) contexts: Contexts,
+    pub(super) origin: Origin,
+    assembler: CommandAssembler,
+    pub(super) counts: Counts,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) stored: u64,
+    pub(super) refused: u64,
+}
+
+impl<S: Transport, K: StoreSink> Association<'_, S, K> {
+    async fn serve(&mut self) -> Result<Ended, UlError> {
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => return self.on_stop().await,
+                incoming = self.connection.next() => incoming?,
+            };
+            match incoming {
+                Incoming::Fragment(fragment) => self.on_fragment(&fragment).await?,
+                Incoming::Pdu(Pdu::ReleaseRQ) => return self.on_release().await,
+                Incoming::Pdu(Pdu::AbortRQ { .. }) => return Err(UlError::Aborted),
+                Incoming::Pdu(_) => {
+                    return Err(UlError::Unexpected(
+                        "a negotiation PDU within an association",
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn on_fragment(&mut self, fragment: &Fragment) -> Result<(), UlError> {
+        if fragment.part == MessagePart::DataSet {
+            return Err(UlError::Unexpected("a data set without its command"));
+        }
+        match self.assembler.push(fragment)? {
+            Some(request) => self.on_command(request).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn on_command(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
+        self.contexts.get(request.context_id)?;
+        match request.message.command_field()? {
+            field::C_STORE => self.on_store(request).await,
+            field::C_ECHO => self.on_echo(request).await,
+            // What it would cancel has been answered by the time it is read.
+            field::C_CANCEL => Ok(()),
+            response if response & field::RESPONSE != 0 => {
+                Err(UlError::Unexpected("a response to nothing"))
+            }
+            _ => self.on_unknown_operation(request).await,
+        }
+    }
+
+    /// PS3.7 C.5.23.
+    async fn on_unknown_operation(
+        &mut self,
+        request: Contextual<CommandSet>,
+    ) -> Result<(), UlError> {
+        self.skip_data_set(&request).await?;
+        let response = request.message.response(status::UNRECOGNIZED_OPERATION)?;
+        self.connection
+            .send_command(request.context_id, &response)
+            .await
+    }
+
+    pub(super) async fn skip_data_set(
+        &mut self,
+        request: &Contextual<CommandSet>,
+    ) -> Result<(), UlError> {
+        if request.message.has_data_set()? {
+            let patience = self.shared.server.settings.idle_timeout;
+            DataSet::new(self.connection, request.context_id)
+                .finish(patience)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn on_release(&mut self) -> Result<Ended, UlError> {
+        self.connection.send(&Pdu::ReleaseRP).await?;
+        Ok(Ended::Released)
+    }
+
+    async fn on_stop(&mut self) -> Result<Ended, UlError> {
+        self.connection
+            .send(&Pdu::AbortRQ {
+                source: AbortRQSource::ServiceUser,
+            })
+            .await?;
+        Ok(Ended::Stopped)
+    }
+
+    fn on_end(&self, ended: &Result<Ended, UlError>) {
+        let Counts { stored, refused } = self.counts;
+        match ended {
+            Ok(how) => tracing::info!(stored, refused, "association ended: {how}"),
+            Err(error) => tracing::warn!(stored, refused, "association ended: {error}"),
+        }
+        if let (1.., Some(delivery)) = (stored, &self.origin.delivery) {
+            (self.shared.server.association_ended)(delivery.clone());
+        }
+    }
+}
+
+fn count_end(ended: &Result<Ended, UlError>) {
+    let how = match ended {
+        Ok(Ended::Released) => "released",
+        Ok(Ended::Rejected(_)) => "rejected",
+        Ok(Ended::Stopped) => "stopped",
+        Err(UlError::Aborted | UlError::Closed | UlError::Io(_)) => "by_peer",
+        Err(_) => "aborted",
+    };
+    metrics::counter!(metric::ENDED, "how" => how).increment(1);
+    let limit = match ended {
+        Err(UlError::TimedOut(_)) => "time",
+        Err(UlError::PduTooLong { .. }) => "pdu_bytes",
+        _ => return,
+    };
+    metrics::counter!(metric::LIMIT_HITS, "limit" => limit).increment(1);
+}

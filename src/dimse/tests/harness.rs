@@ -1,0 +1,315 @@
+//! A server without a network, and a sink that remembers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use dicom_dictionary_std::{tags, uids};
+use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed, UserVariableItem};
+use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, duplex};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::dimse::association::{self, Shared};
+use crate::dimse::{Server, Settings, SopClasses, StoreSink};
+use crate::export::scu::ScuError;
+use crate::export::scu::association::{Association, Peer, ProposedContext};
+use crate::ingest::{
+    Body, InstanceIdentity, Outcome, Received, Refusal, Refused, StoreCommand, Stored,
+};
+use crate::ul::command::{CommandAssembler, CommandSet, field};
+use crate::ul::connection::{Connection, put_p_data_header};
+use crate::ul::{Incoming, MessagePart};
+
+pub(in crate::dimse) fn settings() -> Settings {
+    Settings {
+        ae_title: "RADIANT".into(),
+        called_aet_strict: true,
+        sop_classes: SopClasses::default(),
+        associations_max: 8,
+        pdu_bytes_max: 64 << 10,
+        idle_timeout: Duration::from_secs(20),
+        artim_timeout: Duration::from_secs(20),
+        stop_timeout: Duration::from_secs(20),
+    }
+}
+
+pub(in crate::dimse) fn request(contexts: &[(&str, &[&str])]) -> AssociationRQ {
+    let proposed = |(index, (abstract_syntax, transfer_syntaxes)): (usize, &(&str, &[&str]))| {
+        PresentationContextProposed {
+            id: index as u8 * 2 + 1,
+            abstract_syntax: (*abstract_syntax).to_owned(),
+            transfer_syntaxes: transfer_syntaxes
+                .iter()
+                .map(|uid| (*uid).to_owned())
+                .collect(),
+        }
+    };
+    AssociationRQ {
+        protocol_version: 1,
+        calling_ae_title: "SENDER".into(),
+        called_ae_title: "RADIANT".into(),
+        application_context_name: uids::DICOM_APPLICATION_CONTEXT.into(),
+        presentation_contexts: contexts.iter().enumerate().map(proposed).collect(),
+        user_variables: vec![UserVariableItem::MaxLength(0)],
+    }
+}
+
+pub(super) fn peer(address: &str) -> Peer {
+    Peer {
+        address: address.into(),
+        called_aet: "RADIANT".into(),
+        calling_aet: "SENDER".into(),
+    }
+}
+
+pub(super) fn ct_context() -> ProposedContext {
+    ProposedContext {
+        sop_class: uids::CT_IMAGE_STORAGE.parse().unwrap(),
+        transfer_syntax: uids::JPEG2000_LOSSLESS.parse().unwrap(),
+    }
+}
+
+pub(super) fn ct(sop_instance: &str) -> StoreCommand {
+    let ProposedContext {
+        sop_class,
+        transfer_syntax,
+    } = ct_context();
+    StoreCommand {
+        sop_class,
+        sop_instance: sop_instance.parse().unwrap(),
+        transfer_syntax,
+    }
+}
+
+pub(super) fn object(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|i| (i % 251) as u8).collect()
+}
+
+/// Keeps what it gets, unless it was told to refuse.
+#[derive(Default)]
+pub(super) struct Sink(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    stored: Vec<(String, Vec<u8>)>,
+    deliveries: Vec<String>,
+    interrupted: usize,
+    refusal: Option<Refusal>,
+    stop: Option<CancellationToken>,
+}
+
+impl Sink {
+    pub(super) fn stored(&self) -> Vec<(String, Vec<u8>)> {
+        self.0.lock().unwrap().stored.clone()
+    }
+
+    pub(super) fn deliveries(&self) -> Vec<String> {
+        let mut deliveries = self.0.lock().unwrap().deliveries.clone();
+        deliveries.dedup();
+        deliveries
+    }
+
+    pub(super) fn interrupted(&self) -> usize {
+        self.0.lock().unwrap().interrupted
+    }
+
+    pub(super) fn refuse_next(&self, refusal: Refusal) {
+        self.0.lock().unwrap().refusal = Some(refusal);
+    }
+
+    pub(super) fn stop_when_stored(&self, stop: CancellationToken) {
+        self.0.lock().unwrap().stop = Some(stop);
+    }
+
+    fn keep(&self, uid: String, bytes: Vec<u8>, delivery: Option<String>) {
+        let mut seen = self.0.lock().unwrap();
+        seen.stored.push((uid, bytes));
+        seen.deliveries.extend(delivery);
+        if let Some(stop) = seen.stop.take() {
+            stop.cancel();
+        }
+    }
+}
+
+impl StoreSink for Sink {
+    async fn store<R: AsyncRead + Unpin + Send>(
+        &self,
+        received: Received<'_, R>,
+    ) -> Result<Stored, Refused> {
+        let Body::DataSet {
+            mut reader,
+            command,
+        } = received.body
+        else {
+            panic!("C-STORE brings bare data sets")
+        };
+        let refusal = self.0.lock().unwrap().refusal.take();
+        if let Some(refusal) = refusal {
+            return Err(Refused {
+                refusal,
+                sop_class: None,
+                sop_instance: None,
+            });
+        }
+        let mut bytes = Vec::new();
+        if let Err(error) = reader.read_to_end(&mut bytes).await {
+            self.0.lock().unwrap().interrupted += 1;
+            return Err(Refused {
+                refusal: Refusal::Interrupted(error),
+                sop_class: None,
+                sop_instance: None,
+            });
+        }
+        self.keep(
+            command.sop_instance.to_string(),
+            bytes,
+            received.origin.delivery.clone(),
+        );
+        Ok(stored(command))
+    }
+}
+
+fn stored(command: StoreCommand) -> Stored {
+    let instance = InstanceIdentity {
+        study: "1".parse().unwrap(),
+        series: "1".parse().unwrap(),
+        sop_instance: command.sop_instance,
+        sop_class: command.sop_class,
+    };
+    Stored {
+        instance,
+        outcome: Outcome::New,
+    }
+}
+
+pub(super) struct Harness {
+    pub(super) sink: Arc<Sink>,
+    pub(super) stop: CancellationToken,
+    shared: Arc<Shared<Sink>>,
+    ended: Arc<Mutex<Vec<String>>>,
+    associations: TaskTracker,
+}
+
+impl Harness {
+    pub(super) fn new(settings: Settings) -> Self {
+        let (sink, stop, ended) = (Arc::default(), CancellationToken::new(), Arc::default());
+        let server = server(settings, &sink, &ended);
+        let shared = Arc::new(Shared::new(server, stop.clone()));
+        Self {
+            sink,
+            stop,
+            shared,
+            ended,
+            associations: TaskTracker::new(),
+        }
+    }
+
+    pub(super) fn server(&self) -> Server<Sink> {
+        server(self.shared.server.settings.clone(), &self.sink, &self.ended)
+    }
+
+    /// The peer's end of a connection that is being served.
+    pub(super) fn connect(&self) -> DuplexStream {
+        let (ours, theirs) = duplex(16 << 10);
+        self.associations
+            .spawn(association::run(theirs, Arc::clone(&self.shared)));
+        ours
+    }
+
+    pub(super) async fn associate(
+        &self,
+        contexts: &[ProposedContext],
+    ) -> Result<Association<DuplexStream>, ScuError> {
+        Association::request(self.connect(), &peer("pipe"), contexts).await
+    }
+
+    /// An association whose next PDUs are up to the test.
+    pub(super) async fn raw(&self, contexts: &[(&str, &[&str])]) -> Connection<DuplexStream> {
+        self.raw_taking(contexts, 0).await
+    }
+
+    pub(super) async fn raw_taking(
+        &self,
+        contexts: &[(&str, &[&str])],
+        pdu_bytes_max: u32,
+    ) -> Connection<DuplexStream> {
+        let mut raw = Connection::new(self.connect(), 1 << 20, Duration::from_secs(20));
+        let request = AssociationRQ {
+            user_variables: vec![UserVariableItem::MaxLength(pdu_bytes_max)],
+            ..request(contexts)
+        };
+        raw.send(&request.into()).await.unwrap();
+        assert!(matches!(
+            raw.next().await,
+            Ok(Incoming::Pdu(Pdu::AssociationAC(_)))
+        ));
+        raw.establish(0, Duration::from_secs(20));
+        raw
+    }
+
+    pub(super) async fn all_ended(&self) {
+        self.associations.close();
+        self.associations.wait().await;
+        self.associations.reopen();
+    }
+
+    pub(super) fn ended(&self) -> Vec<String> {
+        self.ended.lock().unwrap().clone()
+    }
+}
+
+fn server(settings: Settings, sink: &Arc<Sink>, ended: &Arc<Mutex<Vec<String>>>) -> Server<Sink> {
+    let ended = Arc::clone(ended);
+    let association_ended = Arc::new(move |delivery| ended.lock().unwrap().push(delivery));
+    Server {
+        settings,
+        sink: Arc::clone(sink),
+        association_ended,
+    }
+}
+
+pub(super) fn store_command(sop_class: &str, sop_instance: &str) -> CommandSet {
+    CommandSet::request(field::C_STORE, 9)
+        .with_uid(tags::AFFECTED_SOP_CLASS_UID, sop_class)
+        .with_uid(tags::AFFECTED_SOP_INSTANCE_UID, sop_instance)
+        .announcing_data_set()
+}
+
+pub(super) async fn send_store_command(
+    raw: &mut Connection<DuplexStream>,
+    context_id: u8,
+    sop_class: &str,
+    sop_instance: &str,
+) {
+    raw.send_command(context_id, &store_command(sop_class, sop_instance))
+        .await
+        .unwrap();
+}
+
+pub(super) async fn send_data(
+    raw: &mut Connection<DuplexStream>,
+    context_id: u8,
+    bytes: &[u8],
+    last: bool,
+) {
+    let mut pdu = BytesMut::new();
+    put_p_data_header(
+        &mut pdu,
+        context_id,
+        MessagePart::DataSet,
+        last,
+        bytes.len(),
+    );
+    pdu.extend_from_slice(bytes);
+    raw.write(&pdu).await.unwrap();
+}
+
+/// The status of the next response.
+pub(super) async fn status(raw: &mut Connection<DuplexStream>) -> u16 {
+    let Ok(Incoming::Fragment(fragment)) = raw.next().await else {
+        panic!("no response")
+    };
+    let response = CommandAssembler::default().push(&fragment).unwrap();
+    response.unwrap().message.status().unwrap()
+}

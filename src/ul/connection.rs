@@ -1,0 +1,176 @@
+//! One transport connection: PDUs in, PDUs out, and the clock that runs meanwhile.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use dicom_ul::pdu::{Pdu, write_pdu};
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_util::codec::FramedRead;
+
+use super::command::CommandSet;
+use super::decoder::PduDecoder;
+use super::{Incoming, MessagePart, PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError};
+
+/// One read may bring this much once an association stands.
+const READ_BYTES: usize = 256 << 10;
+/// The largest P-DATA-TF that we send, whatever the peer would take.
+const SEND_PDU_BYTES_MAX: u32 = 128 << 10;
+/// A peer may announce any maximum; below this our messages would not be worth sending.
+const SEND_PDU_BYTES_MIN: u32 = 128;
+
+/// What can carry an association: TCP, TLS, or a pipe in tests.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
+
+/// Something and the presentation context that it came on or goes out on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contextual<T> {
+    pub context_id: u8,
+    pub message: T,
+}
+
+#[derive(Debug)]
+pub struct Connection<S> {
+    framed: FramedRead<S, PduDecoder>,
+    patience: Duration,
+    /// Runs while `waiting`, and is set anew when a wait begins: a peer that sends a byte now
+    /// and then does not put it off, and the time that storing takes does not count.
+    deadline: Pin<Box<Sleep>>,
+    waiting: bool,
+    send_pdu_bytes: u32,
+}
+
+impl<S: Transport> Connection<S> {
+    /// A whole PDU has `patience` to arrive, and each write has as long to be taken.
+    pub fn new(transport: S, p_data_bytes_max: u32, patience: Duration) -> Self {
+        Self {
+            framed: FramedRead::with_capacity(
+                transport,
+                PduDecoder::new(p_data_bytes_max),
+                PDU_HEADER_BYTES,
+            ),
+            patience,
+            deadline: Box::pin(sleep(patience)),
+            waiting: false,
+            send_pdu_bytes: SEND_PDU_BYTES_MIN,
+        }
+    }
+
+    /// Negotiation is over. `peer_pdu_bytes_max` is the peer's maximum length, 0 for any
+    /// (PS3.8 D.1).
+    pub fn establish(&mut self, peer_pdu_bytes_max: u32, patience: Duration) {
+        let wanted = if peer_pdu_bytes_max == 0 {
+            SEND_PDU_BYTES_MAX
+        } else {
+            peer_pdu_bytes_max
+        };
+        self.send_pdu_bytes = wanted.clamp(SEND_PDU_BYTES_MIN, SEND_PDU_BYTES_MAX);
+        self.patience = patience;
+        self.waiting = false;
+        self.framed.decoder_mut().set_read_bytes(READ_BYTES);
+    }
+
+    /// How many bytes of a message one P-DATA-TF takes along; even, as data sets are.
+    pub fn payload_bytes_max(&self) -> usize {
+        (self.send_pdu_bytes as usize - PDV_HEADER_BYTES) & !1
+    }
+
+    /// Loses nothing when dropped before it is done.
+    pub async fn next(&mut self) -> Result<Incoming, UlError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, UlError>> {
+        if let Poll::Ready(item) = Pin::new(&mut self.framed).poll_next(cx) {
+            self.waiting = false;
+            return Poll::Ready(item.unwrap_or(Err(UlError::Closed)));
+        }
+        if !self.waiting {
+            self.waiting = true;
+            self.deadline.as_mut().reset(Instant::now() + self.patience);
+        }
+        ready!(self.deadline.as_mut().poll(cx));
+        Poll::Ready(Err(UlError::TimedOut(self.patience)))
+    }
+
+    pub async fn send(&mut self, pdu: &Pdu) -> Result<(), UlError> {
+        let mut bytes = Vec::new();
+        write_pdu(&mut bytes, pdu).map_err(|error| UlError::Unwritable(error.to_string()))?;
+        self.write(&bytes).await
+    }
+
+    /// In one write, however many PDUs a small maximum length makes of it: a second write
+    /// would wait for the peer's delayed acknowledgement of the first.
+    pub async fn send_command(
+        &mut self,
+        context_id: u8,
+        command: &CommandSet,
+    ) -> Result<(), UlError> {
+        let (command, mut out) = (command.encode(), BytesMut::new());
+        let mut chunks = command.chunks(self.payload_bytes_max()).peekable();
+        while let Some(chunk) = chunks.next() {
+            put_p_data_header(
+                &mut out,
+                context_id,
+                MessagePart::Command,
+                chunks.peek().is_none(),
+                chunk.len(),
+            );
+            out.put_slice(chunk);
+        }
+        self.write(&out).await
+    }
+
+    /// Writes what [`put_p_data_header`] and its payload made up.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), UlError> {
+        match timeout(self.patience, self.framed.get_mut().write_all(bytes)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(UlError::TimedOut(self.patience)),
+        }
+    }
+
+    /// State 13 of PS3.8 9.2: waits for the peer to close, so that what was sent last is not
+    /// lost to a reset, and then closes.
+    pub async fn close(mut self, artim: Duration) {
+        let stream = self.framed.get_mut();
+        // The peer may be gone already, and there is no further step to fail.
+        let _ = stream.flush().await;
+        let _ = timeout(artim, discard(stream)).await;
+        let _ = self.framed.get_mut().shutdown().await;
+    }
+}
+
+async fn discard<S: Transport>(stream: &mut S) -> io::Result<u64> {
+    tokio::io::copy(stream, &mut tokio::io::sink()).await
+}
+
+/// The headers of a P-DATA-TF with one value of `length` bytes, PS3.8 9.3.5.
+pub fn put_p_data_header(
+    out: &mut impl BufMut,
+    context_id: u8,
+    part: MessagePart,
+    last: bool,
+    length: usize,
+) {
+    let length = (length + PDV_HEADER_BYTES) as u32;
+    out.put_slice(&[4, 0]);
+    out.put_u32(length);
+    out.put_u32(length - 4);
+    out.put_u8(context_id);
+    out.put_u8(u8::from(part == MessagePart::Command) | u8::from(last) << 1);
+}
+
+/// The Maximum Length that a negotiation PDU announces, 0 when it does not (PS3.8 D.1).
+pub fn maximum_length(user_variables: &[dicom_ul::pdu::UserVariableItem]) -> u32 {
+    let length = |item: &dicom_ul::pdu::UserVariableItem| match item {
+        dicom_ul::pdu::UserVariableItem::MaxLength(length) => Some(*length),
+        _ => None,
+    };
+    user_variables.iter().find_map(length).unwrap_or(0)
+}
