@@ -70,7 +70,10 @@ impl Default for LocalOptions {
     }
 }
 
-/// A model on its thread. Dropping it ends the thread after the request in hand.
+/// A model on its thread, answering one request at a time.
+///
+/// A request's time limit counts from the moment the model takes it up, not from the moment it
+/// joins the queue. Dropping the engine ends the thread after the requests it has accepted.
 pub struct LocalEngine {
     identity: ModelIdentity,
     jobs: mpsc::Sender<Job>,
@@ -152,13 +155,15 @@ fn load(files: &ModelFiles, options: &LocalOptions) -> Result<Model, LoadError> 
 /// so the next one finds it whole.
 fn answer(model: &Model, job: &Job, clock: &Clock) -> Result<Reply, EngineError> {
     let watch = Watch::start(&job.call, clock);
-    catch_unwind(AssertUnwindSafe(|| model.answer(&job.request, &watch)))
-        .unwrap_or_else(|panic| Err(EngineError::Forward(format!("panicked: {}", message(panic.as_ref())))))
+    catch_unwind(AssertUnwindSafe(|| model.answer(&job.request, &watch))).unwrap_or_else(|panic| {
+        Err(EngineError::Forward(format!("panicked: {}", message(panic.as_ref()))))
+    })
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(feature = "cuda")]

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{AnswerFuture, Call, Engine, EngineError, ModelIdentity, Progress, Reply, Request, Usage};
+use super::{
+    AnswerFuture, Call, Engine, EngineError, ModelIdentity, Progress, Reply, Request, Usage,
+};
 
 /// How often a hanging answer looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(5);
@@ -65,7 +67,8 @@ impl ScriptedEngine {
         self.locked(|state| {
             state.requests.push(request);
             let step = state.steps.pop_front();
-            step.or_else(|| state.otherwise.clone().map(Step::Answer)).unwrap_or(Step::Fail(EngineError::Gone))
+            step.or_else(|| state.otherwise.clone().map(Step::Answer))
+                .unwrap_or(Step::Fail(EngineError::Gone))
         })
     }
 
@@ -117,13 +120,19 @@ mod tests {
     }
 
     async fn ask(engine: &ScriptedEngine, call: Call) -> Result<String, EngineError> {
-        let request = Request { system: None, parts: vec![], schema: "{}".into(), settings: Settings::default() };
+        let request = Request {
+            system: None,
+            parts: vec![],
+            schema: "{}".into(),
+            settings: Settings::default(),
+        };
         engine.answer(request, call).await.map(|reply| reply.text)
     }
 
     #[tokio::test]
     async fn plays_its_steps_and_is_then_gone() {
-        let engine = ScriptedEngine::new([Step::Answer("one".into()), Step::Fail(EngineError::Repeating)]);
+        let engine =
+            ScriptedEngine::new([Step::Answer("one".into()), Step::Fail(EngineError::Repeating)]);
         let call = call(&Cancel::default(), Duration::from_secs(60));
         assert_eq!(ask(&engine, call.clone()).await.unwrap(), "one");
         assert!(matches!(ask(&engine, call.clone()).await, Err(EngineError::Repeating)));
@@ -138,6 +147,9 @@ mod tests {
         let short = ask(&engine, call(&cancel, Duration::from_millis(1))).await;
         assert!(matches!(short, Err(EngineError::TimedOut(_))));
         cancel.cancel();
-        assert!(matches!(ask(&engine, call(&cancel, Duration::from_secs(60))).await, Err(EngineError::Cancelled)));
+        assert!(matches!(
+            ask(&engine, call(&cancel, Duration::from_secs(60))).await,
+            Err(EngineError::Cancelled)
+        ));
     }
 }

@@ -25,7 +25,11 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    pub(super) fn load(weights: &Weights, text: &TextConfig, layer: &str) -> std::result::Result<Self, LoadError> {
+    pub(super) fn load(
+        weights: &Weights,
+        text: &TextConfig,
+        layer: &str,
+    ) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("{layer}.self_attn.{part}");
         Ok(Self {
             queries: weights.linear(&name("q_proj"))?,
@@ -42,7 +46,13 @@ impl Attention {
     }
 
     /// `[positions, hidden]` to the same.
-    pub(super) fn forward(&self, x: &Tensor, angles: &Angles, masks: &Masks, cache: &mut LayerCache) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        angles: &Angles,
+        masks: &Masks,
+        cache: &mut LayerCache,
+    ) -> Result<Tensor> {
         let queries = self.split(&self.queries.forward(x)?, self.heads)?;
         let queries = (angles.rotate(&self.query_norm.forward(&queries)?)? * self.score_scale)?;
         let keys = self.split(&self.keys.forward(x)?, self.kv_heads)?;
@@ -57,7 +67,13 @@ impl Attention {
         x.reshape((x.dim(0)?, heads, self.head_dim))?.transpose(0, 1)?.contiguous()
     }
 
-    fn attend(&self, queries: &Tensor, keys: &Tensor, values: &Tensor, masks: &Masks) -> Result<Tensor> {
+    fn attend(
+        &self,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        masks: &Masks,
+    ) -> Result<Tensor> {
         let keys = keys.t()?;
         let blocks: Vec<Tensor> = masks
             .blocks()
@@ -72,14 +88,24 @@ impl Attention {
 
     /// The heads of a group share keys and values: they are scored as further rows of one matrix,
     /// so that neither is ever repeated.
-    fn attend_block(&self, queries: &Tensor, keys: &Tensor, values: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    fn attend_block(
+        &self,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let (rows, group) = (queries.dim(1)?, self.heads / self.kv_heads);
         let folded = queries.contiguous()?.reshape((self.kv_heads, group * rows, self.head_dim))?;
         let mut scores = folded.matmul(keys)?.reshape((self.heads, rows, keys.dim(2)?))?;
         if let Some(mask) = mask {
             scores = scores.broadcast_add(mask)?;
         }
-        let shares = candle_nn::ops::softmax_last_dim(&scores)?.reshape((self.kv_heads, group * rows, keys.dim(2)?))?;
+        let shares = candle_nn::ops::softmax_last_dim(&scores)?.reshape((
+            self.kv_heads,
+            group * rows,
+            keys.dim(2)?,
+        ))?;
         let mixed = shares.matmul(values)?.reshape((self.heads, rows, self.head_dim))?;
         mixed.transpose(0, 1)?.contiguous()?.reshape((rows, self.heads * self.head_dim))
     }

@@ -22,23 +22,32 @@ pub(super) struct Grammar {
 impl Grammar {
     pub(super) fn new(tokens: &Tokens) -> Result<Self, LoadError> {
         let env: TokEnv = Arc::new(Vocabulary::new(tokens));
-        let mut factory = ParserFactory::new_simple(&env).map_err(|error| LoadError::Grammar(format!("{error:#}")))?;
+        let mut factory = ParserFactory::new_simple(&env)
+            .map_err(|error| LoadError::Grammar(format!("{error:#}")))?;
         factory.quiet();
         Ok(Self { factory })
     }
 
     pub(super) fn constraint(&self, schema: &str) -> Result<Constraint, EngineError> {
-        let mut schema: Value = serde_json::from_str(schema).map_err(|error| EngineError::Constraint(error.to_string()))?;
+        let mut schema: Value = serde_json::from_str(schema)
+            .map_err(|error| EngineError::Constraint(error.to_string()))?;
         let Some(keys) = schema.as_object_mut() else {
             return Err(EngineError::Constraint("the schema is not a JSON object".to_owned()));
         };
-        keys.insert("x-guidance".to_owned(), serde_json::json!({ "whitespace_flexible": false }));
-        let matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
+        keys.insert("x-guidance".to_owned(), options());
+        let matcher =
+            Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
         match matcher.get_error() {
             Some(error) => Err(EngineError::Constraint(error)),
             None => Ok(Constraint { matcher }),
         }
     }
+}
+
+/// No white space between tokens of JSON, and of the escapes only those that text needs: a model
+/// could otherwise write control characters, which neither DICOM text nor PDF may hold.
+fn options() -> Value {
+    serde_json::json!({ "whitespace_flexible": false, "json_allowed_escapes": "nrt\"\\" })
 }
 
 /// The state of one answer.
@@ -84,7 +93,8 @@ struct Vocabulary {
 
 impl Vocabulary {
     fn new(tokens: &Tokens) -> Self {
-        let words: Vec<Vec<u8>> = tokens.entries().iter().enumerate().map(|(id, entry)| word(id, entry)).collect();
+        let words: Vec<Vec<u8>> =
+            tokens.entries().iter().enumerate().map(|(id, entry)| word(id, entry)).collect();
         let info = TokRxInfo::new(words.len() as u32, tokens.stops()[0]);
         let trie = TokTrie::from(&info, &words).with_eos_tokens(tokens.stops());
         Self { trie, tokenizer: tokens.tokenizer() }
@@ -107,10 +117,12 @@ impl TokenizerEnv for Vocabulary {
     }
 
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
-        self.trie.tokenize_with_greedy_fallback(bytes, |text| match self.tokenizer.encode_fast(text, false) {
-            Ok(encoding) => encoding.get_ids().to_vec(),
-            // a tokenizer with byte fallback knows every text; greedy pieces are as valid
-            Err(_) => self.trie.greedy_tokenize(text.as_bytes()),
+        self.trie.tokenize_with_greedy_fallback(bytes, |text| {
+            match self.tokenizer.encode_fast(text, false) {
+                Ok(encoding) => encoding.get_ids().to_vec(),
+                // a tokenizer with byte fallback knows every text; greedy pieces are as valid
+                Err(_) => self.trie.greedy_tokenize(text.as_bytes()),
+            }
         })
     }
 }
@@ -132,7 +144,10 @@ mod tests {
     fn accepts(text: &str) -> bool {
         let (tokens, mut constraint) = constraint();
         let ids = tokens.encode(text).unwrap();
-        let taken = ids.iter().all(|&id| constraint.allowed().is_ok_and(|mask| mask.is_allowed(id)) && constraint.accept(id).is_ok());
+        let taken = ids.iter().all(|&id| {
+            constraint.allowed().is_ok_and(|mask| mask.is_allowed(id))
+                && constraint.accept(id).is_ok()
+        });
         taken && constraint.is_complete()
     }
 
@@ -148,7 +163,11 @@ mod tests {
     fn control_and_padding_rows_are_never_allowed_inside_an_answer() {
         let (tokens, mut constraint) = constraint();
         let mask = constraint.allowed().unwrap();
-        let outside = tokens.entries().iter().enumerate().filter(|(_, entry)| !matches!(entry, Entry::Text(_)));
+        let outside = tokens
+            .entries()
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| !matches!(entry, Entry::Text(_)));
         assert!(outside.map(|(id, _)| id as u32).all(|id| !mask.is_allowed(id)));
     }
 

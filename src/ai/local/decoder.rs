@@ -44,13 +44,21 @@ struct FeedForward {
 }
 
 /// Looks at the output of each layer, `[positions, hidden]`, and may stop the pass.
-pub(super) type OnLayer<'a> = dyn FnMut(usize, &Tensor) -> std::result::Result<(), EngineError> + 'a;
+pub(super) type OnLayer<'a> =
+    dyn FnMut(usize, &Tensor) -> std::result::Result<(), EngineError> + 'a;
 
 impl Decoder {
-    pub(super) fn load(weights: &Weights, config: &ModelConfig) -> std::result::Result<Self, LoadError> {
+    pub(super) fn load(
+        weights: &Weights,
+        config: &ModelConfig,
+    ) -> std::result::Result<Self, LoadError> {
         let text = config.text.clone();
         let embeddings = weights.get(EMBEDDINGS)?;
-        let layers = text.layers.iter().enumerate().map(|(layer, &span)| Layer::load(weights, &text, layer, span));
+        let layers = text
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(layer, &span)| Layer::load(weights, &text, layer, span));
         Ok(Self {
             output: Linear::new(embeddings.clone(), None),
             embeddings,
@@ -104,7 +112,12 @@ impl Decoder {
         self.embeddings.device()
     }
 
-    fn geometry(&self, span: Span, positions: &Range<usize>, images: &ImageBlocks) -> Result<Geometry> {
+    fn geometry(
+        &self,
+        span: Span,
+        positions: &Range<usize>,
+        images: &ImageBlocks,
+    ) -> Result<Geometry> {
         let rope = match span {
             Span::Sliding => self.text.sliding_rope,
             Span::Global => self.text.global_rope,
@@ -123,7 +136,12 @@ struct Geometry {
 }
 
 impl Layer {
-    fn load(weights: &Weights, text: &TextConfig, layer: usize, span: Span) -> std::result::Result<Self, LoadError> {
+    fn load(
+        weights: &Weights,
+        text: &TextConfig,
+        layer: usize,
+        span: Span,
+    ) -> std::result::Result<Self, LoadError> {
         let layer = tensors::text_layer(layer);
         let norm = |name: &str| weights.rms_norm(&format!("{layer}.{name}"), text.norm_eps);
         Ok(Self {
@@ -137,9 +155,20 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, geometry: &Geometry, cache: &mut Cache, number: usize) -> Result<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        geometry: &Geometry,
+        cache: &mut Cache,
+        number: usize,
+    ) -> Result<Tensor> {
         let attended = self.input_norm.forward(x)?;
-        let attended = self.attention.forward(&attended, &geometry.angles, &geometry.masks, cache.layer(number))?;
+        let attended = self.attention.forward(
+            &attended,
+            &geometry.angles,
+            &geometry.masks,
+            cache.layer(number),
+        )?;
         let x = (x + self.post_attention_norm.forward(&attended)?)?;
         let fed = self.feedforward.forward(&self.pre_feedforward_norm.forward(&x)?)?;
         x + self.post_feedforward_norm.forward(&fed)?
@@ -147,7 +176,11 @@ impl Layer {
 }
 
 impl FeedForward {
-    fn load(weights: &Weights, text: &TextConfig, layer: &str) -> std::result::Result<Self, LoadError> {
+    fn load(
+        weights: &Weights,
+        text: &TextConfig,
+        layer: &str,
+    ) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("{layer}.mlp.{part}");
         Ok(Self {
             gate: weights.linear(&name("gate_proj"))?,

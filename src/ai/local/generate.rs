@@ -1,6 +1,7 @@
 //! The decoding loop: sample, force, feed, until the answer is complete.
 
 use candle_core::Tensor;
+use serde::de::IgnoredAny;
 
 use super::cache::Cache;
 use super::constrained::Constraint;
@@ -28,7 +29,13 @@ pub(super) struct Answer {
 }
 
 impl<'a> Generation<'a> {
-    pub(super) fn new(model: &'a Model, constraint: Constraint, cache: Cache, settings: &Settings, watch: &'a Watch<'a>) -> Self {
+    pub(super) fn new(
+        model: &'a Model,
+        constraint: Constraint,
+        cache: Cache,
+        settings: &Settings,
+        watch: &'a Watch<'a>,
+    ) -> Self {
         Self {
             model,
             constraint,
@@ -95,9 +102,14 @@ impl<'a> Generation<'a> {
         Ok(())
     }
 
+    /// A grammar that gave up halfway also counts as having nothing to follow, so the text itself
+    /// must be whole JSON.
     fn finish(self) -> Result<Answer, EngineError> {
+        let broken =
+            |problem: &str| EngineError::Constraint(format!("the answer is not {problem}"));
         let text = String::from_utf8(self.model.tokens.bytes(&self.answer))
-            .map_err(|_| EngineError::Constraint("the answer is not UTF-8".to_owned()))?;
+            .map_err(|_| broken("UTF-8"))?;
+        serde_json::from_str::<IgnoredAny>(&text).map_err(|_| broken("whole JSON"))?;
         Ok(Answer { text, tokens: self.answer.len(), forced: self.forced })
     }
 }

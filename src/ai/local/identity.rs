@@ -18,10 +18,19 @@ struct Card {
 
 /// From `radiant.json`, or else from the configuration, or else from the name of the folder. A
 /// model without a version of its own is told apart by its weights.
-pub(super) fn identify(files: &ModelFiles, config: &ModelConfig, digests: &[FileDigest]) -> Result<ModelIdentity, LoadError> {
+pub(super) fn identify(
+    files: &ModelFiles,
+    config: &ModelConfig,
+    digests: &[FileDigest],
+) -> Result<ModelIdentity, LoadError> {
     let weights_sha256 = files::combine(digests);
     if let Some(card) = card(files)? {
-        return Ok(ModelIdentity { name: card.name, version: card.version, weights_sha256, notice: card.notice });
+        return Ok(ModelIdentity {
+            name: card.name,
+            version: card.version,
+            weights_sha256,
+            notice: card.notice,
+        });
     }
     let name = config.name.clone().or_else(|| files.folder_name());
     Ok(ModelIdentity {
@@ -34,7 +43,9 @@ pub(super) fn identify(files: &ModelFiles, config: &ModelConfig, digests: &[File
 
 fn card(files: &ModelFiles) -> Result<Option<Card>, LoadError> {
     let Some(json) = files.read_if_present(CARD)? else { return Ok(None) };
-    serde_json::from_slice(&json).map(Some).map_err(|source| LoadError::ParseJson { file: CARD.to_owned(), source })
+    serde_json::from_slice(&json)
+        .map(Some)
+        .map_err(|source| LoadError::ParseJson { file: CARD.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -43,13 +54,20 @@ mod tests {
     use super::*;
 
     fn identity(files: &'static [(&'static str, &'static [u8])]) -> ModelIdentity {
-        let digests = [FileDigest { name: "model.safetensors".into(), bytes: 1, sha256: "0123456789abcdef".into() }];
+        let digests = [FileDigest {
+            name: "model.safetensors".into(),
+            bytes: 1,
+            sha256: "0123456789abcdef".into(),
+        }];
         identify(&ModelFiles::Embedded(files), &fixture::config(), &digests).unwrap()
     }
 
     #[test]
     fn a_card_names_the_model_and_its_notice() {
-        let identity = identity(&[("radiant.json", br#"{"name":"demo","version":"3","notice":"Synthetic."}"#)]);
+        let identity = identity(&[(
+            "radiant.json",
+            br#"{"name":"demo","version":"3","notice":"Synthetic."}"#,
+        )]);
         assert_eq!((identity.name.as_str(), identity.version.as_str()), ("demo", "3"));
         assert_eq!(identity.notice.as_deref(), Some("Synthetic."));
     }

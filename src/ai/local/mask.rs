@@ -26,7 +26,13 @@ pub(super) struct QueryBlock {
 impl Masks {
     /// `queries` are absolute positions. The keys are those a layer's cache returns with them:
     /// from the first one that the first query may see to the last query.
-    pub(super) fn new(span: Span, text: &TextConfig, queries: &Range<usize>, images: &ImageBlocks, device: &Device) -> Result<Self> {
+    pub(super) fn new(
+        span: Span,
+        text: &TextConfig,
+        queries: &Range<usize>,
+        images: &ImageBlocks,
+        device: &Device,
+    ) -> Result<Self> {
         let window = match span {
             Span::Sliding => text.window,
             Span::Global => usize::MAX,
@@ -35,7 +41,14 @@ impl Masks {
         let keys = first_key(queries.start, window)..queries.end;
         let blocks = (0..queries.len())
             .step_by(QUERY_ROWS)
-            .map(|start| rule.block(start..queries.len().min(start + QUERY_ROWS), queries.start, &keys, device))
+            .map(|start| {
+                rule.block(
+                    start..queries.len().min(start + QUERY_ROWS),
+                    queries.start,
+                    &keys,
+                    device,
+                )
+            })
             .collect::<Result<_>>()?;
         Ok(Self(blocks))
     }
@@ -60,13 +73,21 @@ impl Rule<'_> {
         key >= first_key(query, self.window) && (key <= query || self.images.same(query, key))
     }
 
-    fn block(&self, rows: Range<usize>, first_query: usize, keys: &Range<usize>, device: &Device) -> Result<QueryBlock> {
+    fn block(
+        &self,
+        rows: Range<usize>,
+        first_query: usize,
+        keys: &Range<usize>,
+        device: &Device,
+    ) -> Result<QueryBlock> {
         let queries = rows.start + first_query..rows.end + first_query;
-        let seen: Vec<bool> = queries.flat_map(|query| keys.clone().map(move |key| self.sees(query, key))).collect();
+        let seen: Vec<bool> =
+            queries.flat_map(|query| keys.clone().map(move |key| self.sees(query, key))).collect();
         if seen.iter().all(|&seen| seen) {
             return Ok(QueryBlock { rows, mask: None });
         }
-        let values: Vec<f32> = seen.into_iter().map(|seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let values: Vec<f32> =
+            seen.into_iter().map(|seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
         let mask = Tensor::from_vec(values, (rows.len(), keys.len()), device)?;
         Ok(QueryBlock { rows, mask: Some(mask) })
     }

@@ -37,7 +37,11 @@ struct Prompt {
 }
 
 impl Model {
-    pub(super) fn load(files: &ModelFiles, device: &Device, prefill_tokens_max: usize) -> Result<Self, LoadError> {
+    pub(super) fn load(
+        files: &ModelFiles,
+        device: &Device,
+        prefill_tokens_max: usize,
+    ) -> Result<Self, LoadError> {
         let config = ModelConfig::parse(&files.read(CONFIG)?)?;
         let tokens = Tokens::load(files, &config)?;
         let weights = Weights::open(files, &config, device)?;
@@ -53,12 +57,17 @@ impl Model {
         })
     }
 
-    pub(super) fn answer(&self, request: &Request, watch: &Watch<'_>) -> Result<Reply, EngineError> {
+    pub(super) fn answer(
+        &self,
+        request: &Request,
+        watch: &Watch<'_>,
+    ) -> Result<Reply, EngineError> {
         let prompt = self.prompt(request)?;
         let constraint = self.grammar.constraint(&request.schema)?;
         let (features, image_ms) = watch.timed(|| self.encode_images(request, watch))?;
         let mut cache = self.decoder.new_cache();
-        let (logits, prefill_ms) = watch.timed(|| self.prefill(&prompt, features.as_ref(), &mut cache, watch))?;
+        let (logits, prefill_ms) =
+            watch.timed(|| self.prefill(&prompt, features.as_ref(), &mut cache, watch))?;
         let generation = Generation::new(self, constraint, cache, &request.settings, watch);
         let (answer, decode_ms) = watch.timed(|| generation.run(logits))?;
         let usage = Usage {
@@ -74,7 +83,12 @@ impl Model {
     }
 
     /// Runs tokens that follow what is in the cache; the logits are those of the last one.
-    pub(super) fn step(&self, ids: &[u32], cache: &mut Cache, watch: &Watch<'_>) -> Result<Tensor, EngineError> {
+    pub(super) fn step(
+        &self,
+        ids: &[u32],
+        cache: &mut Cache,
+        watch: &Watch<'_>,
+    ) -> Result<Tensor, EngineError> {
         let text = ImageBlocks::find(&[], self.config.image_token);
         let embedded = self.decoder.embed(ids)?;
         let hidden = self.decoder.forward(&embedded, &text, cache, &mut |_, _| watch.check())?;
@@ -92,12 +106,17 @@ impl Model {
     }
 
     /// The projected features of all images, one below the other; `None` without images.
-    fn encode_images(&self, request: &Request, watch: &Watch<'_>) -> Result<Option<Tensor>, EngineError> {
+    fn encode_images(
+        &self,
+        request: &Request,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Tensor>, EngineError> {
         let images: Vec<_> = request.parts.iter().filter_map(Part::image).collect();
         let mut features = Vec::with_capacity(images.len());
         for (done, image) in images.iter().enumerate() {
             watch.check()?;
-            let pixels = preprocess::pixels(image, self.config.vision.image_size, self.decoder.device())?;
+            let pixels =
+                preprocess::pixels(image, self.config.vision.image_size, self.decoder.device())?;
             let encoded = self.vision.encode(&pixels, &mut || watch.check())?;
             features.push(self.projector.forward(&encoded)?);
             watch.report(Progress::EncodedImages { done: done + 1, of: images.len() });
@@ -105,11 +124,20 @@ impl Model {
         Ok(if features.is_empty() { None } else { Some(Tensor::cat(&features, 0)?) })
     }
 
-    fn prefill(&self, prompt: &Prompt, features: Option<&Tensor>, cache: &mut Cache, watch: &Watch<'_>) -> Result<Tensor, EngineError> {
+    fn prefill(
+        &self,
+        prompt: &Prompt,
+        features: Option<&Tensor>,
+        cache: &mut Cache,
+        watch: &Watch<'_>,
+    ) -> Result<Tensor, EngineError> {
         let mut last = None;
         for chunk in prompt.images.chunks(self.prefill_tokens_max) {
             let embedded = self.splice(&prompt.ids, &prompt.images, features, chunk)?;
-            last = Some(self.decoder.forward(&embedded, &prompt.images, cache, &mut |_, _| watch.check())?);
+            last = Some(
+                self.decoder
+                    .forward(&embedded, &prompt.images, cache, &mut |_, _| watch.check())?,
+            );
             watch.report(Progress::Prefilled { tokens: cache.positions() });
         }
         let hidden = last.ok_or_else(|| EngineError::Forward("the prompt is empty".to_owned()))?;
@@ -124,7 +152,8 @@ impl Model {
         features: Option<&Tensor>,
         stretch: std::ops::Range<usize>,
     ) -> Result<Tensor, EngineError> {
-        let missing = || EngineError::Forward("the prompt has more image tokens than images".to_owned());
+        let missing =
+            || EngineError::Forward("the prompt has more image tokens than images".to_owned());
         let mut rows = Vec::new();
         for run in images.runs(stretch) {
             rows.push(if run.image {

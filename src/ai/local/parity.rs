@@ -13,6 +13,7 @@ use super::fixture::{self, Golden};
 use super::projector::Projector;
 use super::vision::VisionTower;
 use super::weights::Weights;
+use crate::ai::EngineError;
 
 const TOLERANCE: f32 = 1e-4;
 /// What a mutated pass must differ by at least.
@@ -52,7 +53,8 @@ impl Subject {
 
     fn vision(&self, golden: &Golden) -> Tensor {
         let pixels = golden.tensor("pixel_values");
-        let encode = |n: usize| self.vision.encode(&pixels.get(n).unwrap(), &mut || Ok(())).unwrap();
+        let encode =
+            |n: usize| self.vision.encode(&pixels.get(n).unwrap(), &mut || Ok(())).unwrap();
         Tensor::stack(&[encode(0), encode(1)], 0).unwrap()
     }
 
@@ -67,25 +69,45 @@ impl Subject {
         self.run_with(golden, chunks, images, &features)
     }
 
-    fn run_with(&self, golden: &Golden, chunks: &[Range<usize>], images: &ImageBlocks, features: &Tensor) -> Run {
+    fn run_with(
+        &self,
+        golden: &Golden,
+        chunks: &[Range<usize>],
+        images: &ImageBlocks,
+        features: &Tensor,
+    ) -> Run {
         let embedded = self.embed_prompt(&golden.ids("ids"), features);
-        let prompt = chunks.iter().map(|chunk| embedded.narrow(0, chunk.start, chunk.len()).unwrap());
+        let prompt =
+            chunks.iter().map(|chunk| embedded.narrow(0, chunk.start, chunk.len()).unwrap());
         let answer = golden.ids("answer").into_iter().map(|id| self.decoder.embed(&[id]).unwrap());
-        let (mut cache, mut layers, mut logits) = (self.decoder.new_cache(), vec![Vec::new(); self.config.text.layers.len()], Vec::new());
+        let (mut cache, mut layers, mut logits) =
+            (self.decoder.new_cache(), vec![Vec::new(); self.config.text.layers.len()], Vec::new());
         for (n, chunk) in prompt.chain(answer).enumerate() {
-            let hidden = self.decoder.forward(&chunk, images, &mut cache, &mut |layer, x| Ok(layers[layer].push(x.clone()))).unwrap();
+            let hidden = self
+                .decoder
+                .forward(&chunk, images, &mut cache, &mut |layer, x| {
+                    Ok(layers[layer].push(x.clone()))
+                })
+                .unwrap();
             if n + 1 >= chunks.len() {
                 logits.push(self.decoder.logits(&hidden).unwrap());
             }
         }
-        Run { layers: layers.iter().map(|rows| Tensor::cat(rows, 0).unwrap()).collect(), logits: Tensor::stack(&logits, 0).unwrap() }
+        Run {
+            layers: layers.iter().map(|rows| Tensor::cat(rows, 0).unwrap()).collect(),
+            logits: Tensor::stack(&logits, 0).unwrap(),
+        }
     }
 
     fn embed_prompt(&self, ids: &[u32], features: &Tensor) -> Tensor {
         let images = ImageBlocks::find(ids, self.config.image_token);
         let rows = images.runs(0..ids.len()).into_iter().map(|run| {
             let first = images.features_before(run.positions.start);
-            if run.image { features.narrow(0, first, run.positions.len()).unwrap() } else { self.decoder.embed(&ids[run.positions]).unwrap() }
+            if run.image {
+                features.narrow(0, first, run.positions.len()).unwrap()
+            } else {
+                self.decoder.embed(&ids[run.positions]).unwrap()
+            }
         });
         Tensor::cat(&rows.collect::<Vec<_>>(), 0).unwrap()
     }
@@ -105,7 +127,16 @@ fn prompt(golden: &Golden) -> (ImageBlocks, Range<usize>) {
 #[track_caller]
 fn distance(ours: &Tensor, theirs: &Tensor) -> f32 {
     assert_eq!(ours.dims(), theirs.dims());
-    (ours - theirs).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+    (ours - theirs)
+        .unwrap()
+        .abs()
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .max(0)
+        .unwrap()
+        .to_scalar()
+        .unwrap()
 }
 
 #[track_caller]
@@ -141,6 +172,19 @@ fn vision_features_and_projected_tokens_are_the_references() {
 }
 
 #[test]
+fn the_vision_tower_stops_between_layers_when_told() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let mut layers = 0;
+    let pixels = golden.tensor("pixel_values").get(0).unwrap();
+    let outcome = subject.vision.encode(&pixels, &mut || {
+        layers += 1;
+        if layers == 2 { Err(EngineError::Cancelled) } else { Ok(()) }
+    });
+    assert!(matches!(outcome, Err(EngineError::Cancelled)));
+    assert_eq!(layers, 2);
+}
+
+#[test]
 fn every_layer_and_all_logits_are_the_references() {
     let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
     let (images, whole) = prompt(&golden);
@@ -157,7 +201,11 @@ fn reading_the_prompt_in_chunks_changes_nothing() {
     let (images, _) = prompt(&golden);
     for tokens_max in [1, 7, 20, 33, 64] {
         let run = subject.run(&golden, &images.chunks(tokens_max), &images);
-        close(&run.logits, &golden.tensor("logits"), &format!("logits with chunks of {tokens_max}"));
+        close(
+            &run.logits,
+            &golden.tensor("logits"),
+            &format!("logits with chunks of {tokens_max}"),
+        );
         close(&run.layers[6], &golden.tensor("layer_6"), "last layer");
     }
 }
@@ -181,7 +229,8 @@ fn exchanging_the_images_changes_the_answer() {
     let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
     let (images, whole) = prompt(&golden);
     let projected = golden.tensor("projected");
-    let exchanged = Tensor::cat(&[projected.get(1).unwrap(), projected.get(0).unwrap()], 0).unwrap();
+    let exchanged =
+        Tensor::cat(&[projected.get(1).unwrap(), projected.get(0).unwrap()], 0).unwrap();
     let run = subject.run_with(&golden, &[whole], &images, &exchanged);
     noticed(distance(&run.logits, &golden.tensor("logits")));
 }
@@ -220,20 +269,29 @@ fn usual_mistakes_of_the_decoder_are_noticed() {
 }
 
 /// The fixture's folder with tensors renamed and converted, and the hub's `config.json`.
-fn other_dialect(rename: impl Fn(&str) -> String, dtype: DType, shards: usize) -> tempfile::TempDir {
+fn other_dialect(
+    rename: impl Fn(&str) -> String,
+    dtype: DType,
+    shards: usize,
+) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let tensors = candle_core::safetensors::load(fixture::folder().join("model.safetensors"), &Device::Cpu).unwrap();
-    let renamed: Vec<(String, Tensor)> = tensors.into_iter().map(|(name, t)| (rename(&name), t.to_dtype(dtype).unwrap())).collect();
+    let tensors =
+        candle_core::safetensors::load(fixture::folder().join("model.safetensors"), &Device::Cpu)
+            .unwrap();
+    let renamed: Vec<(String, Tensor)> =
+        tensors.into_iter().map(|(name, t)| (rename(&name), t.to_dtype(dtype).unwrap())).collect();
     let mut index = serde_json::Map::new();
     for shard in 0..shards {
         let file = format!("model-{shard}.safetensors");
-        let part: std::collections::HashMap<_, _> = renamed.iter().skip(shard).step_by(shards).cloned().collect();
+        let part: std::collections::HashMap<_, _> =
+            renamed.iter().skip(shard).step_by(shards).cloned().collect();
         index.extend(part.keys().map(|name| (name.clone(), file.clone().into())));
         candle_core::safetensors::save(&part, folder.path().join(&file)).unwrap();
     }
     let index = serde_json::json!({ "weight_map": index });
     std::fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
-    std::fs::copy(fixture::folder().join("config.hub.json"), folder.path().join("config.json")).unwrap();
+    std::fs::copy(fixture::folder().join("config.hub.json"), folder.path().join("config.json"))
+        .unwrap();
     folder
 }
 
@@ -252,7 +310,8 @@ fn the_hub_dialect_in_two_shards_is_the_same_model() {
 fn half_precision_files_give_nearly_the_same_logits() {
     for (dtype, tolerance) in [(DType::BF16, 5e-2), (DType::F16, 1e-2)] {
         let folder = other_dialect(str::to_owned, dtype, 1);
-        let distance = Subject::load(&ModelFiles::Folder(folder.path().to_owned()), |_| ()).distance(&fixture::golden());
+        let distance = Subject::load(&ModelFiles::Folder(folder.path().to_owned()), |_| ())
+            .distance(&fixture::golden());
         assert!(distance <= tolerance, "{dtype:?} differs by {distance:e}");
     }
 }

@@ -25,14 +25,18 @@ pub(super) struct Markers {
 
 impl Markers {
     pub(super) fn find(entries: &[Entry], config: &ModelConfig) -> Result<Self, LoadError> {
-        let special: Vec<String> = entries.iter().filter_map(Entry::special).map(str::to_owned).collect();
+        let special: Vec<String> =
+            entries.iter().filter_map(Entry::special).map(str::to_owned).collect();
         for name in [BOS, TURN, TURN_END, IMAGE, IMAGE_END] {
             if !special.iter().any(|known| known == name) {
                 return Err(LoadError::Tokenizer(format!("has no control token {name}")));
             }
         }
         let Some(soft) = entries.get(config.image_token as usize).and_then(Entry::special) else {
-            return Err(LoadError::Tokenizer(format!("entry {}, the image token, is no control token", config.image_token)));
+            return Err(LoadError::Tokenizer(format!(
+                "entry {}, the image token, is no control token",
+                config.image_token
+            )));
         };
         let image = format!("\n\n{IMAGE}{}{IMAGE_END}\n\n", soft.repeat(config.image_tokens));
         Ok(Self { image, special })
@@ -42,7 +46,8 @@ impl Markers {
     /// system text opens the user's turn, as the template has it.
     pub(super) fn render(&self, request: &Request) -> String {
         let mut prompt = format!("{BOS}{TURN}user\n");
-        let mut text = request.system.as_ref().map_or_else(String::new, |system| format!("{system}\n\n"));
+        let mut text =
+            request.system.as_ref().map_or_else(String::new, |system| format!("{system}\n\n"));
         for part in &request.parts {
             match part {
                 Part::Text(words) => text.push_str(words.trim()),
@@ -97,7 +102,12 @@ mod tests {
     }
 
     fn render(system: Option<&str>, parts: Vec<Part>) -> String {
-        let request = Request { system: system.map(str::to_owned), parts, schema: "{}".into(), settings: Settings::default() };
+        let request = Request {
+            system: system.map(str::to_owned),
+            parts,
+            schema: "{}".into(),
+            settings: Settings::default(),
+        };
         let soft = "<image_soft_token>".repeat(16);
         fixture::tokens().markers().render(&request).replace(&soft, "IIII")
     }
@@ -105,28 +115,52 @@ mod tests {
     #[test]
     fn system_text_opens_the_turn_and_parts_are_trimmed_and_joined() {
         let prompt = render(Some("Be an expert."), vec![text(" one "), text("two\n")]);
-        assert_eq!(prompt, "<bos><start_of_turn>user\nBe an expert.\n\nonetwo<end_of_turn>\n<start_of_turn>model\n");
+        assert_eq!(
+            prompt,
+            "<bos><start_of_turn>user\nBe an expert.\n\nonetwo<end_of_turn>\n<start_of_turn>model\n"
+        );
     }
 
     #[test]
     fn an_image_stands_between_blank_lines() {
         let prompt = render(None, vec![image(), image(), text("Look.")]);
-        let expected = format!("<bos><start_of_turn>user\n{IMAGE_TEXT}{IMAGE_TEXT}Look.<end_of_turn>\n<start_of_turn>model\n");
+        let expected = format!(
+            "<bos><start_of_turn>user\n{IMAGE_TEXT}{IMAGE_TEXT}Look.<end_of_turn>\n<start_of_turn>model\n"
+        );
         assert_eq!(prompt, expected);
     }
 
     #[test]
     fn text_cannot_spell_a_control_token() {
-        let prompt = render(None, vec![text("a<end_of_turn>b<start_of"), text("_image><image_soft_token>"), text("<<bos>>")]);
-        let body = prompt.strip_prefix("<bos><start_of_turn>user\n").unwrap().split("<end_of_turn>\n").next().unwrap();
+        let prompt = render(
+            None,
+            vec![
+                text("a<end_of_turn>b<start_of"),
+                text("_image><image_soft_token>"),
+                text("<<bos>>"),
+            ],
+        );
+        let body = prompt
+            .strip_prefix("<bos><start_of_turn>user\n")
+            .unwrap()
+            .split("<end_of_turn>\n")
+            .next()
+            .unwrap();
         assert_eq!(body, "a< end_of_turn>b< start_of_image>< image_soft_token><< bos>>");
     }
 
     #[test]
     fn the_reference_prompt_has_the_reference_ids() {
         let golden = fixture::golden();
-        let parts = vec![text("Two images of one patient follow."), image(), text("SLICE 1"), image(), text("SLICE 2 — report the findings.")];
-        let prompt = render(Some("You are an expert radiologist."), parts).replace("IIII", &"<image_soft_token>".repeat(16));
+        let parts = vec![
+            text("Two images of one patient follow."),
+            image(),
+            text("SLICE 1"),
+            image(),
+            text("SLICE 2 — report the findings."),
+        ];
+        let prompt = render(Some("You are an expert radiologist."), parts)
+            .replace("IIII", &"<image_soft_token>".repeat(16));
         assert_eq!(prompt, fixture::PROMPT);
         assert_eq!(fixture::tokens().encode(&prompt).unwrap(), golden.ids("ids"));
     }

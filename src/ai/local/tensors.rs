@@ -33,7 +33,9 @@ pub(super) fn canonical(name: &str) -> String {
         return format!("vision_tower.{rest}");
     }
     match bare.strip_prefix("language_model.") {
-        Some(rest) if !rest.starts_with("model.") && rest != "lm_head.weight" => format!("language_model.model.{rest}"),
+        Some(rest) if !rest.starts_with("model.") && rest != "lm_head.weight" => {
+            format!("language_model.model.{rest}")
+        }
         _ => bare.to_owned(),
     }
 }
@@ -93,7 +95,8 @@ fn expect_text(shapes: &mut Shapes, text: &TextConfig) {
 }
 
 fn expect_text_layer(shapes: &mut Shapes, layer: &str, text: &TextConfig) {
-    let (hidden, queries, keys) = (text.hidden, text.heads * text.head_dim, text.kv_heads * text.head_dim);
+    let (hidden, queries, keys) =
+        (text.hidden, text.heads * text.head_dim, text.kv_heads * text.head_dim);
     let matrices = [
         ("self_attn.q_proj", [queries, hidden]),
         ("self_attn.k_proj", [keys, hidden]),
@@ -109,7 +112,12 @@ fn expect_text_layer(shapes: &mut Shapes, layer: &str, text: &TextConfig) {
     for name in ["q_norm", "k_norm"] {
         put(shapes, format!("{layer}.self_attn.{name}.weight"), &[text.head_dim]);
     }
-    for name in ["input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"] {
+    for name in [
+        "input_layernorm",
+        "post_attention_layernorm",
+        "pre_feedforward_layernorm",
+        "post_feedforward_layernorm",
+    ] {
         put(shapes, format!("{layer}.{name}.weight"), &[hidden]);
     }
 }
@@ -120,7 +128,11 @@ mod tests {
 
     #[test]
     fn every_dialect_has_one_canonical_form() {
-        for name in ["vision_tower.vision_model.post_layernorm.bias", "vision_tower.post_layernorm.bias", "model.vision_tower.post_layernorm.bias"] {
+        for name in [
+            "vision_tower.vision_model.post_layernorm.bias",
+            "vision_tower.post_layernorm.bias",
+            "model.vision_tower.post_layernorm.bias",
+        ] {
             assert_eq!(canonical(name), "vision_tower.post_layernorm.bias");
         }
         for name in ["language_model.model.norm.weight", "model.language_model.norm.weight"] {

@@ -37,7 +37,8 @@ pub(super) enum Entry {
 
 impl Tokens {
     pub(super) fn load(files: &ModelFiles, config: &ModelConfig) -> Result<Self, LoadError> {
-        let tokenizer = Tokenizer::from_bytes(files.read(TOKENIZER)?).map_err(|error| LoadError::Tokenizer(error.to_string()))?;
+        let tokenizer = Tokenizer::from_bytes(files.read(TOKENIZER)?)
+            .map_err(|error| LoadError::Tokenizer(error.to_string()))?;
         let entries = entries(&tokenizer, config.text.vocabulary)?;
         let markers = Markers::find(&entries, config)?;
         let stops = stops(&tokenizer, config, generation_stops(files)?)?;
@@ -48,7 +49,9 @@ impl Tokens {
     pub(super) fn encode(&self, prompt: &str) -> Result<Vec<u32>, EngineError> {
         match self.tokenizer.encode_fast(prompt, false) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => Err(EngineError::Forward(format!("the prompt cannot be tokenised: {error}"))),
+            Err(error) => {
+                Err(EngineError::Forward(format!("the prompt cannot be tokenised: {error}")))
+            }
         }
     }
 
@@ -80,18 +83,32 @@ impl Tokens {
 }
 
 fn entries(tokenizer: &Tokenizer, vocabulary: usize) -> Result<Vec<Entry>, LoadError> {
-    let special: BTreeSet<u32> =
-        tokenizer.get_added_tokens_decoder().iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+    let special: BTreeSet<u32> = tokenizer
+        .get_added_tokens_decoder()
+        .iter()
+        .filter(|(_, token)| token.special || is_reserved(&token.content))
+        .map(|(id, _)| *id)
+        .collect();
     let last = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
     if last as usize >= vocabulary {
-        return Err(LoadError::Tokenizer(format!("has an entry {last}, the model only {vocabulary} rows")));
+        return Err(LoadError::Tokenizer(format!(
+            "has an entry {last}, the model only {vocabulary} rows"
+        )));
     }
     let entry = |id: u32| match tokenizer.id_to_token(id) {
         None => Entry::Padding,
         Some(name) if special.contains(&id) => Entry::Special(name),
-        Some(name) => Entry::Text(byte_fallback(&name).map_or_else(|| name.replace(SPACE, " ").into_bytes(), |byte| vec![byte])),
+        Some(name) => Entry::Text(
+            byte_fallback(&name)
+                .map_or_else(|| name.replace(SPACE, " ").into_bytes(), |byte| vec![byte]),
+        ),
     };
     Ok((0..vocabulary as u32).map(entry).collect())
+}
+
+/// Entries without a meaning in text that Gemma's tokenizer does not mark as special.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("<unused") || matches!(name, "<mask>" | "[multimodal]")
 }
 
 /// `<0x0A>` stands for the byte 0AH.
@@ -112,12 +129,19 @@ fn generation_stops(files: &ModelFiles) -> Result<Vec<u32>, LoadError> {
     Ok(generation.eos_token_id.map_or_else(Vec::new, TokenList::into_vec))
 }
 
-fn stops(tokenizer: &Tokenizer, config: &ModelConfig, generation: Vec<u32>) -> Result<Vec<u32>, LoadError> {
+fn stops(
+    tokenizer: &Tokenizer,
+    config: &ModelConfig,
+    generation: Vec<u32>,
+) -> Result<Vec<u32>, LoadError> {
     let named = ENDS.iter().filter_map(|name| tokenizer.token_to_id(name));
-    let stops: BTreeSet<u32> = config.stops.iter().copied().chain(generation).chain(named).collect();
+    let stops: BTreeSet<u32> =
+        config.stops.iter().copied().chain(generation).chain(named).collect();
     match stops.last() {
         Some(&last) if (last as usize) < config.text.vocabulary => Ok(stops.into_iter().collect()),
-        Some(last) => Err(LoadError::Tokenizer(format!("the stop token {last} is outside the vocabulary"))),
+        Some(last) => {
+            Err(LoadError::Tokenizer(format!("the stop token {last} is outside the vocabulary")))
+        }
         None => Err(LoadError::Tokenizer("no stop token is known".to_owned())),
     }
 }
@@ -139,6 +163,12 @@ mod tests {
     #[test]
     fn stops_come_from_all_three_files() {
         assert_eq!(fixture::tokens().stops(), [1, 5]);
+    }
+
+    #[test]
+    fn reserved_entries_are_no_text() {
+        assert!(is_reserved("<unused94>") && is_reserved("<mask>"));
+        assert!(!is_reserved("<table>") && !is_reserved("\n\n"));
     }
 
     #[test]

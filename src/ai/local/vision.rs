@@ -37,9 +37,14 @@ struct Attention {
 }
 
 impl VisionTower {
-    pub(super) fn load(weights: &Weights, config: &ModelConfig) -> std::result::Result<Self, LoadError> {
+    pub(super) fn load(
+        weights: &Weights,
+        config: &ModelConfig,
+    ) -> std::result::Result<Self, LoadError> {
         let vision = config.vision.clone();
-        let layers = (0..vision.layers).map(|layer| Layer::load(weights, &vision, layer)).collect::<std::result::Result<_, _>>()?;
+        let layers = (0..vision.layers)
+            .map(|layer| Layer::load(weights, &vision, layer))
+            .collect::<std::result::Result<_, _>>()?;
         Ok(Self {
             patches: patch_matrix(weights, &vision)?,
             positions: weights.get(POSITIONS)?,
@@ -72,7 +77,10 @@ impl VisionTower {
     }
 }
 
-fn patch_matrix(weights: &Weights, config: &VisionConfig) -> std::result::Result<Linear, LoadError> {
+fn patch_matrix(
+    weights: &Weights,
+    config: &VisionConfig,
+) -> std::result::Result<Linear, LoadError> {
     let name = format!("{PATCHES}.weight");
     let kernel = weights.get(&name)?;
     let flat = kernel
@@ -82,7 +90,11 @@ fn patch_matrix(weights: &Weights, config: &VisionConfig) -> std::result::Result
 }
 
 impl Layer {
-    fn load(weights: &Weights, config: &VisionConfig, layer: usize) -> std::result::Result<Self, LoadError> {
+    fn load(
+        weights: &Weights,
+        config: &VisionConfig,
+        layer: usize,
+    ) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("{}.{part}", tensors::vision_layer(layer));
         Ok(Self {
             norm1: weights.layer_norm(&name("layer_norm1"), config.norm_eps)?,

@@ -32,7 +32,10 @@ impl<'a> Watch<'a> {
     }
 
     /// Runs `step` and says how many milliseconds it took.
-    pub(super) fn timed<T>(&self, step: impl FnOnce() -> Result<T, EngineError>) -> Result<(T, u64), EngineError> {
+    pub(super) fn timed<T>(
+        &self,
+        step: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<(T, u64), EngineError> {
         let before = self.clock.now();
         let done = step()?;
         Ok((done, milliseconds(self.clock.now().since(before))))

@@ -33,12 +33,19 @@ enum Source {
 }
 
 impl Weights {
-    pub(super) fn open(files: &ModelFiles, config: &ModelConfig, device: &Device) -> Result<Self, LoadError> {
+    pub(super) fn open(
+        files: &ModelFiles,
+        config: &ModelConfig,
+        device: &Device,
+    ) -> Result<Self, LoadError> {
         let source = Source::open(files)?;
         let mut names = BTreeMap::new();
         for name in source.headers().into_keys() {
             if let Some(other) = names.insert(tensors::canonical(&name), name) {
-                return Err(LoadError::Tensor { tensor: other, problem: "is there twice, under two names".to_owned() });
+                return Err(LoadError::Tensor {
+                    tensor: other,
+                    problem: "is there twice, under two names".to_owned(),
+                });
             }
         }
         Ok(Self { source, names, expected: tensors::expected(config), device: device.clone() })
@@ -48,10 +55,16 @@ impl Weights {
     pub(super) fn get(&self, name: &str) -> Result<Tensor, LoadError> {
         let fail = |problem: String| LoadError::Tensor { tensor: name.to_owned(), problem };
         let stored = self.names.get(name).ok_or_else(|| fail("is missing".to_owned()))?;
-        let tensor = self.source.load(stored, &self.device).map_err(|error| fail(error.to_string()))?;
+        let tensor =
+            self.source.load(stored, &self.device).map_err(|error| fail(error.to_string()))?;
         match self.expected.get(name) {
             Some(shape) if tensor.dims() == shape => {}
-            Some(shape) => return Err(fail(format!("has shape {:?}, the configuration asks for {shape:?}", tensor.dims()))),
+            Some(shape) => {
+                return Err(fail(format!(
+                    "has shape {:?}, the configuration asks for {shape:?}",
+                    tensor.dims()
+                )));
+            }
             None => return Err(fail("is not part of this architecture".to_owned())),
         }
         if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) {
@@ -75,8 +88,9 @@ impl Weights {
     }
 
     pub(super) fn rms_norm(&self, name: &str, eps: f64) -> Result<RmsNorm, LoadError> {
-        RmsNorm::new(&self.get(&format!("{name}.weight"))?, eps)
-            .map_err(|error| LoadError::Tensor { tensor: name.to_owned(), problem: error.to_string() })
+        RmsNorm::new(&self.get(&format!("{name}.weight"))?, eps).map_err(|error| {
+            LoadError::Tensor { tensor: name.to_owned(), problem: error.to_string() }
+        })
     }
 }
 
@@ -88,7 +102,10 @@ pub(super) fn headers(files: &ModelFiles) -> Result<BTreeMap<String, Header>, Lo
 impl Source {
     fn open(files: &ModelFiles) -> Result<Self, LoadError> {
         let names = files.weight_names()?;
-        let fail = |error: candle_core::Error| LoadError::Safetensors { file: names.join(", "), problem: error.to_string() };
+        let fail = |error: candle_core::Error| LoadError::Safetensors {
+            file: names.join(", "),
+            problem: error.to_string(),
+        };
         match files {
             ModelFiles::Folder(folder) => {
                 let paths: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
@@ -96,8 +113,11 @@ impl Source {
             }
             // A model inside the program is small: it is one file.
             ModelFiles::Embedded(_) => {
-                let [name] = names.as_slice() else { return Err(LoadError::NotEmbedded("model.safetensors".to_owned())) };
-                let bytes = files.embedded(name).ok_or_else(|| LoadError::NotEmbedded(name.clone()))?;
+                let [name] = names.as_slice() else {
+                    return Err(LoadError::NotEmbedded("model.safetensors".to_owned()));
+                };
+                let bytes =
+                    files.embedded(name).ok_or_else(|| LoadError::NotEmbedded(name.clone()))?;
                 SliceSafetensors::new(bytes).map(Self::Embedded).map_err(fail)
             }
         }
@@ -117,7 +137,12 @@ impl Source {
         };
         tensors
             .into_iter()
-            .map(|(name, view)| (name, Header { shape: view.shape().to_vec(), dtype: format!("{:?}", view.dtype()) }))
+            .map(|(name, view)| {
+                (
+                    name,
+                    Header { shape: view.shape().to_vec(), dtype: format!("{:?}", view.dtype()) },
+                )
+            })
             .collect()
     }
 }

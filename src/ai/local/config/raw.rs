@@ -148,7 +148,8 @@ impl Default for RawVision {
 impl RawConfig {
     pub(super) fn stops(&self) -> Vec<u32> {
         let lists = [&self.eos_token_id, &self.text_config.eos_token_id];
-        let mut stops: Vec<u32> = lists.into_iter().flatten().flat_map(|list| list.clone().into_vec()).collect();
+        let mut stops: Vec<u32> =
+            lists.into_iter().flatten().flat_map(|list| list.clone().into_vec()).collect();
         stops.sort_unstable();
         stops.dedup();
         stops
@@ -157,8 +158,16 @@ impl RawConfig {
     /// A value the forward pass does not honour would give plausible, wrong answers.
     pub(super) fn refuse_unsupported(&self) -> Result<(), LoadError> {
         require(self.model_type == "gemma3", "model_type", "is not gemma3")?;
-        require(self.tie_word_embeddings != Some(false), "tie_word_embeddings", "is false: a separate output matrix is not supported")?;
-        require(self.quantization_config.is_none(), "quantization_config", "is set: quantised weights are not supported")?;
+        require(
+            self.tie_word_embeddings != Some(false),
+            "tie_word_embeddings",
+            "is false: a separate output matrix is not supported",
+        )?;
+        require(
+            self.quantization_config.is_none(),
+            "quantization_config",
+            "is set: quantised weights are not supported",
+        )?;
         self.text_config.refuse_unsupported()?;
         self.vision_config.refuse_unsupported()
     }
@@ -167,21 +176,35 @@ impl RawConfig {
 impl RawText {
     fn refuse_unsupported(&self) -> Result<(), LoadError> {
         let key = |name: &str| format!("text_config.{name}");
-        require(self.hidden_activation == GELU_TANH, &key("hidden_activation"), "is not gelu_pytorch_tanh")?;
+        require(
+            self.hidden_activation == GELU_TANH,
+            &key("hidden_activation"),
+            "is not gelu_pytorch_tanh",
+        )?;
         require(!self.attention_bias, &key("attention_bias"), "is true")?;
         require(self.attn_logit_softcapping.is_none(), &key("attn_logit_softcapping"), "is set")?;
         require(self.final_logit_softcapping.is_none(), &key("final_logit_softcapping"), "is set")?;
-        require(self.use_bidirectional_attention != Some(true), &key("use_bidirectional_attention"), "is true")
+        require(
+            self.use_bidirectional_attention != Some(true),
+            &key("use_bidirectional_attention"),
+            "is true",
+        )
     }
 
     pub(super) fn spans(&self) -> Result<Vec<Span>, LoadError> {
         let Some(types) = &self.layer_types else {
             let written = self.sliding_window_pattern.or(self.saved_sliding_window_pattern);
             let pattern = written.unwrap_or(PATTERN).max(1);
-            let span = |layer: usize| if (layer + 1).is_multiple_of(pattern) { Span::Global } else { Span::Sliding };
+            let span = |layer: usize| {
+                if (layer + 1).is_multiple_of(pattern) { Span::Global } else { Span::Sliding }
+            };
             return Ok((0..self.num_hidden_layers).map(span).collect());
         };
-        require(types.len() == self.num_hidden_layers, "text_config.layer_types", "does not have num_hidden_layers entries")?;
+        require(
+            types.len() == self.num_hidden_layers,
+            "text_config.layer_types",
+            "does not have num_hidden_layers entries",
+        )?;
         types.iter().map(|name| span_named(name)).collect()
     }
 
@@ -191,7 +214,8 @@ impl RawText {
             let global = ropes.full_attention.rope(self.rope_theta)?;
             return Ok((global, ropes.sliding_attention.rope(self.rope_local_base_freq)?));
         }
-        let scaling = self.rope_scaling.as_ref().map(|raw| raw.rope(self.rope_theta)).transpose()?;
+        let scaling =
+            self.rope_scaling.as_ref().map(|raw| raw.rope(self.rope_theta)).transpose()?;
         let global = scaling.unwrap_or(Rope { base: self.rope_theta, factor: 1.0 });
         Ok((global, Rope { base: self.rope_local_base_freq, factor: 1.0 }))
     }
@@ -212,7 +236,11 @@ impl RawRope {
 impl RawVision {
     fn refuse_unsupported(&self) -> Result<(), LoadError> {
         require(self.num_channels == 3, "vision_config.num_channels", "is not 3")?;
-        require(self.hidden_act == GELU_TANH, "vision_config.hidden_act", "is not gelu_pytorch_tanh")
+        require(
+            self.hidden_act == GELU_TANH,
+            "vision_config.hidden_act",
+            "is not gelu_pytorch_tanh",
+        )
     }
 }
 
