@@ -1,0 +1,277 @@
+//! Everything a report says and about whom, checked once: [`Report`] is what the SR, the PDF and
+//! the narrative are made of.
+
+use crate::ai::{ModelIdentity, Settings, Usage};
+use crate::clock::Timestamp;
+use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
+
+use super::findings::Finding;
+use super::parse::Remark;
+use super::region::Region;
+
+/// Attributes of patient and study, as the study's images carry them; empty where they do not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subject {
+    pub patient: Patient,
+    pub study: Study,
+    pub request: Request,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Patient {
+    /// VR PN with its alphabetic, ideographic and phonetic groups, `=` between them.
+    pub name: String,
+    pub id: String,
+    pub id_issuer: String,
+    /// VR DA.
+    pub birth_date: String,
+    /// `M`, `F`, `O` or empty.
+    pub sex: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    pub uid: StudyUid,
+    /// VR DA.
+    pub date: String,
+    /// VR TM.
+    pub time: String,
+    pub id: String,
+    pub accession_number: String,
+    pub description: String,
+    /// VR PN.
+    pub referring_physician: String,
+}
+
+/// What was asked for, where the images say so.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    pub procedure_id: String,
+    pub procedure_description: String,
+    pub reason: String,
+}
+
+/// One image that the model was shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageReference {
+    pub study: StudyUid,
+    pub series: SeriesUid,
+    pub sop_class: SopClassUid,
+    pub sop_instance: SopInstanceUid,
+    /// 1-based, for multi-frame images.
+    pub frame: Option<u32>,
+    pub rows: u32,
+    pub columns: u32,
+    pub spacing: Option<PixelSpacing>,
+    pub modality: String,
+    pub series_number: Option<i32>,
+    pub instance_number: Option<i32>,
+    pub frame_of_reference: Option<String>,
+}
+
+impl ImageReference {
+    /// For people: "series 2, image 14, frame 3".
+    pub fn label(&self) -> String {
+        let parts = [
+            self.series_number.map(|n| format!("series {n}")),
+            self.instance_number.map(|n| format!("image {n}")),
+            self.frame.map(|n| format!("frame {n}")),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PixelSpacing {
+    pub row_mm: f64,
+    pub column_mm: f64,
+    pub plane: SpacingPlane,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpacingPlane {
+    /// Pixel Spacing (0028,0030).
+    Patient,
+    /// Imager Pixel Spacing (0018,1164): at the detector, not corrected for magnification.
+    Detector,
+}
+
+/// Which prompt was asked, by name, version and the digest of its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptIdentity {
+    pub name: String,
+    pub version: String,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pipeline {
+    pub name: String,
+    pub title: String,
+    /// Cross-sectional pipelines are: the report says so.
+    pub experimental: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Provenance {
+    pub analysis_id: String,
+    pub started: Timestamp,
+    pub finished: Timestamp,
+    pub pipeline: Pipeline,
+    pub model: ModelIdentity,
+    pub prompt: PromptIdentity,
+    pub settings: Settings,
+    pub usage: Usage,
+    pub device: Device,
+}
+
+/// The equipment that made the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    pub manufacturer: String,
+    pub model: String,
+    pub serial_number: String,
+    pub software_version: String,
+}
+
+impl Device {
+    /// This program, as an installation with this serial number.
+    pub fn radiant(serial_number: impl Into<String>) -> Self {
+        Self {
+            manufacturer: "RadiantAI".into(),
+            model: "radiant".into(),
+            serial_number: serial_number.into(),
+            software_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+/// A finding, with its image and box resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportFinding {
+    pub finding: Finding,
+    /// Position in [`Draft::evidence`].
+    pub image: Option<usize>,
+    pub region: Option<Region>,
+}
+
+/// An SR that this one replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Predecessor {
+    pub series: SeriesUid,
+    pub sop_class: SopClassUid,
+    pub sop_instance: SopInstanceUid,
+}
+
+/// What a report is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    pub subject: Subject,
+    /// In the order of the prompt.
+    pub evidence: Vec<ImageReference>,
+    pub provenance: Provenance,
+    pub findings: Vec<ReportFinding>,
+    pub impression: String,
+    pub remarks: Vec<Remark>,
+    /// What stood in the way: gaps in the volume, images left out, and the like.
+    pub limitations: Vec<String>,
+    pub predecessor: Option<Predecessor>,
+}
+
+/// A draft whose references all hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report(Draft);
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    #[error("a report needs at least one image")]
+    NoEvidence,
+    #[error("an image of the report belongs to another study")]
+    ForeignImage,
+    #[error("finding {0} names an image that the report does not hold")]
+    NoSuchImage(usize),
+    #[error("finding {0} has a region without an image")]
+    RegionWithoutImage(usize),
+    #[error("the region of finding {0} is not inside its image")]
+    RegionOutsideImage(usize),
+    #[error("finding {0} has a measurement that is not a number")]
+    NotANumber(usize),
+}
+
+impl Report {
+    pub fn new(draft: Draft) -> Result<Self, ReportError> {
+        if draft.evidence.is_empty() {
+            return Err(ReportError::NoEvidence);
+        }
+        if draft.evidence.iter().any(|image| image.study != draft.subject.study.uid) {
+            return Err(ReportError::ForeignImage);
+        }
+        for (index, finding) in draft.findings.iter().enumerate() {
+            check_finding(index + 1, finding, &draft.evidence)?;
+        }
+        Ok(Self(draft))
+    }
+
+    pub fn draft(&self) -> &Draft {
+        &self.0
+    }
+
+    pub fn image_of(&self, finding: &ReportFinding) -> Option<&ImageReference> {
+        finding.image.and_then(|index| self.0.evidence.get(index))
+    }
+
+    /// Remarks on the finding with this 1-based number.
+    pub fn remarks_on(&self, number: usize) -> impl Iterator<Item = &Remark> {
+        self.0.remarks.iter().filter(move |remark| remark.finding() == Some(number))
+    }
+}
+
+fn check_finding(
+    number: usize,
+    finding: &ReportFinding,
+    evidence: &[ImageReference],
+) -> Result<(), ReportError> {
+    if finding.finding.measurements.iter().any(|m| !m.value.is_finite()) {
+        return Err(ReportError::NotANumber(number));
+    }
+    let image = match finding.image {
+        Some(index) => Some(evidence.get(index).ok_or(ReportError::NoSuchImage(number))?),
+        None => None,
+    };
+    match (finding.region, image) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(ReportError::RegionWithoutImage(number)),
+        (Some(region), Some(image)) if region.has_area() && region.is_inside(image.rows, image.columns) => {
+            Ok(())
+        }
+        (Some(_), Some(_)) => Err(ReportError::RegionOutsideImage(number)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut Draft), expected: ReportError) {
+        let mut draft = samples::chest_draft();
+        change(&mut draft);
+        assert_eq!(Report::new(draft), Err(expected));
+    }
+
+    #[test]
+    fn a_report_refers_to_nothing_it_does_not_hold() {
+        refused(|draft| draft.evidence.clear(), ReportError::NoEvidence);
+        refused(|draft| draft.findings[0].image = Some(9), ReportError::NoSuchImage(1));
+        refused(|draft| draft.findings[0].image = None, ReportError::RegionWithoutImage(1));
+        refused(|draft| draft.evidence[0].rows = 10, ReportError::RegionOutsideImage(1));
+    }
+
+    #[test]
+    fn an_image_of_another_study_is_refused() {
+        let other: StudyUid = "2.25.9".parse().expect("a UID");
+        refused(|draft| draft.evidence[0].study = other, ReportError::ForeignImage);
+    }
+}

@@ -1,0 +1,135 @@
+//! One frame of Pixel Data, decoded into numbers (PS3.3 C.7.6.3, PS3.5 8).
+//!
+//! ```text
+//! bytes of one frame ─ codec ─> samples as stored ─ arrange ─> Frame
+//! ```
+//! A codec may recurse and panics on some damaged streams. Panics come back as
+//! [`PixelError::Panicked`]; a stack overflow cannot be caught, so call [`decode`] on a thread
+//! whose stack is at least [`STACK_BYTES`].
+
+mod arrange;
+mod codec;
+mod color;
+mod description;
+mod headers;
+mod jpeg;
+mod jpegxl;
+mod native;
+mod palette;
+mod registry;
+mod rle;
+
+use ndarray::{Array2, Array3};
+
+pub use description::{ImageDescription, Photometric, PlanarConfiguration};
+pub use palette::Palette;
+
+/// The stack that the deepest codec (JPEG 2000) is known to be content with.
+pub const STACK_BYTES: usize = 8 << 20;
+
+/// More samples than this in one frame are refused before anything is allocated: 11,585 pixels
+/// square in grey. A whole-slide frame is a tile and stays far below.
+pub const SAMPLES_MAX: usize = 1 << 27;
+
+/// The bytes of one frame, as they are stored.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedFrame<'a> {
+    pub transfer_syntax: &'a str,
+    /// Native: the bytes that hold the frame. Encapsulated: all its fragments, joined.
+    pub bytes: &'a [u8],
+    /// Where in the first byte the frame begins. Only 1-bit frames of a size that is no multiple
+    /// of eight pixels begin anywhere but at 0 (PS3.5 8.1.1).
+    pub first_bit: u8,
+    /// Whether Pixel Data has VR OW. It matters for 8-bit samples in Explicit VR Big Endian, whose
+    /// bytes are then swapped in pairs, and nowhere else.
+    pub words: bool,
+}
+
+impl<'a> EncodedFrame<'a> {
+    /// A frame that begins at a byte, of Pixel Data with the VR usual for its depth.
+    pub fn new(transfer_syntax: &'a str, bytes: &'a [u8]) -> Self {
+        let transfer_syntax = transfer_syntax.trim_end_matches(['\0', ' ']);
+        Self {
+            transfer_syntax,
+            bytes,
+            first_bit: 0,
+            words: false,
+        }
+    }
+}
+
+/// A decoded frame: `samples` is `rows` by `columns`, colour with a third axis of red, green, blue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    pub rows: usize,
+    pub columns: usize,
+    pub samples: Samples,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Samples {
+    /// Stored values, sign-extended from Bits Stored.
+    Gray(Array2<i32>),
+    /// Unsigned stored values of 32 bits, which dose grids use in full.
+    WideGray(Array2<u32>),
+    /// Red, green, blue of 8 bits, whatever colour space or palette the frame was stored in.
+    Rgb(Array3<u8>),
+    /// Red, green, blue of `bits` (9 to 32) bits.
+    DeepRgb { bits: u16, values: Array3<u32> },
+}
+
+/// Why a frame cannot be decoded. None of them is worth a retry.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PixelError {
+    #[error("{0} is absent")]
+    Missing(&'static str),
+    #[error("{attribute} is {value}, which is not supported")]
+    Unsupported {
+        attribute: &'static str,
+        value: String,
+    },
+    #[error("the frame has {samples} samples and the limit is {SAMPLES_MAX}")]
+    TooLarge { samples: usize },
+    #[error("transfer syntax {0} has no frame decoder")]
+    TransferSyntax(String),
+    #[error("the frame has {found} bytes and needs {needed}")]
+    Truncated { found: usize, needed: usize },
+    #[error("the {codec} codestream is invalid: {reason}")]
+    Codestream { codec: &'static str, reason: String },
+    #[error(
+        "the codestream holds {found} (columns x rows x samples) and the attributes say {expected}"
+    )]
+    Mismatch { found: String, expected: String },
+    #[error("the {0} decoder gave up on a damaged codestream")]
+    Panicked(&'static str),
+}
+
+impl PixelError {
+    fn codestream(codec: &'static str, reason: impl ToString) -> Self {
+        Self::Codestream {
+            codec,
+            reason: reason.to_string(),
+        }
+    }
+
+    fn unsupported(attribute: &'static str, value: impl ToString) -> Self {
+        Self::Unsupported {
+            attribute,
+            value: value.to_string(),
+        }
+    }
+}
+
+/// Decodes one frame.
+pub fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Frame, PixelError> {
+    let decoded = codec::decode(image, frame)?;
+    let samples = arrange::arrange(image, decoded)?;
+    Ok(Frame {
+        rows: image.rows,
+        columns: image.columns,
+        samples,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! From a codec's words to the arrays of a [`Frame`](super::Frame).
+
+use ndarray::{Array2, Array3, ShapeBuilder};
+
+use super::codec::{ColorSpace, Decoded, Depth, Layout, Words};
+use super::color::{rgb_from_ybr_full, split_422};
+use super::{ImageDescription, Palette, Photometric, PixelError, Samples};
+
+pub(super) fn arrange(image: &ImageDescription, decoded: Decoded) -> Result<Samples, PixelError> {
+    match (&image.palette, image.samples_per_pixel) {
+        (Some(palette), _) => through_palette(image, palette, decoded),
+        (None, 1) => gray(image, decoded),
+        (None, _) => color(image, decoded),
+    }
+}
+
+fn gray(image: &ImageDescription, decoded: Decoded) -> Result<Samples, PixelError> {
+    let Decoded { words, depth, .. } = decoded;
+    let wide = !depth.signed && depth.bits == 32;
+    match words {
+        Words::U32(words) if wide => Ok(Samples::WideGray(plane(image, words)?)),
+        words => Ok(Samples::Gray(plane(image, stored_values(words, depth))?)),
+    }
+}
+
+/// Drops unused high and low bits, then extends the sign.
+fn stored_values(words: Words, depth: Depth) -> Vec<i32> {
+    let value = |word: u32| {
+        let shifted = word >> (depth.high_bit + 1 - depth.bits) << (32 - depth.bits);
+        if depth.signed {
+            shifted.cast_signed() >> (32 - depth.bits)
+        } else {
+            (shifted >> (32 - depth.bits)).cast_signed()
+        }
+    };
+    match words {
+        Words::U8(words) => words
+            .into_iter()
+            .map(|word| value(u32::from(word)))
+            .collect(),
+        Words::U16(words) => words
+            .into_iter()
+            .map(|word| value(u32::from(word)))
+            .collect(),
+        Words::U32(words) => words.into_iter().map(value).collect(),
+    }
+}
+
+fn through_palette(
+    image: &ImageDescription,
+    palette: &Palette,
+    decoded: Decoded,
+) -> Result<Samples, PixelError> {
+    let indices = stored_values(decoded.words, decoded.depth);
+    let levels = indices
+        .into_iter()
+        .take(image.pixels())
+        .flat_map(|index| palette.color(index))
+        .collect();
+    Ok(Samples::Rgb(cube(image, Layout::ByPixel, levels)?))
+}
+
+fn color(image: &ImageDescription, decoded: Decoded) -> Result<Samples, PixelError> {
+    let ybr = is_ybr(image.photometric, decoded.space);
+    match decoded.words {
+        Words::U8(levels) if decoded.layout == Layout::Subsampled422 => {
+            let pixels = levels
+                .chunks_exact(4)
+                .flat_map(|quad| split_422([quad[0], quad[1], quad[2], quad[3]]));
+            Ok(Samples::Rgb(cube(
+                image,
+                Layout::ByPixel,
+                pixels.flat_map(rgb_from_ybr_full).collect(),
+            )?))
+        }
+        words if decoded.depth.bits > 8 => {
+            deep_color(image, words, decoded.layout, decoded.depth, ybr)
+        }
+        words => {
+            let levels = stored_values(
+                words,
+                Depth {
+                    signed: false,
+                    ..decoded.depth
+                },
+            );
+            let scaled = levels
+                .into_iter()
+                .map(|level| full_scale(level, decoded.depth.bits))
+                .collect();
+            let mut rgb = cube(image, decoded.layout, scaled)?;
+            if ybr {
+                to_rgb(&mut rgb);
+            }
+            Ok(Samples::Rgb(rgb))
+        }
+    }
+}
+
+fn is_ybr(photometric: Photometric, space: ColorSpace) -> bool {
+    match space {
+        ColorSpace::Rgb => false,
+        ColorSpace::YCbCr => true,
+        ColorSpace::AsDescribed => {
+            matches!(photometric, Photometric::YbrFull | Photometric::YbrFull422)
+        }
+    }
+}
+
+/// Fewer than 8 stored bits are stretched to the 8 that a display expects.
+fn full_scale(level: i32, bits: u16) -> u8 {
+    match bits {
+        8 => level as u8,
+        bits => (level * 255 / ((1 << bits) - 1)) as u8,
+    }
+}
+
+fn to_rgb(pixels: &mut Array3<u8>) {
+    for mut pixel in pixels.rows_mut() {
+        let rgb = rgb_from_ybr_full([pixel[0], pixel[1], pixel[2]]);
+        pixel
+            .iter_mut()
+            .zip(rgb)
+            .for_each(|(level, new)| *level = new);
+    }
+}
+
+fn deep_color(
+    image: &ImageDescription,
+    words: Words,
+    layout: Layout,
+    depth: Depth,
+    ybr: bool,
+) -> Result<Samples, PixelError> {
+    if ybr {
+        return Err(PixelError::unsupported(
+            "Bits Stored of a YBR image",
+            depth.bits,
+        ));
+    }
+    let words = match words {
+        Words::U8(words) => words.into_iter().map(u32::from).collect(),
+        Words::U16(words) => words.into_iter().map(u32::from).collect(),
+        Words::U32(words) => words,
+    };
+    Ok(Samples::DeepRgb {
+        bits: depth.bits,
+        values: cube(image, layout, words)?,
+    })
+}
+
+fn plane<T>(image: &ImageDescription, mut words: Vec<T>) -> Result<Array2<T>, PixelError> {
+    let (found, needed) = (words.len(), image.pixels());
+    words.truncate(needed);
+    Array2::from_shape_vec((image.rows, image.columns), words)
+        .map_err(|_| PixelError::Truncated { found, needed })
+}
+
+fn cube<T: Clone>(
+    image: &ImageDescription,
+    layout: Layout,
+    mut words: Vec<T>,
+) -> Result<Array3<T>, PixelError> {
+    let (found, needed) = (words.len(), image.pixels() * 3);
+    words.truncate(needed);
+    let shape = (image.rows, image.columns, 3);
+    let cube = match layout {
+        Layout::ByPlane => {
+            Array3::from_shape_vec(shape.strides((image.columns, 1, image.pixels())), words)
+        }
+        Layout::ByPixel | Layout::Subsampled422 => Array3::from_shape_vec(shape, words),
+    };
+    let cube = cube.map_err(|_| PixelError::Truncated { found, needed })?;
+    Ok(cube.as_standard_layout().into_owned())
+}
