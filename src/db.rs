@@ -10,6 +10,9 @@ pub mod analyses;
 pub mod audit;
 pub mod instances;
 pub mod jobs;
+pub mod results;
+pub mod retrieve;
+pub mod search;
 mod sqlite;
 pub mod studies;
 

@@ -1,0 +1,329 @@
+//! Results for people: analyses, findings, measurements, reports and decisions, read only.
+
+use crate::clock::Timestamp;
+use crate::db::{Db, DbError, Row, Statement};
+use crate::dicom::uid::StudyUid;
+
+/// A study with the state of its newest analysis.
+#[derive(Debug)]
+pub struct StudySummary {
+    pub study: StudyUid,
+    pub study_date: String,
+    pub description: String,
+    pub accession_number: String,
+    pub patient_id: String,
+    pub patient_name: String,
+    pub series_count: i64,
+    pub instance_count: i64,
+    pub last_instance_at: Timestamp,
+    pub analysis_state: Option<String>,
+    pub analysis_reason: Option<String>,
+    pub report: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct SeriesSummary {
+    pub series_uid: String,
+    pub modality: String,
+    pub series_number: Option<i64>,
+    pub description: String,
+    pub instance_count: i64,
+}
+
+#[derive(Debug)]
+pub struct Decision {
+    pub at: Timestamp,
+    pub verdict: String,
+    pub rule: String,
+    pub pipeline: Option<String>,
+    pub reason: String,
+}
+
+#[derive(Debug)]
+pub struct Analysis {
+    pub id: String,
+    pub study: StudyUid,
+    pub pipeline: String,
+    pub state: String,
+    pub reason: Option<String>,
+    pub trigger: String,
+    pub supersedes: Option<String>,
+    pub superseded_by: Option<String>,
+    /// JSON.
+    pub provenance: Option<Vec<u8>>,
+    pub impression: Option<String>,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub report: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Finding {
+    pub id: String,
+    pub finding: String,
+    pub location: String,
+    pub laterality: String,
+    pub certainty: String,
+    pub severity: Option<String>,
+    /// `scheme|value|meaning`.
+    pub code: Option<String>,
+    pub sop_instance_uid: Option<String>,
+    pub frame: Option<i64>,
+    /// JSON `{x0,y0,x1,y1}` in pixels of the frame.
+    pub region: Option<String>,
+    /// JSON list of sentences.
+    pub remarks: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Measurement {
+    pub finding: String,
+    pub name: String,
+    pub value: f64,
+    /// UCUM.
+    pub unit: String,
+    pub method: String,
+}
+
+#[derive(Debug)]
+pub struct Report {
+    pub id: String,
+    pub study: StudyUid,
+    pub analysis: String,
+    pub status: String,
+    pub version: i64,
+    /// JSON.
+    pub narrative: Vec<u8>,
+    pub series_uid_sr: String,
+    pub sr_instance_uid: String,
+    pub series_uid_pdf: String,
+    pub pdf_instance_uid: String,
+    pub created_at: Timestamp,
+}
+
+/// The studies that changed last, first.
+pub async fn studies(db: &Db, limit: u32, offset: u32) -> Result<Vec<StudySummary>, DbError> {
+    let sql = format!("{STUDY_SUMMARY} order by study.last_instance_at desc, study.id desc limit $1 offset $2");
+    let statement = Statement::named("studies", sql).bind(i64::from(limit)).bind(i64::from(offset));
+    db.read(statement).await?.iter().map(study_summary).collect()
+}
+
+pub async fn study(db: &Db, study: &StudyUid) -> Result<Option<StudySummary>, DbError> {
+    let statement = Statement::named("study", format!("{STUDY_SUMMARY} where study.study_uid = $1")).bind(study);
+    db.read_one(statement).await?.as_ref().map(study_summary).transpose()
+}
+
+const STUDY_SUMMARY: &str = "select study.study_uid, study.study_date, study.description, study.accession_number, \
+     patient.patient_id, patient.name, study.series_count, study.instance_count, study.last_instance_at, \
+     (select analysis.state from analysis where analysis.study_uid = study.study_uid \
+      order by analysis.queued_at desc limit 1), \
+     (select analysis.reason from analysis where analysis.study_uid = study.study_uid \
+      order by analysis.queued_at desc limit 1), \
+     (select report.id from report where report.study_uid = study.study_uid \
+      order by report.created_at desc limit 1) \
+     from study join patient on patient.id = study.patient";
+
+fn study_summary(row: &Row) -> Result<StudySummary, DbError> {
+    Ok(StudySummary {
+        study: row.parse(0, "a Study Instance UID")?,
+        study_date: row.text(1)?.to_owned(),
+        description: row.text(2)?.to_owned(),
+        accession_number: row.text(3)?.to_owned(),
+        patient_id: row.text(4)?.to_owned(),
+        patient_name: row.text(5)?.to_owned(),
+        series_count: row.int(6)?,
+        instance_count: row.int(7)?,
+        last_instance_at: Timestamp(row.int(8)?),
+        analysis_state: optional(row, 9)?,
+        analysis_reason: optional(row, 10)?,
+        report: optional(row, 11)?,
+    })
+}
+
+fn optional(row: &Row, column: usize) -> Result<Option<String>, DbError> {
+    Ok(row.opt_text(column)?.map(str::to_owned))
+}
+
+pub async fn series(db: &Db, study: &StudyUid) -> Result<Vec<SeriesSummary>, DbError> {
+    const SQL: &str = "select series.series_uid, series.modality, series.series_number, series.description, \
+                       series.instance_count from series join study on study.id = series.study \
+                       where study.study_uid = $1 order by series.series_number, series.id";
+    let rows = db.read(Statement::named("study_series", SQL).bind(study)).await?;
+    let summary = |row: &Row| {
+        Ok(SeriesSummary {
+            series_uid: row.text(0)?.to_owned(),
+            modality: row.text(1)?.to_owned(),
+            series_number: row.opt_int(2)?,
+            description: row.text(3)?.to_owned(),
+            instance_count: row.int(4)?,
+        })
+    };
+    rows.iter().map(summary).collect()
+}
+
+/// Oldest first.
+pub async fn decisions(db: &Db, study: &StudyUid) -> Result<Vec<Decision>, DbError> {
+    const SQL: &str = "select at, verdict, rule, pipeline, reason from decision where study_uid = $1 order by id";
+    let rows = db.read(Statement::named("study_decisions", SQL).bind(study)).await?;
+    let decision = |row: &Row| {
+        Ok(Decision {
+            at: Timestamp(row.int(0)?),
+            verdict: row.text(1)?.to_owned(),
+            rule: row.text(2)?.to_owned(),
+            pipeline: optional(row, 3)?,
+            reason: row.text(4)?.to_owned(),
+        })
+    };
+    rows.iter().map(decision).collect()
+}
+
+const ANALYSIS: &str = "select analysis.id, analysis.study_uid, analysis.pipeline, analysis.state, analysis.reason, \
+     analysis.trigger_kind, analysis.supersedes, analysis.superseded_by, analysis.provenance, analysis.impression, \
+     analysis.queued_at, analysis.started_at, analysis.finished_at, report.id \
+     from analysis left join report on report.analysis = analysis.id";
+
+/// Newest first.
+pub async fn analyses(db: &Db, study: &StudyUid) -> Result<Vec<Analysis>, DbError> {
+    let sql = format!("{ANALYSIS} where analysis.study_uid = $1 order by analysis.queued_at desc, analysis.id desc");
+    let rows = db.read(Statement::named("study_analyses", sql).bind(study)).await?;
+    rows.iter().map(analysis_row).collect()
+}
+
+pub async fn analysis(db: &Db, id: &str) -> Result<Option<Analysis>, DbError> {
+    let statement = Statement::named("analysis", format!("{ANALYSIS} where analysis.id = $1")).bind(id);
+    db.read_one(statement).await?.as_ref().map(analysis_row).transpose()
+}
+
+fn analysis_row(row: &Row) -> Result<Analysis, DbError> {
+    Ok(Analysis {
+        id: row.text(0)?.to_owned(),
+        study: row.parse(1, "a Study Instance UID")?,
+        pipeline: row.text(2)?.to_owned(),
+        state: row.text(3)?.to_owned(),
+        reason: optional(row, 4)?,
+        trigger: row.text(5)?.to_owned(),
+        supersedes: optional(row, 6)?,
+        superseded_by: optional(row, 7)?,
+        provenance: row.opt_bytes(8)?.map(<[u8]>::to_vec),
+        impression: optional(row, 9)?,
+        queued_at: Timestamp(row.int(10)?),
+        started_at: row.opt_int(11)?.map(Timestamp),
+        finished_at: row.opt_int(12)?.map(Timestamp),
+        report: optional(row, 13)?,
+    })
+}
+
+/// In the order of the model's answer.
+pub async fn findings(db: &Db, analysis: &str) -> Result<Vec<Finding>, DbError> {
+    const SQL: &str = "select id, finding, location, laterality, certainty, severity, code, sop_instance_uid, \
+                       frame, region, remarks from finding where analysis = $1 order by ordinal";
+    let rows = db.read(Statement::named("analysis_findings", SQL).bind(analysis)).await?;
+    let finding = |row: &Row| {
+        Ok(Finding {
+            id: row.text(0)?.to_owned(),
+            finding: row.text(1)?.to_owned(),
+            location: row.text(2)?.to_owned(),
+            laterality: row.text(3)?.to_owned(),
+            certainty: row.text(4)?.to_owned(),
+            severity: optional(row, 5)?,
+            code: optional(row, 6)?,
+            sop_instance_uid: optional(row, 7)?,
+            frame: row.opt_int(8)?,
+            region: optional(row, 9)?,
+            remarks: optional(row, 10)?,
+        })
+    };
+    rows.iter().map(finding).collect()
+}
+
+pub async fn measurements(db: &Db, analysis: &str) -> Result<Vec<Measurement>, DbError> {
+    const SQL: &str = "select finding, name, value, unit, method from measurement where analysis = $1 order by id";
+    let rows = db.read(Statement::named("analysis_measurements", SQL).bind(analysis)).await?;
+    let measurement = |row: &Row| {
+        Ok(Measurement {
+            finding: row.text(0)?.to_owned(),
+            name: row.text(1)?.to_owned(),
+            value: row.real(2)?,
+            unit: row.text(3)?.to_owned(),
+            method: row.text(4)?.to_owned(),
+        })
+    };
+    rows.iter().map(measurement).collect()
+}
+
+const REPORT: &str = "select id, study_uid, analysis, status, version, narrative, series_uid_sr, sr_instance_uid, \
+                      series_uid_pdf, pdf_instance_uid, created_at from report";
+
+/// Newest first; of one study or of all.
+pub async fn reports(db: &Db, study: Option<&StudyUid>, limit: u32) -> Result<Vec<Report>, DbError> {
+    let newest = "order by created_at desc, id desc limit";
+    let limit = i64::from(limit);
+    let statement = match study {
+        Some(study) => {
+            let sql = format!("{REPORT} where study_uid = $1 {newest} $2");
+            Statement::named("study_reports", sql).bind(study).bind(limit)
+        }
+        None => Statement::named("reports", format!("{REPORT} {newest} $1")).bind(limit),
+    };
+    db.read(statement).await?.iter().map(report_row).collect()
+}
+
+pub async fn report(db: &Db, id: &str) -> Result<Option<Report>, DbError> {
+    let statement = Statement::named("report", format!("{REPORT} where id = $1")).bind(id);
+    db.read_one(statement).await?.as_ref().map(report_row).transpose()
+}
+
+fn report_row(row: &Row) -> Result<Report, DbError> {
+    Ok(Report {
+        id: row.text(0)?.to_owned(),
+        study: row.parse(1, "a Study Instance UID")?,
+        analysis: row.text(2)?.to_owned(),
+        status: row.text(3)?.to_owned(),
+        version: row.int(4)?,
+        narrative: row.bytes(5)?.to_vec(),
+        series_uid_sr: row.text(6)?.to_owned(),
+        sr_instance_uid: row.text(7)?.to_owned(),
+        series_uid_pdf: row.text(8)?.to_owned(),
+        pdf_instance_uid: row.text(9)?.to_owned(),
+        created_at: Timestamp(row.int(10)?),
+    })
+}
+
+/// Whether the index answers.
+pub async fn answers(db: &Db) -> Result<(), DbError> {
+    db.read(Statement::named("probe", "select 1")).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Batch, SqliteSettings};
+
+    #[tokio::test]
+    async fn a_study_shows_its_newest_analysis_and_report() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
+        let mut batch = Batch::new();
+        for sql in [
+            "insert into patient values (1, '', 'P', 'N', 'N', '', '', 0, 0)",
+            "insert into study values (1, 1, '1.1', '', '', '', '', '', '', '', x'00', 2, 2, 9, 0, 0)",
+            "insert into analysis (id, study_uid, pipeline, content_sha256, state, trigger_kind, queued_at) \
+             values ('a', '1.1', 'cxr', 'x', 'failed', 'rule', 1), ('b', '1.1', 'cxr', 'y', 'done', 'rule', 2)",
+            "insert into finding (id, analysis, ordinal, finding, location, laterality, certainty) \
+             values ('f', 'b', 0, 'effusion', 'pleura', 'left', 'definite')",
+            "insert into measurement values ('m', 'b', 'f', 'diameter', 2.5, 'mm', 'model-estimate')",
+            "insert into report values ('r', '1.1', 'b', 'draft', 1, x'7B7D', '1', '2', '3', '4', 5, 5)",
+        ] {
+            batch.push(Statement::named("row", sql));
+        }
+        db.run(batch).await.unwrap();
+        let found = &studies(&db, 10, 0).await.unwrap()[0];
+        assert_eq!((found.analysis_state.as_deref(), found.report.as_deref()), (Some("done"), Some("r")));
+        assert_eq!(analyses(&db, &found.study).await.unwrap()[0].report.as_deref(), Some("r"));
+        assert_eq!(findings(&db, "b").await.unwrap()[0].laterality, "left");
+        assert_eq!(measurements(&db, "b").await.unwrap()[0].value, 2.5);
+        assert_eq!(reports(&db, Some(&found.study), 5).await.unwrap().len(), 1);
+        assert!(report(&db, "x").await.unwrap().is_none());
+    }
+}

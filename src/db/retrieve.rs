@@ -1,0 +1,95 @@
+//! What a retrieval reads, page by page in the order of arrival.
+
+use crate::db::{Db, DbError, Row, Statement, Value};
+use crate::query::Scope;
+use crate::query::retrieve::{StoredInstance, StoredMetadata};
+
+/// Rows of one page; a study of any size takes this much memory.
+const PAGE: i64 = 100;
+
+/// The instances of a scope behind the row `after`.
+pub async fn instances(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredInstance>, DbError> {
+    const COLUMNS: &str = "instance.id, study.study_uid, series.series_uid, instance.sop_instance_uid, \
+                           instance.sop_class_uid, instance.transfer_syntax, instance.blob_key, \
+                           instance.size_bytes, instance.sha256";
+    let rows = db.read(page("retrieve_instances", COLUMNS, scope, after)).await?;
+    rows.iter().map(stored_instance).collect()
+}
+
+/// Their metadata.
+pub async fn metadata(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredMetadata>, DbError> {
+    const COLUMNS: &str = "instance.id, series.series_uid, instance.sop_instance_uid, instance.metadata";
+    let rows = db.read(page("retrieve_metadata", COLUMNS, scope, after)).await?;
+    rows.iter().map(stored_metadata).collect()
+}
+
+/// The digests of the stored files of a scope, from which its entity tag is made.
+pub async fn digests(db: &Db, scope: &Scope) -> Result<Vec<Vec<u8>>, DbError> {
+    let mut values = Vec::new();
+    let clause = scope_clause(scope, &mut values);
+    let sql = format!("select instance.sha256 from {FROM} where {clause} order by instance.id");
+    let rows = db.read(bind(Statement::named("retrieve_digests", sql), values)).await?;
+    rows.iter().map(|row| row.bytes(0).map(<[u8]>::to_vec)).collect()
+}
+
+/// The frame and bulk-data table of the one instance of a scope, as ingest wrote it.
+pub async fn layout(db: &Db, instance: &StoredInstance) -> Result<Vec<u8>, DbError> {
+    let statement = Statement::named("retrieve_layout", "select layout from instance where id = $1").bind(instance.row);
+    let row = db.read_one(statement).await?;
+    row.map_or(Ok(Vec::new()), |row| row.bytes(0).map(<[u8]>::to_vec))
+}
+
+const FROM: &str = "instance join series on series.id = instance.series join study on study.id = instance.study";
+
+fn page(name: &'static str, columns: &str, scope: &Scope, after: i64) -> Statement {
+    let mut values = Vec::new();
+    let clause = scope_clause(scope, &mut values);
+    values.extend([Value::Int(after), Value::Int(PAGE)]);
+    let (behind, limit) = (values.len() - 1, values.len());
+    let sql = format!(
+        "select {columns} from {FROM} where {clause} and instance.id > ${behind} order by instance.id limit ${limit}"
+    );
+    bind(Statement::named(name, sql), values)
+}
+
+fn bind(statement: Statement, values: Vec<Value>) -> Statement {
+    values.into_iter().fold(statement, Statement::bind)
+}
+
+/// Every UID of the path counts: a series of another study is not found.
+fn scope_clause(scope: &Scope, values: &mut Vec<Value>) -> String {
+    values.push(scope.study().into());
+    let mut clause = String::from("study.study_uid = $1");
+    if let Some(series) = scope.series() {
+        values.push(series.into());
+        clause.push_str(" and series.series_uid = $2");
+    }
+    if let Some(instance) = scope.instance() {
+        values.push(instance.into());
+        clause.push_str(" and instance.sop_instance_uid = $3");
+    }
+    clause
+}
+
+fn stored_instance(row: &Row) -> Result<StoredInstance, DbError> {
+    Ok(StoredInstance {
+        row: row.int(0)?,
+        study: row.parse(1, "a Study Instance UID")?,
+        series: row.parse(2, "a Series Instance UID")?,
+        sop_instance: row.parse(3, "a SOP Instance UID")?,
+        sop_class: row.parse(4, "a SOP Class UID")?,
+        transfer_syntax: row.parse(5, "a Transfer Syntax UID")?,
+        blob_key: row.text(6)?.to_owned(),
+        size_bytes: row.int(7)?.unsigned_abs(),
+        sha256: row.bytes(8)?.to_vec(),
+    })
+}
+
+fn stored_metadata(row: &Row) -> Result<StoredMetadata, DbError> {
+    Ok(StoredMetadata {
+        row: row.int(0)?,
+        series: row.parse(1, "a Series Instance UID")?,
+        sop_instance: row.parse(2, "a SOP Instance UID")?,
+        json: row.bytes(3)?.to_vec(),
+    })
+}

@@ -1,0 +1,28 @@
+//! What a retrieval reads: the stored instances of a scope.
+
+use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
+
+/// Where an instance lies and what it is.
+#[derive(Debug, Clone)]
+pub struct StoredInstance {
+    /// Position in the archive; pages of a retrieval go on behind it.
+    pub row: i64,
+    pub study: StudyUid,
+    pub series: SeriesUid,
+    pub sop_instance: SopInstanceUid,
+    pub sop_class: SopClassUid,
+    pub transfer_syntax: TransferSyntaxUid,
+    pub blob_key: String,
+    pub size_bytes: u64,
+    /// Of the stored file.
+    pub sha256: Vec<u8>,
+}
+
+/// The metadata of an instance as it is stored: DICOM JSON, zstd.
+#[derive(Debug, Clone)]
+pub struct StoredMetadata {
+    pub row: i64,
+    pub series: SeriesUid,
+    pub sop_instance: SopInstanceUid,
+    pub json: Vec<u8>,
+}
