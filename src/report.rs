@@ -7,11 +7,11 @@
 pub mod codes;
 pub mod document;
 mod elements;
-
+pub mod encapsulated;
 pub mod findings;
 pub mod narrative;
 pub mod parse;
-
+pub mod pdf;
 pub mod region;
 #[cfg(test)]
 mod samples;

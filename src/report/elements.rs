@@ -105,7 +105,6 @@ fn series(dataset: &mut Dataset, draft: &Draft, identity: &ObjectIdentity<'_>) {
     put(dataset, tags::SERIES_INSTANCE_UID, VR::UI, identity.series.as_str());
     put(dataset, tags::SERIES_NUMBER, VR::IS, identity.series_number);
     put_lo(dataset, tags::SERIES_DESCRIPTION, &title(draft));
-    put_items(dataset, tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, Vec::new());
 }
 
 fn equipment(dataset: &mut Dataset, draft: &Draft) {

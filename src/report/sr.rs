@@ -52,12 +52,13 @@ fn identity(draft: &Draft) -> ObjectIdentity<'static> {
     }
 }
 
-/// SR Document General Module, PS3.3 C.17.2.
+/// SR Document Series and SR Document General Module, PS3.3 C.17.1 and C.17.2.
 fn document_general(dataset: &mut Dataset, draft: &Draft) {
     put(dataset, tags::COMPLETION_FLAG, VR::CS, "PARTIAL");
     put_lo(dataset, tags::COMPLETION_FLAG_DESCRIPTION, narrative::AI_DRAFT);
     put(dataset, tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
     put(dataset, tags::PRELIMINARY_FLAG, VR::CS, "PRELIMINARY");
+    put_items(dataset, tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, Vec::new());
     put_items(dataset, tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, Vec::new());
     put_items(dataset, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, elements::evidence(draft));
     if let Some(request) = referenced_request(draft) {
