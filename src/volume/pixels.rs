@@ -13,6 +13,7 @@ mod color;
 mod description;
 mod headers;
 mod jpeg;
+mod jpeg12;
 mod jpegxl;
 mod native;
 mod palette;

@@ -1,4 +1,4 @@
-//! JPEG (ITU-T T.81): baseline, progressive and lossless by `jpeg-decoder`.
+//! JPEG (ITU-T T.81): baseline, progressive and lossless by `jpeg-decoder`, 12-bit here.
 //!
 //! The decoder is told to leave colours alone: which transform applies is for the Adobe segment,
 //! the component identifiers and Photometric Interpretation to say, in this order.
@@ -7,7 +7,7 @@ use jpeg_decoder::{ColorTransform, Decoder};
 
 use super::codec::{ColorSpace, Decoded, Depth, Layout, Words};
 use super::headers::{Header, jpeg_header};
-use super::{ImageDescription, Photometric, PixelError, SAMPLES_MAX};
+use super::{ImageDescription, Photometric, PixelError, SAMPLES_MAX, jpeg12};
 
 const LOSSLESS: u8 = 0xC3;
 
@@ -17,12 +17,7 @@ pub(super) fn decode(image: &ImageDescription, bytes: &[u8]) -> Result<Decoded, 
     header.expect(image)?;
     let words = match (header.marker, header.precision) {
         (LOSSLESS, _) | (_, 8) => eight_bit_or_lossless(&header, bytes)?,
-        (_, precision) => {
-            return Err(PixelError::unsupported(
-                "the precision of a lossy JPEG stream",
-                precision,
-            ));
-        }
+        _ => Words::U16(jpeg12::decode(bytes)?),
     };
     let depth = Depth::right_justified(depth_bits(image, &header), image.signed);
     Ok(Decoded {
@@ -36,7 +31,8 @@ pub(super) fn decode(image: &ImageDescription, bytes: &[u8]) -> Result<Decoded, 
 fn eight_bit_or_lossless(header: &Header, bytes: &[u8]) -> Result<Words, PixelError> {
     let mut decoder = Decoder::new(bytes);
     decoder.set_max_decoding_buffer_size(SAMPLES_MAX * 2);
-    decoder.set_color_transform(ColorTransform::None);
+    // "RGB" hands the components over unchanged; "None" leaves them in separate padded lines.
+    decoder.set_color_transform(ColorTransform::RGB);
     let bytes = decoder
         .decode()
         .map_err(|error| PixelError::codestream("JPEG", error))?;

@@ -90,10 +90,22 @@ fn decode(
 }
 
 /// The registry's decoders read an object; this one has a single frame in a single fragment.
-struct OneFrame<'a> {
+pub(super) struct OneFrame<'a> {
     image: &'a ImageDescription,
     frame: EncodedFrame<'a>,
     container: u16,
+}
+
+#[cfg(test)]
+impl<'a> OneFrame<'a> {
+    pub(super) fn native(image: &'a ImageDescription, bytes: &'a [u8]) -> Self {
+        let frame = EncodedFrame::new(dicom_dictionary_std::uids::EXPLICIT_VR_LITTLE_ENDIAN, bytes);
+        Self {
+            image,
+            frame,
+            container: image.bits_allocated,
+        }
+    }
 }
 
 impl PixelDataObject for OneFrame<'_> {
