@@ -1,1 +1,357 @@
-//! `config`
+//! Configuration: `default.toml` is the documentation and the compiled-in default.
+//!
+//! Only this module reads the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+const DEFAULT: &str = include_str!("config/default.toml");
+const PREFIX: &str = "RADIANT__";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {file}: {source}")]
+    ReadFile { file: String, source: std::io::Error },
+    #[error("{file} is not TOML: {source}")]
+    ParseFile { file: String, source: toml::de::Error },
+    #[error("{origin}: there is no key {key}")]
+    UnknownKey { origin: String, key: String },
+    #[error("{origin}: {reason}")]
+    BadValue { origin: String, reason: String },
+    #[error("{key} = {address} is not a loopback address: without access control the server only listens on loopback")]
+    NotLoopback { key: &'static str, address: SocketAddr },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub log: Log,
+    pub http: Http,
+    pub dimse: Dimse,
+    pub ingest: Ingest,
+    pub index: Index,
+    pub analysis: Analysis,
+    pub model: Model,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub data_dir: PathBuf,
+    stop_timeout_s: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub public_base: String,
+    pub connections_max: usize,
+    pub header_bytes_max: usize,
+    pub parts_max: usize,
+    body_idle_timeout_s: u64,
+    header_timeout_s: u64,
+    pub search_limit_default: u64,
+    pub search_limit_max: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dimse {
+    pub listen: SocketAddr,
+    pub ae_title: String,
+    pub called_aet_strict: bool,
+    pub sop_classes_extra: Vec<String>,
+    pub associations_max: usize,
+    pub pdu_bytes_max: u32,
+    idle_timeout_s: u64,
+    artim_timeout_s: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub instance_bytes_max: u64,
+    pub inline_bytes_max: u32,
+    pub header_bytes_max: u64,
+    pub sequence_depth_max: usize,
+    pub elements_max: usize,
+    pub fragments_max: usize,
+    pub concurrency: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    pub readers: usize,
+    pub group_max: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Analysis {
+    pub enabled: bool,
+    quiet_time_s: f64,
+    release_delay_s: f64,
+    delivery_timeout_s: u64,
+    pub workers: usize,
+    lease_s: u64,
+    pub attempts_max: u32,
+    time_limit_s: u64,
+    pub tokens_max: usize,
+    pub temperature: f64,
+    pub seed: u64,
+    pub volume_bytes_max: u64,
+    pub rules: Vec<Rule>,
+}
+
+/// Which studies go to which pipeline; every condition that is given must hold.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rule {
+    pub name: String,
+    pub modality: Vec<String>,
+    pub sop_class: Vec<String>,
+    pub body_part: Vec<String>,
+    pub calling_aet: Vec<String>,
+    pub description: Option<String>,
+    pub pipeline: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub dir: PathBuf,
+    pub demo: bool,
+    pub queue_max: usize,
+}
+
+macro_rules! durations {
+    ($($section:ident { $($name:ident <- $field:ident,)+ })+) => {$(
+        impl $section {$(
+            pub fn $name(&self) -> Duration {
+                Duration::from_secs(self.$field)
+            }
+        )+}
+    )+};
+}
+
+durations! {
+    Server { stop_timeout <- stop_timeout_s, }
+    Http { body_idle_timeout <- body_idle_timeout_s, header_timeout <- header_timeout_s, }
+    Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s, }
+    Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s, }
+}
+
+impl Analysis {
+    pub fn quiet_time(&self) -> Duration {
+        seconds(self.quiet_time_s)
+    }
+
+    pub fn release_delay(&self) -> Duration {
+        seconds(self.release_delay_s)
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub file: Option<PathBuf>,
+    /// Dotted key and value, strongest of all; from flags and from `radiant demo`.
+    pub keys: Vec<(&'static str, String)>,
+}
+
+impl Config {
+    /// Defaults, then the file, then the environment, then the command line.
+    pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        Self::assemble(overrides, environment.collect())
+    }
+
+    fn assemble(overrides: &Overrides, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
+        let mut layers = Layers::defaults()?;
+        if let Some(file) = &overrides.file {
+            layers.add_file(file)?;
+        }
+        for (name, text) in environment {
+            let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
+            layers.add_text(&name, &key, &text)?;
+        }
+        for (key, text) in &overrides.keys {
+            layers.add_text("command line", key, text)?;
+        }
+        layers.config.check()?;
+        Ok(layers.config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (key, address) in [("http.listen", self.http.listen), ("dimse.listen", self.dimse.listen)] {
+            if !address.ip().is_loopback() {
+                return Err(ConfigError::NotLoopback { key, address });
+            }
+        }
+        let aet = self.dimse.ae_title.trim();
+        if aet.is_empty() || aet.len() > 16 || !aet.bytes().all(|b| (0x20..0x7F).contains(&b) && b != b'\\') {
+            let reason = "dimse.ae_title must have 1 to 16 characters (VR AE)".to_owned();
+            return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
+        }
+        Ok(())
+    }
+}
+
+/// The configuration as it grows layer by layer; each layer answers for its own mistakes.
+struct Layers {
+    table: Table,
+    config: Config,
+}
+
+impl Layers {
+    fn defaults() -> Result<Self, ConfigError> {
+        let origin = "built-in defaults";
+        let table: Table = DEFAULT.parse().map_err(|source| ConfigError::ParseFile { file: origin.to_owned(), source })?;
+        let config = read(&table, origin)?;
+        Ok(Self { table, config })
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::ReadFile { file: file.clone(), source })?;
+        let table: Table =
+            text.parse().map_err(|source| ConfigError::ParseFile { file: file.clone(), source })?;
+        self.overlay(&file, table)
+    }
+
+    fn add_text(&mut self, origin: &str, key: &str, text: &str) -> Result<(), ConfigError> {
+        let unknown = || ConfigError::UnknownKey { origin: origin.to_owned(), key: key.to_owned() };
+        let default = lookup(&self.table, key).ok_or_else(unknown)?;
+        let value = match default {
+            Value::String(_) => Value::String(text.to_owned()),
+            _ => parse_value(text).map_err(|reason| ConfigError::BadValue {
+                origin: origin.to_owned(),
+                reason: format!("{key}: {reason}"),
+            })?,
+        };
+        let table = key.rsplit('.').fold(value, |inner, part| {
+            Value::Table(Table::from_iter([(part.to_owned(), inner)]))
+        });
+        match table {
+            Value::Table(table) => self.overlay(origin, table),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn overlay(&mut self, origin: &str, table: Table) -> Result<(), ConfigError> {
+        merge(&mut self.table, table, origin, "")?;
+        self.config = read(&self.table, origin)?;
+        Ok(())
+    }
+}
+
+fn parse_value(text: &str) -> Result<Value, String> {
+    let table: Table = format!("value = {text}").parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
+    table.get("value").cloned().ok_or_else(|| "is empty".to_owned())
+}
+
+fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        Some((section, rest)) => lookup(table.get(section)?.as_table()?, rest),
+        None => table.get(key).filter(|value| !value.is_table()),
+    }
+}
+
+fn merge(base: &mut Table, over: Table, origin: &str, prefix: &str) -> Result<(), ConfigError> {
+    for (name, value) in over {
+        let key = format!("{prefix}{name}");
+        match (base.get_mut(&name), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => {
+                merge(inner, value, origin, &format!("{key}."))?;
+            }
+            (Some(slot), value) => *slot = value,
+            (None, _) => return Err(ConfigError::UnknownKey { origin: origin.to_owned(), key }),
+        }
+    }
+    Ok(())
+}
+
+fn read(table: &Table, origin: &str) -> Result<Config, ConfigError> {
+    Config::deserialize(table.clone()).map_err(|error| ConfigError::BadValue {
+        origin: origin.to_owned(),
+        reason: error.to_string().trim().replace('\n', " "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_environment(name: &str, value: &str) -> Result<Config, ConfigError> {
+        Config::assemble(&Overrides::default(), vec![(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn defaults_are_complete() {
+        let config = Config::assemble(&Overrides::default(), vec![]).unwrap();
+        assert_eq!(config.dimse.ae_title, "RADIANT");
+        assert_eq!(config.analysis.rules.len(), 2);
+    }
+
+    #[test]
+    fn the_environment_overrides_every_kind_of_key() {
+        assert_eq!(with_environment("RADIANT__DIMSE__AE_TITLE", "42").unwrap().dimse.ae_title, "42");
+        assert_eq!(with_environment("RADIANT__INDEX__READERS", "9").unwrap().index.readers, 9);
+        let extra = with_environment("RADIANT__DIMSE__SOP_CLASSES_EXTRA", "[\"*\"]").unwrap();
+        assert_eq!(extra.dimse.sop_classes_extra, ["*"]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_origin() {
+        let error = with_environment("RADIANT__HTTP__LISTN", "x").unwrap_err().to_string();
+        assert_eq!(error, "RADIANT__HTTP__LISTN: there is no key http.listn");
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_key() {
+        let error = with_environment("RADIANT__INDEX__READERS", "\"many\"").unwrap_err().to_string();
+        assert!(error.starts_with("RADIANT__INDEX__READERS") && error.contains("readers"), "{error}");
+    }
+
+    #[test]
+    fn a_file_names_its_own_mistakes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("radiant.toml");
+        std::fs::write(&file, "[dimse]\nport = 4\n").unwrap();
+        let overrides = Overrides { file: Some(file), keys: vec![] };
+        let error = Config::assemble(&overrides, vec![]).unwrap_err().to_string();
+        assert!(error.contains("radiant.toml") && error.contains("dimse.port"), "{error}");
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        let error = with_environment("RADIANT__HTTP__LISTEN", "0.0.0.0:80").unwrap_err();
+        assert!(matches!(error, ConfigError::NotLoopback { key: "http.listen", .. }));
+    }
+}

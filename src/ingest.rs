@@ -10,9 +10,20 @@ mod refusal;
 mod rows;
 
 
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::blobs::{BlobKey, Blobs};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, instances, jobs};
+use crate::dicom::header;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 
 pub use refusal::Refusal;
+
+use prepare::{Chunk, Prepared};
 
 /// An object on its way in.
 pub struct Received<'a, R> {
@@ -96,4 +107,182 @@ pub struct Refused {
     pub refusal: Refusal,
     pub sop_class: Option<SopClassUid>,
     pub sop_instance: Option<SopInstanceUid>,
+}
+
+impl Refused {
+    fn about(identity: &InstanceIdentity, refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            sop_class: Some(identity.sop_class.clone()),
+            sop_instance: Some(identity.sop_instance.clone()),
+        }
+    }
+
+    fn anonymous(refusal: Refusal) -> Self {
+        Self { refusal, sop_class: None, sop_instance: None }
+    }
+}
+
+/// What is accepted, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub instance_bytes_max: u64,
+    pub header: header::Limits,
+    /// SOP classes beside the standard storage classes; `*` is any.
+    pub sop_classes_extra: Vec<String>,
+    /// Objects being written at the same time.
+    pub concurrency: usize,
+    /// How long after an instance its study is looked at again.
+    pub quiet_time: std::time::Duration,
+}
+
+/// Bytes read from the network at once, and chunks that may wait for the disk.
+const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNKS_WAITING: usize = 4;
+
+/// Cheap to clone: one for every listener.
+#[derive(Clone)]
+pub struct Ingest {
+    db: Db,
+    blobs: Blobs,
+    clock: Clock,
+    policy: Arc<Policy>,
+    permits: Arc<Semaphore>,
+}
+
+impl Ingest {
+    pub fn new(db: Db, blobs: Blobs, clock: Clock, policy: Policy) -> Self {
+        let permits = Arc::new(Semaphore::new(policy.concurrency.max(1)));
+        Self { db, blobs, clock, policy: Arc::new(policy), permits }
+    }
+
+    /// Stores one object. When this returns `Ok` the object and its rows survive a power cut;
+    /// when it returns `Err` nothing of it remains.
+    ///
+    /// A refusal may come before the body has been read to its end.
+    pub async fn store<R>(&self, received: Received<'_, R>) -> Result<Stored, Refused>
+    where
+        R: AsyncRead + Unpin + Send,
+    {
+        let _permit = self.permits.acquire().await.map_err(|_| Refused::anonymous(Refusal::Stopping))?;
+        let origin = received.origin;
+        let prepared = self.prepare(received).await?;
+        let identity = prepared.identity.clone();
+        let outcome = self.place(prepared, origin).await;
+        let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
+        Ok(Stored { instance: identity, outcome })
+    }
+
+    /// Feeds the body to a blocking thread that writes, hashes and parses it.
+    async fn prepare<R>(&self, received: Received<'_, R>) -> Result<Prepared, Refused>
+    where
+        R: AsyncRead + Unpin + Send,
+    {
+        let (reader, command) = match received.body {
+            Body::Part10(reader) => (reader, None),
+            Body::DataSet { reader, command } => (reader, Some(command)),
+        };
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+        let (blobs, policy) = (self.blobs.clone(), Arc::clone(&self.policy));
+        let only_study = received.only_study.cloned();
+        let work = tokio::task::spawn_blocking(move || {
+            prepare::run(&blobs, &policy, command.as_ref(), only_study.as_ref(), chunks)
+        });
+        pump(reader, sender).await;
+        work.await.unwrap_or_else(|panic| Err(Refused::anonymous(Refusal::Unparsable(panic.to_string()))))
+    }
+
+    async fn place(&self, prepared: Prepared, origin: &Origin) -> Result<Outcome, Refusal> {
+        if let Some(outcome) = self.known(&prepared).await? {
+            return outcome;
+        }
+        let identity = &prepared.identity;
+        let key = BlobKey::new(&identity.study, &identity.sop_instance, &prepared.sha256);
+        let row = rows::instance(&prepared, &key, origin)?;
+        let dataset_sha256 = prepared.dataset_sha256;
+        self.keep(prepared, key.clone()).await?;
+        let now = self.clock.now();
+        let batch = jobs::and_notice_arrival(instances::insert(&row, now), &row, self.policy.quiet_time, now);
+        match self.db.run(batch).await {
+            Ok(_) => Ok(Outcome::New),
+            Err(DbError::Unique { .. }) => self.lost_race(&row.identity.sop_instance, &key, &dataset_sha256).await,
+            Err(error) => {
+                self.discard(&key).await;
+                Err(index_refusal(error))
+            }
+        }
+    }
+
+    /// The outcome for an object whose UID is in the index already.
+    async fn known(&self, prepared: &Prepared) -> Result<Option<Result<Outcome, Refusal>>, Refusal> {
+        let known = instances::known(&self.db, &prepared.identity.sop_instance).await;
+        let known = known.map_err(Refusal::Index)?;
+        Ok(known.map(|known| same_or_conflict(&known.dataset_sha256, &prepared.dataset_sha256)))
+    }
+
+    async fn keep(&self, prepared: Prepared, key: BlobKey) -> Result<(), Refusal> {
+        let blobs = self.blobs.clone();
+        let kept = tokio::task::spawn_blocking(move || blobs.keep(prepared.staged, &key)).await;
+        match kept {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(prepare::write_refusal(error)),
+            Err(panic) => Err(Refusal::Storage(std::io::Error::other(panic))),
+        }
+    }
+
+    /// Another writer stored the same UID between our look and our insert.
+    async fn lost_race(&self, instance: &SopInstanceUid, ours: &BlobKey, digest: &[u8]) -> Result<Outcome, Refusal> {
+        let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
+        let known = known.ok_or(Refusal::Conflict)?;
+        if known.blob_key != *ours {
+            self.discard(ours).await;
+        }
+        same_or_conflict(&known.dataset_sha256, digest)
+    }
+
+    /// Bytes without a row; what cannot be deleted now is swept at the next start.
+    async fn discard(&self, key: &BlobKey) {
+        if let Err(error) = self.blobs.delete(key).await {
+            tracing::warn!(%key, %error, "an unreferenced object stays until the sweep");
+        }
+    }
+}
+
+fn same_or_conflict(known: &[u8], arrived: &[u8]) -> Result<Outcome, Refusal> {
+    match known == arrived {
+        true => Ok(Outcome::SameAgain),
+        false => Err(Refusal::Conflict),
+    }
+}
+
+fn index_refusal(error: DbError) -> Refusal {
+    match error {
+        DbError::Affected { statement: instances::INSERT_INSTANCE, .. } => Refusal::SeriesOfAnotherStudy,
+        error => Refusal::Index(error),
+    }
+}
+
+/// Reads the body chunk by chunk until its end, its failure, or a receiver that wants no more.
+async fn pump<R: AsyncRead + Unpin>(mut reader: R, chunks: mpsc::Sender<Chunk>) {
+    loop {
+        let mut buffer = bytes::BytesMut::with_capacity(CHUNK_BYTES);
+        let read = fill(&mut reader, &mut buffer).await;
+        let failed = read.is_err();
+        let chunk = read.map(|()| buffer.freeze());
+        let ended = chunk.as_ref().is_ok_and(bytes::Bytes::is_empty);
+        if ended || chunks.send(chunk).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Fills the buffer, so that small reads do not become small writes.
+async fn fill<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut bytes::BytesMut) -> std::io::Result<()> {
+    while buffer.len() < CHUNK_BYTES {
+        let room = CHUNK_BYTES - buffer.len();
+        if reader.take(room as u64).read_buf(buffer).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }

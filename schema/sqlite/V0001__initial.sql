@@ -5,7 +5,7 @@
 
 create table patient (
     id            integer primary key,
-    issuer        text not null,    -- Issuer of Patient ID (0010,0021)
+    issuer        text not null,    -- Issuer of Patient ID (0010,0021); "study UID" for a study without Patient ID
     patient_id    text not null,    -- Patient ID (0010,0020)
     name          text not null,    -- Patient's Name (0010,0010) in UTF-8, groups separated by '='
     name_folded   text not null,    -- the name for matching: upper case
@@ -81,6 +81,7 @@ create table instance (
 );
 create index instance_series on instance (series, instance_number, id);
 create index instance_study on instance (study, id);
+create index instance_blob on instance (blob_key);
 
 -- One row per change of the archive, in commit order; readers resume by sequence.
 create table change (

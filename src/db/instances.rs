@@ -1,1 +1,230 @@
-//! instances
+//! Rows of patients, studies, series and instances: written together, in one batch.
+
+use super::{Batch, Db, DbError, Row, Statement};
+use crate::blobs::BlobKey;
+use crate::clock::Timestamp;
+use crate::dicom::uid::{SopInstanceUid, TransferSyntaxUid};
+use crate::ingest::{InstanceIdentity, Origin};
+
+pub struct PatientRow {
+    pub issuer: String,
+    pub patient_id: String,
+    pub name: String,
+    pub birth_date: String,
+    pub sex: String,
+}
+
+pub struct StudyRow {
+    pub date: String,
+    pub time: String,
+    pub accession_number: String,
+    pub study_id: String,
+    pub description: String,
+    pub referring_physician: String,
+    pub attributes: Vec<u8>,
+}
+
+pub struct SeriesRow {
+    pub modality: String,
+    pub number: Option<i64>,
+    pub description: String,
+    pub body_part: String,
+    pub performed_start_date: String,
+    pub performed_start_time: String,
+    pub attributes: Vec<u8>,
+}
+
+/// Everything the index holds of one instance and its parents.
+pub struct InstanceRow {
+    pub patient: PatientRow,
+    pub study: StudyRow,
+    pub series: SeriesRow,
+    pub identity: InstanceIdentity,
+    pub transfer_syntax: TransferSyntaxUid,
+    pub instance_number: Option<i64>,
+    pub rows: Option<i64>,
+    pub columns: Option<i64>,
+    pub bits_allocated: Option<i64>,
+    pub number_of_frames: Option<i64>,
+    pub blob_key: BlobKey,
+    pub size_bytes: u64,
+    pub sha256: [u8; 32],
+    pub dataset_sha256: [u8; 32],
+    pub layout: Vec<u8>,
+    pub metadata: Vec<u8>,
+    pub origin: Origin,
+}
+
+/// The name of the guard that fails when a series belongs to another study.
+pub const INSERT_INSTANCE: &str = "insert_instance";
+
+/// The statements that make an instance visible. Parents are created by whoever comes first;
+/// the instance itself must be new.
+pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
+    let mut batch = Batch::new()
+        .then(insert_patient(row, now))
+        .then(insert_study(row, now))
+        .then(insert_series(row, now))
+        .then_exactly(1, insert_instance(row, now))
+        .then(count_in_series(row, now))
+        .then(count_in_study(row, now));
+    batch.push(super::audit::stored(&row.identity, &row.origin, now));
+    batch.push(change(&row.identity, now));
+    batch
+}
+
+/// For matching without regard to case.
+pub fn folded(name: &str) -> String {
+    name.to_uppercase()
+}
+
+fn insert_patient(row: &InstanceRow, now: Timestamp) -> Statement {
+    let patient = &row.patient;
+    Statement::named(
+        "insert_patient",
+        "insert into patient (issuer, patient_id, name, name_folded, birth_date, sex, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict (issuer, patient_id) do nothing",
+    )
+    .bind(patient.issuer.as_str())
+    .bind(patient.patient_id.as_str())
+    .bind(patient.name.as_str())
+    .bind(folded(&patient.name))
+    .bind(patient.birth_date.as_str())
+    .bind(patient.sex.as_str())
+    .bind(now)
+}
+
+fn insert_study(row: &InstanceRow, now: Timestamp) -> Statement {
+    let study = &row.study;
+    Statement::named(
+        "insert_study",
+        "insert into study (patient, study_uid, study_date, study_time, accession_number, study_id,
+            description, referring_physician, referring_folded, attributes, last_instance_at,
+            created_at, updated_at)
+         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $10
+         from patient where issuer = $11 and patient_id = $12
+         on conflict (study_uid) do nothing",
+    )
+    .bind(&row.identity.study)
+    .bind(study.date.as_str())
+    .bind(study.time.as_str())
+    .bind(study.accession_number.as_str())
+    .bind(study.study_id.as_str())
+    .bind(study.description.as_str())
+    .bind(study.referring_physician.as_str())
+    .bind(folded(&study.referring_physician))
+    .bind(study.attributes.clone())
+    .bind(now)
+    .bind(row.patient.issuer.as_str())
+    .bind(row.patient.patient_id.as_str())
+}
+
+fn insert_series(row: &InstanceRow, now: Timestamp) -> Statement {
+    let series = &row.series;
+    Statement::named(
+        "insert_series",
+        "insert into series (study, series_uid, modality, series_number, description, body_part,
+            performed_start_date, performed_start_time, attributes, created_at, updated_at)
+         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $9 from study where study_uid = $10
+         on conflict (series_uid) do nothing",
+    )
+    .bind(&row.identity.series)
+    .bind(series.modality.as_str())
+    .bind(series.number)
+    .bind(series.description.as_str())
+    .bind(series.body_part.as_str())
+    .bind(series.performed_start_date.as_str())
+    .bind(series.performed_start_time.as_str())
+    .bind(series.attributes.clone())
+    .bind(now)
+    .bind(&row.identity.study)
+}
+
+fn insert_instance(row: &InstanceRow, now: Timestamp) -> Statement {
+    Statement::named(
+        INSERT_INSTANCE,
+        "insert into instance (series, study, sop_instance_uid, sop_class_uid, transfer_syntax,
+            instance_number, rows, columns, bits_allocated, number_of_frames, blob_key, size_bytes,
+            sha256, dataset_sha256, layout, metadata, source, source_aet, created_at)
+         select series.id, study.id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+            $15, $16, $17
+         from series join study on study.id = series.study
+         where series.series_uid = $18 and study.study_uid = $19",
+    )
+    .bind(&row.identity.sop_instance)
+    .bind(&row.identity.sop_class)
+    .bind(&row.transfer_syntax)
+    .bind(row.instance_number)
+    .bind(row.rows)
+    .bind(row.columns)
+    .bind(row.bits_allocated)
+    .bind(row.number_of_frames)
+    .bind(row.blob_key.as_str())
+    .bind(i64::try_from(row.size_bytes).unwrap_or(i64::MAX))
+    .bind(row.sha256.to_vec())
+    .bind(row.dataset_sha256.to_vec())
+    .bind(row.layout.clone())
+    .bind(row.metadata.clone())
+    .bind(row.origin.source.as_str())
+    .bind(row.origin.calling_aet.as_str())
+    .bind(now)
+    .bind(&row.identity.series)
+    .bind(&row.identity.study)
+}
+
+fn count_in_series(row: &InstanceRow, now: Timestamp) -> Statement {
+    Statement::named(
+        "count_in_series",
+        "update series set instance_count = instance_count + 1, updated_at = $1 where series_uid = $2",
+    )
+    .bind(now)
+    .bind(&row.identity.series)
+}
+
+fn count_in_study(row: &InstanceRow, now: Timestamp) -> Statement {
+    Statement::named(
+        "count_in_study",
+        "update study set instance_count = instance_count + 1, last_instance_at = $1, updated_at = $1,
+            series_count = (select count(*) from series where series.study = study.id)
+         where study_uid = $2",
+    )
+    .bind(now)
+    .bind(&row.identity.study)
+}
+
+fn change(identity: &InstanceIdentity, now: Timestamp) -> Statement {
+    Statement::named(
+        "insert_change",
+        "insert into change (at, kind, study_uid, series_uid, sop_instance_uid)
+         values ($1, 'instance-stored', $2, $3, $4)",
+    )
+    .bind(now)
+    .bind(&identity.study)
+    .bind(&identity.series)
+    .bind(&identity.sop_instance)
+}
+
+/// What decides whether an arriving object is the same again.
+pub struct KnownInstance {
+    pub dataset_sha256: Vec<u8>,
+    pub blob_key: BlobKey,
+}
+
+pub async fn known(db: &Db, instance: &SopInstanceUid) -> Result<Option<KnownInstance>, DbError> {
+    let statement = Statement::named(
+        "known_instance",
+        "select dataset_sha256, blob_key from instance where sop_instance_uid = $1",
+    );
+    db.read_one(statement.bind(instance)).await?.as_ref().map(read_known).transpose()
+}
+
+fn read_known(row: &Row) -> Result<KnownInstance, DbError> {
+    Ok(KnownInstance { dataset_sha256: row.bytes(0)?.to_vec(), blob_key: BlobKey::from_index(row.text(1)?) })
+}
+
+/// Whether any row refers to these bytes.
+pub async fn is_referenced(db: &Db, key: &BlobKey) -> Result<bool, DbError> {
+    let statement =
+        Statement::named("is_referenced", "select 1 from instance where blob_key = $1 limit 1");
+    Ok(db.read_one(statement.bind(key.as_str())).await?.is_some())
+}

@@ -1,1 +1,332 @@
-//! prepare
+//! From a stream of bytes to a staged file and everything the index wants to know about it.
+//! Blocking; runs beside the async side that feeds it.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+
+use bytes::Bytes;
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
+use dicom_object::InMemDicomObject;
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::layout::{self, FrameShape, Layout, PixelDataLayout};
+use super::{InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
+use crate::blobs::{Blobs, Staged};
+use crate::dicom::file_meta::{self, FileMeta, FileMetaError};
+use crate::dicom::header::{self, Header, HeaderError};
+use crate::dicom::json;
+use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
+
+const DEFLATED_EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1.99";
+const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+/// File meta longer than this is no file meta.
+const META_BYTES_MAX: usize = 1 << 16;
+const METADATA_LEVEL: i32 = 3;
+
+/// What the async side sends: the next bytes, or why there are no more.
+pub(super) type Chunk = io::Result<Bytes>;
+
+/// A staged object and its description; nothing of it is visible yet.
+pub(super) struct Prepared {
+    pub staged: Staged,
+    pub identity: InstanceIdentity,
+    pub transfer_syntax: TransferSyntaxUid,
+    pub size_bytes: u64,
+    pub sha256: [u8; 32],
+    pub dataset_sha256: [u8; 32],
+    pub layout: Vec<u8>,
+    /// DICOM JSON, zstd.
+    pub metadata: Vec<u8>,
+    pub json: serde_json::Map<String, serde_json::Value>,
+    pub elements: InMemDicomObject,
+}
+
+pub(super) fn run(
+    blobs: &Blobs,
+    policy: &Policy,
+    command: Option<&StoreCommand>,
+    only_study: Option<&StudyUid>,
+    chunks: mpsc::Receiver<Chunk>,
+) -> Result<Prepared, Refused> {
+    let anonymous = |refusal| Refused {
+        refusal,
+        sop_class: command.map(|c| c.sop_class.clone()),
+        sop_instance: command.map(|c| c.sop_instance.clone()),
+    };
+    let spooled = spool(blobs, policy, command, chunks).map_err(anonymous)?;
+    let parsed = parse(policy, spooled).map_err(anonymous)?;
+    let identified = |refusal| Refused {
+        refusal,
+        sop_class: text(&parsed.header.elements, tags::SOP_CLASS_UID).parse().ok(),
+        sop_instance: text(&parsed.header.elements, tags::SOP_INSTANCE_UID).parse().ok(),
+    };
+    let identity = identify(&parsed.header.elements).map_err(identified)?;
+    check(&identity, policy, command, only_study).map_err(identified)?;
+    describe(parsed, identity).map_err(anonymous)
+}
+
+/// An object on disk, hashed, with its file meta read.
+struct Spooled {
+    staged: Staged,
+    meta: FileMeta,
+    size_bytes: u64,
+    sha256: [u8; 32],
+    dataset_sha256: [u8; 32],
+}
+
+fn spool(
+    blobs: &Blobs,
+    policy: &Policy,
+    command: Option<&StoreCommand>,
+    mut chunks: mpsc::Receiver<Chunk>,
+) -> Result<Spooled, Refusal> {
+    let staged = blobs.stage().map_err(write_refusal)?;
+    let mut spool = Spool::new(staged, policy.instance_bytes_max);
+    if let Some(command) = command {
+        let head = file_meta::write(&command.sop_class, &command.sop_instance, &command.transfer_syntax);
+        spool.write(&head)?;
+    }
+    while let Some(chunk) = chunks.blocking_recv() {
+        spool.write(&chunk.map_err(Refusal::Interrupted)?)?;
+    }
+    spool.finish()
+}
+
+/// Writes and hashes; the digest of the data set begins once the file meta has been seen.
+struct Spool {
+    staged: Staged,
+    limit_bytes: u64,
+    size_bytes: u64,
+    file: Sha256,
+    head: Vec<u8>,
+    dataset: Option<(FileMeta, Sha256)>,
+}
+
+impl Spool {
+    fn new(staged: Staged, limit_bytes: u64) -> Self {
+        Self { staged, limit_bytes, size_bytes: 0, file: Sha256::new(), head: Vec::new(), dataset: None }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.size_bytes += bytes.len() as u64;
+        if self.size_bytes > self.limit_bytes {
+            return Err(Refusal::TooLarge { limit_bytes: self.limit_bytes });
+        }
+        self.file.update(bytes);
+        match &mut self.dataset {
+            Some((_, digest)) => digest.update(bytes),
+            None => {
+                self.head.extend_from_slice(bytes);
+                if self.head.len() >= META_BYTES_MAX {
+                    self.begin_dataset()?;
+                }
+            }
+        }
+        self.staged.file.write_all(bytes).map_err(write_refusal)
+    }
+
+    fn begin_dataset(&mut self) -> Result<(), Refusal> {
+        let meta = FileMeta::parse(&self.head).map_err(meta_refusal)?;
+        let offset = (meta.dataset_offset as usize).min(self.head.len());
+        self.dataset = Some((meta, Sha256::new_with_prefix(&self.head[offset..])));
+        self.head = Vec::new();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Spooled, Refusal> {
+        if self.dataset.is_none() {
+            self.begin_dataset()?;
+        }
+        let (meta, dataset) = self.dataset.ok_or_else(|| Refusal::NotDicom("it is empty".to_owned()))?;
+        Ok(Spooled {
+            staged: self.staged,
+            meta,
+            size_bytes: self.size_bytes,
+            sha256: self.file.finalize().into(),
+            dataset_sha256: dataset.finalize().into(),
+        })
+    }
+}
+
+pub(super) fn write_refusal(error: io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::OutOfSpace(error),
+        _ => Refusal::Storage(error),
+    }
+}
+
+fn meta_refusal(error: FileMetaError) -> Refusal {
+    match error {
+        FileMetaError::NoPrefix => Refusal::NotDicom(error.to_string()),
+        FileMetaError::Truncated => Refusal::Truncated(error.to_string()),
+        FileMetaError::NoTransferSyntax => Refusal::MissingAttribute("Transfer Syntax UID"),
+        FileMetaError::BadTransferSyntax(source) => {
+            Refusal::BadUid { attribute: "Transfer Syntax UID", source }
+        }
+    }
+}
+
+struct Parsed {
+    spooled: Spooled,
+    header: Header,
+    deflated: bool,
+}
+
+fn parse(policy: &Policy, spooled: Spooled) -> Result<Parsed, Refusal> {
+    let deflated = spooled.meta.transfer_syntax.as_str() == DEFLATED_EXPLICIT_LITTLE_ENDIAN;
+    let syntax = parsing_syntax(spooled.meta.transfer_syntax.as_str())?;
+    let mut file = BufReader::with_capacity(1 << 16, &spooled.staged.file);
+    let begin = SeekFrom::Start(spooled.meta.dataset_offset);
+    file.seek(begin).map_err(Refusal::Storage)?;
+    let header = match deflated {
+        true => inflate(file, policy).and_then(|mut data| header::read(&mut data, syntax, policy.header)),
+        false => header::read(&mut file, syntax, policy.header),
+    };
+    Ok(Parsed { header: header.map_err(header_refusal)?, spooled, deflated })
+}
+
+/// How to read the data set: an unknown compressed syntax still has an explicit little-endian
+/// header around its fragments (PS3.5 A.4).
+fn parsing_syntax(uid: &str) -> Result<&'static TransferSyntax, Refusal> {
+    let known = match uid {
+        DEFLATED_EXPLICIT_LITTLE_ENDIAN => EXPLICIT_LITTLE_ENDIAN,
+        other => other,
+    };
+    TransferSyntaxRegistry
+        .get(known)
+        .or_else(|| TransferSyntaxRegistry.get(EXPLICIT_LITTLE_ENDIAN))
+        .ok_or_else(|| Refusal::TransferSyntaxNotAccepted(uid.to_owned()))
+}
+
+/// Inflates a whole data set, PS3.5 A.5; it may not grow past the limit of the header, for no
+/// image worth its pixels is sent this way.
+fn inflate(file: impl Read, policy: &Policy) -> Result<io::Cursor<Vec<u8>>, HeaderError> {
+    let limit = policy.header.header_bytes_max;
+    let mut data = Vec::new();
+    flate2::read::DeflateDecoder::new(file).take(limit + 1).read_to_end(&mut data)?;
+    match data.len() as u64 > limit {
+        true => Err(HeaderError::Limit { what: "the inflated data set", limit }),
+        false => Ok(io::Cursor::new(data)),
+    }
+}
+
+fn header_refusal(error: HeaderError) -> Refusal {
+    match error {
+        HeaderError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Refusal::Truncated("the data set".to_owned())
+        }
+        HeaderError::Read(error) => Refusal::Unparsable(error.to_string()),
+        HeaderError::Parse(reason) => Refusal::Unparsable(reason),
+        HeaderError::Truncated(place) => Refusal::Truncated(place),
+        HeaderError::Limit { what, limit } => Refusal::LimitExceeded { what, limit },
+    }
+}
+
+fn identify(elements: &InMemDicomObject) -> Result<InstanceIdentity, Refusal> {
+    Ok(InstanceIdentity {
+        study: uid(elements, tags::STUDY_INSTANCE_UID, "Study Instance UID")?,
+        series: uid(elements, tags::SERIES_INSTANCE_UID, "Series Instance UID")?,
+        sop_instance: uid(elements, tags::SOP_INSTANCE_UID, "SOP Instance UID")?,
+        sop_class: uid(elements, tags::SOP_CLASS_UID, "SOP Class UID")?,
+    })
+}
+
+fn uid<T: std::str::FromStr<Err = UidError>>(
+    elements: &InMemDicomObject,
+    tag: Tag,
+    attribute: &'static str,
+) -> Result<T, Refusal> {
+    match text(elements, tag).parse() {
+        Err(UidError::Empty) => Err(Refusal::MissingAttribute(attribute)),
+        Err(source) => Err(Refusal::BadUid { attribute, source }),
+        Ok(uid) => Ok(uid),
+    }
+}
+
+/// The first value of an attribute as text without padding; '' when absent.
+pub(super) fn text(elements: &InMemDicomObject, tag: Tag) -> String {
+    let Ok(Some(element)) = elements.element_opt(tag) else { return String::new() };
+    let value = element.string().unwrap_or_default();
+    value.trim_matches([' ', '\0']).to_owned()
+}
+
+fn check(
+    identity: &InstanceIdentity,
+    policy: &Policy,
+    command: Option<&StoreCommand>,
+    only_study: Option<&StudyUid>,
+) -> Result<(), Refusal> {
+    if !policy.accepts(&identity.sop_class) {
+        return Err(Refusal::SopClassNotAccepted(identity.sop_class.to_string()));
+    }
+    match command {
+        Some(c) if c.sop_class != identity.sop_class => {
+            return Err(Refusal::CommandMismatch { attribute: "SOP Class UID" });
+        }
+        Some(c) if c.sop_instance != identity.sop_instance => {
+            return Err(Refusal::CommandMismatch { attribute: "SOP Instance UID" });
+        }
+        _ => {}
+    }
+    match only_study {
+        Some(study) if *study != identity.study => Err(Refusal::OtherStudy(study.clone())),
+        _ => Ok(()),
+    }
+}
+
+fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refusal> {
+    let Parsed { spooled, header: Header { elements, bulk, pixel_data }, deflated } = parsed;
+    let mut bulk_paths: Vec<&str> = bulk.iter().map(|bulk| bulk.path.as_str()).collect();
+    if pixel_data.is_some() {
+        bulk_paths.push("7FE00010");
+    }
+    let json = json::object(&elements, &bulk_paths);
+    let unwritable = |error: serde_json::Error| Refusal::Unparsable(error.to_string());
+    let metadata = serde_json::to_vec(&json).map_err(unwritable)?;
+    let layout = Layout {
+        dataset_offset: spooled.meta.dataset_offset,
+        deflated,
+        pixel_data: pixel_data.map(|data| PixelDataLayout::new(data, frame_shape(&elements))),
+        bulk: bulk.into_iter().map(layout::Bulk::from).collect(),
+    };
+    Ok(Prepared {
+        layout: layout.encode().map_err(unwritable)?,
+        metadata: zstd::encode_all(metadata.as_slice(), METADATA_LEVEL).map_err(Refusal::Storage)?,
+        staged: spooled.staged,
+        identity,
+        transfer_syntax: spooled.meta.transfer_syntax,
+        size_bytes: spooled.size_bytes,
+        sha256: spooled.sha256,
+        dataset_sha256: spooled.dataset_sha256,
+        json,
+        elements,
+    })
+}
+
+fn frame_shape(elements: &InMemDicomObject) -> FrameShape {
+    let number = |tag| text(elements, tag).parse::<u64>().ok();
+    FrameShape {
+        rows: number(tags::ROWS).unwrap_or(0),
+        columns: number(tags::COLUMNS).unwrap_or(0),
+        samples: number(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
+        bits_allocated: number(tags::BITS_ALLOCATED).unwrap_or(0),
+        frames: number(tags::NUMBER_OF_FRAMES).unwrap_or(1).max(1),
+    }
+}
+
+impl From<header::Bulk> for layout::Bulk {
+    fn from(bulk: header::Bulk) -> Self {
+        let header::Bulk { path, vr, offset, length } = bulk;
+        Self { path, vr: vr.to_string().to_owned(), offset, length }
+    }
+}
+
+impl Policy {
+    fn accepts(&self, sop_class: &SopClassUid) -> bool {
+        crate::dicom::sop_class::is_standard_storage(sop_class.as_str())
+            || self.sop_classes_extra.iter().any(|extra| extra == "*" || extra == sop_class.as_str())
+    }
+}

@@ -22,6 +22,8 @@ pub enum Refusal {
     CommandMismatch { attribute: &'static str },
     #[error("the object belongs to another study than {0}")]
     OtherStudy(StudyUid),
+    #[error("the series belongs to another study")]
+    SeriesOfAnotherStudy,
     #[error("SOP class {0} is not accepted")]
     SopClassNotAccepted(String),
     #[error("transfer syntax {0} is not accepted")]
@@ -47,7 +49,7 @@ impl Refusal {
     pub fn dimse_status(&self) -> u16 {
         match self {
             Self::OutOfSpace(_) | Self::TooLarge { .. } | Self::LimitExceeded { .. } => 0xA700,
-            Self::CommandMismatch { .. } | Self::OtherStudy(_) => 0xA900,
+            Self::CommandMismatch { .. } | Self::OtherStudy(_) | Self::SeriesOfAnotherStudy => 0xA900,
             Self::Truncated(_)
             | Self::NotDicom(_)
             | Self::Unparsable(_)
