@@ -8,6 +8,8 @@ pub mod layout;
 mod prepare;
 mod refusal;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 
 use std::sync::Arc;

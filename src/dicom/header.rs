@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
-use dicom_core::header::HasLength;
+use dicom_core::header::DataElementHeader;
 use dicom_core::value::{DataSetSequence, Value};
 use dicom_core::{DataElement, Length, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
@@ -130,23 +130,23 @@ impl Parser {
         source: &mut R,
         syntax: &TransferSyntax,
     ) -> Result<Stop, HeaderError> {
-        let base = source.stream_position()? - self.start;
         let mut reader = LazyDataSetReader::new_with_ts(source, syntax).map_err(parse)?;
         while let Some(token) = reader.advance() {
-            if let Some(stop) = self.token(token.map_err(parse_or_truncated)?, base)? {
+            if let Some(stop) = self.token(token.map_err(parse_or_truncated)?)? {
                 return Ok(stop);
             }
         }
-        if !self.open.is_empty() {
-            return Err(HeaderError::Truncated(format!("sequence {}", self.path(None))));
+        // The reader takes a cut inside a tag for the end.
+        let read_to = reader.into_decoder().position();
+        match self.open.is_empty() && read_to >= self.end {
+            true => Ok(Stop::End),
+            false => Err(HeaderError::Truncated(format!("the element after byte {read_to}"))),
         }
-        Ok(Stop::End)
     }
 
     fn token<D: StatefulDecode>(
         &mut self,
         token: LazyDataToken<D>,
-        base: u64,
     ) -> Result<Option<Stop>, HeaderError> {
         match token {
             LazyDataToken::ElementHeader(header) => {
@@ -169,7 +169,7 @@ impl Parser {
             }
             LazyDataToken::ItemEnd | LazyDataToken::SequenceEnd => self.close(),
             LazyDataToken::LazyValue { header, decoder } => {
-                self.value(header.tag, header.vr, header.length(), base, decoder)?;
+                self.value(header, decoder)?;
             }
             token @ LazyDataToken::LazyItemValue { .. } => token.skip().map_err(parse)?,
             _ => return Err(HeaderError::Parse("unknown token".to_owned())),
@@ -179,15 +179,12 @@ impl Parser {
 
     fn value<D: StatefulDecode>(
         &mut self,
-        tag: Tag,
-        vr: VR,
-        length: Length,
-        base: u64,
+        header: DataElementHeader,
         mut decoder: D,
     ) -> Result<(), HeaderError> {
-        let offset = base + decoder.position();
+        let DataElementHeader { tag, vr, len: length } = header;
+        let offset = decoder.position() - self.start;
         self.check_inside(tag, offset, length.0)?;
-        let header = dicom_core::header::DataElementHeader { tag, vr, len: length };
         let value = if is_binary(vr) && length.0 > self.limits.inline_bytes_max {
             let path = self.path(Some(tag));
             self.bulk.push(Bulk { path, vr, offset, length: length.0.into() });
