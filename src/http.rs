@@ -1,1 +1,81 @@
-//! `http`
+//! The HTTP face: DICOMweb (PS3.18), the REST API and the probes, on one listener.
+//!
+//! A request is parsed into an [`endpoint::Endpoint`] once, answered by the handler of that
+//! endpoint, and every failure leaves as problem+json ([`error`]).
+
+mod body;
+mod console;
+mod decoding;
+mod dicomweb;
+pub mod endpoint;
+mod error;
+mod multipart;
+mod negotiation;
+mod query_string;
+mod rest;
+mod server;
+mod service;
+mod urls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::blobs::Blobs;
+use crate::db::Db;
+use crate::ingest::Ingest;
+
+pub use decoding::Decodes;
+pub use rest::hooks::{AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness};
+pub use server::serve;
+
+/// What the handlers share.
+pub struct State {
+    pub db: Db,
+    pub blobs: Blobs,
+    pub ingest: Arc<Ingest>,
+    pub settings: Settings,
+    pub analyses: Arc<dyn AnalysisRequests>,
+    pub readiness: Arc<dyn Readiness>,
+    pub decodes: Decodes,
+}
+
+/// Limits of the listener and of single requests.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Scheme and authority that clients see, `https://pacs.example.org`; without it, answers
+    /// name the host of the request.
+    pub public_base: Option<String>,
+    pub connections_max: usize,
+    /// Of one request.
+    pub header_bytes_max: usize,
+    /// Objects in one STOW-RS request.
+    pub parts_max: usize,
+    /// From accepting a connection, or the end of a request, to the end of the next header.
+    pub header_timeout: Duration,
+    /// Silence in the middle of a body.
+    pub body_idle_timeout: Duration,
+    /// One request, for STOW-RS all its parts together.
+    pub body_bytes_max: u64,
+    /// How long open requests may go on after the stop.
+    pub drain_timeout: Duration,
+    /// Answers of a search that names no limit.
+    pub search_limit_default: u32,
+    pub search_limit_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            public_base: None,
+            connections_max: 1024,
+            header_bytes_max: 64 << 10,
+            parts_max: 10_000,
+            header_timeout: Duration::from_secs(20),
+            body_idle_timeout: Duration::from_secs(60),
+            body_bytes_max: 64 << 30,
+            drain_timeout: Duration::from_secs(20),
+            search_limit_default: 1000,
+            search_limit_max: 10_000,
+        }
+    }
+}

@@ -7,6 +7,7 @@ pub mod rendering;
 pub mod request;
 pub mod retrieve;
 pub mod search;
+pub mod stored_object;
 
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 

@@ -1,0 +1,143 @@
+//! `multipart/related`: reading the parts of a request and writing those of an answer
+//! (PS3.18 8.6.1.2, RFC 2387).
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+
+use super::body::{self, Body, BoxError};
+
+/// Hands a stream over one chunk per poll. multer drinks whatever is ready before it yields, so
+/// a fast sender would fill the memory; this keeps one chunk in flight.
+pub(crate) struct OneAtATime<S> {
+    inner: S,
+    gave: bool,
+}
+
+impl<S> OneAtATime<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner, gave: false }
+    }
+}
+
+impl<S: Stream + Unpin> Stream for OneAtATime<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        if std::mem::take(&mut self.gave) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let next = self.inner.poll_next_unpin(cx);
+        self.gave = matches!(next, Poll::Ready(Some(_)));
+        next
+    }
+}
+
+/// One part of an answer.
+pub(crate) struct Part {
+    pub(crate) content_type: String,
+    pub(crate) location: String,
+    pub(crate) length: Option<u64>,
+    pub(crate) content: BoxStream<'static, Result<Bytes, BoxError>>,
+}
+
+/// The writer of one answer.
+pub(crate) struct Writer {
+    boundary: String,
+}
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        Self { boundary: format!("radiant-{}", crate::ids::row_id()) }
+    }
+
+    /// `type` is always quoted, PS3.18 8.7.1.
+    pub(crate) fn content_type(&self, part_type: &str) -> String {
+        format!("multipart/related; type=\"{part_type}\"; boundary={}", self.boundary)
+    }
+
+    /// Streams the parts; an error among them breaks the answer off.
+    pub(crate) fn body<P>(self, parts: P) -> Body
+    where
+        P: Stream<Item = Result<Part, BoxError>> + Send + 'static,
+    {
+        let closing = Bytes::from(format!("\r\n--{}--\r\n", self.boundary));
+        let written = parts.flat_map(move |part| self.part(part));
+        body::streamed(written.chain(stream::iter([Ok(closing)])))
+    }
+
+    fn part(&self, part: Result<Part, BoxError>) -> BoxStream<'static, Result<Bytes, BoxError>> {
+        match part {
+            Ok(part) => {
+                let header = Bytes::from(self.header(&part));
+                stream::iter([Ok(header)]).chain(part.content).boxed()
+            }
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    fn header(&self, part: &Part) -> String {
+        let length = part.length.map(|bytes| format!("Content-Length: {bytes}\r\n")).unwrap_or_default();
+        format!(
+            "\r\n--{}\r\nContent-Type: {}\r\nContent-Location: {}\r\n{length}\r\n",
+            self.boundary, part.content_type, part.location
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn part(content: &'static str) -> Result<Part, BoxError> {
+        Ok(Part {
+            content_type: "application/dicom".into(),
+            location: "/x".into(),
+            length: Some(content.len() as u64),
+            content: stream::iter([Ok(Bytes::from(content))]).boxed(),
+        })
+    }
+
+    #[tokio::test]
+    async fn what_the_writer_writes_the_reader_reads() {
+        let writer = Writer::new();
+        let boundary = writer.boundary.clone();
+        let body = writer.body(stream::iter([part("one\r\n"), part("")])).collect().await.unwrap();
+        let mut read = multer::Multipart::new(stream::iter([Ok::<_, BoxError>(body.to_bytes())]), boundary);
+        for expected in ["one\r\n", ""] {
+            let field = read.next_field().await.unwrap().unwrap();
+            assert_eq!(field.headers()["content-location"], "/x");
+            assert_eq!(field.bytes().await.unwrap(), expected);
+        }
+        assert!(read.next_field().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_failing_part_breaks_the_answer_off_w44() {
+        let parts = stream::iter([part("one"), Err("gone".into()), part("two")]);
+        assert!(Writer::new().body(parts).collect().await.is_err());
+    }
+
+    #[test]
+    fn the_type_is_quoted_g8() {
+        let writer = Writer { boundary: "b".into() };
+        assert_eq!(
+            writer.content_type("application/dicom"),
+            "multipart/related; type=\"application/dicom\"; boundary=b"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_ready_stream_is_not_drunk_in_one_poll() {
+        let mut paced = OneAtATime::new(stream::iter(0..2));
+        let polls: Vec<bool> = std::future::poll_fn(|cx| {
+            Poll::Ready((0..3).map(|_| paced.poll_next_unpin(cx).is_ready()).collect())
+        })
+        .await;
+        assert_eq!(polls, [true, false, true]);
+    }
+}

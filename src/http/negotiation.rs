@@ -1,0 +1,227 @@
+//! Which representation a client takes, PS3.18 8.7.
+//!
+//! A handler lists its [`Offer`]s in order of preference; [`Accept::choose`] finds the one that
+//! the client likes best. The `accept` query parameter wins over the header (8.3.3.1), since
+//! browsers cannot set the header of an `<img>`.
+
+use http::HeaderMap;
+use http::header::ACCEPT;
+
+/// A parsed media type with its parameters, names in lower case.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MediaType {
+    /// `application/dicom`, in lower case, without parameters.
+    pub(crate) essence: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl MediaType {
+    /// Quoted and unquoted parameter values are equal, PS3.18 8.7.1.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = split_unquoted(text, ';');
+        let essence = parts.next()?.trim().to_ascii_lowercase();
+        if !essence.contains('/') {
+            return None;
+        }
+        let parameters = parts.filter_map(parameter).collect();
+        Some(Self { essence, parameters })
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn quality(&self) -> f32 {
+        self.parameter("q").and_then(|q| q.parse().ok()).unwrap_or(1.0)
+    }
+}
+
+fn parameter(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    let value = value.trim();
+    let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    Some((name.trim().to_ascii_lowercase(), unquoted.to_owned()))
+}
+
+/// Splits where the separator does not stand between double quotes.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    text.split(move |c| {
+        quoted ^= c == '"';
+        c == separator && !quoted
+    })
+}
+
+/// One representation that a resource has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// Of the content, of each part for multipart.
+    pub(crate) media_type: &'static str,
+    pub(crate) packaging: Packaging,
+    pub(crate) transfer_syntax: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packaging {
+    Single,
+    Multipart,
+}
+
+impl Offer {
+    pub(crate) fn single(media_type: &'static str) -> Self {
+        Self { media_type, packaging: Packaging::Single, transfer_syntax: None }
+    }
+
+    pub(crate) fn multipart(media_type: &'static str) -> Self {
+        Self { media_type, packaging: Packaging::Multipart, transfer_syntax: None }
+    }
+
+    pub(crate) fn in_syntax(mut self, transfer_syntax: &str) -> Self {
+        self.transfer_syntax = Some(transfer_syntax.to_owned());
+        self
+    }
+
+    /// `application/dicom; transfer-syntax=…`: what stands in `Content-Type` of the content.
+    pub(crate) fn content_type(&self) -> String {
+        match &self.transfer_syntax {
+            Some(uid) => format!("{}; transfer-syntax={uid}", self.media_type),
+            None => self.media_type.to_owned(),
+        }
+    }
+
+    fn described(&self) -> String {
+        match self.packaging {
+            Packaging::Single => self.media_type.to_owned(),
+            Packaging::Multipart => format!("multipart/related; type=\"{}\"", self.media_type),
+        }
+    }
+}
+
+/// Nothing on offer is acceptable.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("none of the available representations is acceptable; available: {available}")]
+pub(crate) struct NotAcceptable {
+    pub(crate) available: String,
+}
+
+/// The media ranges of a request, best first.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Accept {
+    ranges: Vec<MediaType>,
+}
+
+impl Accept {
+    /// No header and no parameter accept everything.
+    pub(crate) fn of(headers: &HeaderMap, query_accept: Option<&str>) -> Self {
+        let header: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let text = query_accept.map_or_else(|| header.join(","), str::to_owned);
+        let mut ranges: Vec<MediaType> = split_unquoted(&text, ',').filter_map(MediaType::parse).collect();
+        if text.trim().is_empty() {
+            ranges.extend(MediaType::parse("*/*"));
+        }
+        ranges.retain(|range| range.quality() > 0.0);
+        ranges.sort_by(|a, b| b.quality().total_cmp(&a.quality()));
+        Self { ranges }
+    }
+
+    /// # Errors
+    /// No range fits an offer; the error lists what there is (PS3.18 8.7.5).
+    pub(crate) fn choose<'a>(&self, offers: &'a [Offer]) -> Result<&'a Offer, NotAcceptable> {
+        let best = self.ranges.iter().find_map(|range| offers.iter().find(|offer| takes(range, offer)));
+        best.ok_or_else(|| NotAcceptable { available: described(offers) })
+    }
+}
+
+fn described(offers: &[Offer]) -> String {
+    let mut all: Vec<String> = offers.iter().map(Offer::described).collect();
+    all.dedup();
+    all.join(", ")
+}
+
+fn takes(range: &MediaType, offer: &Offer) -> bool {
+    let fits = match (range.essence.as_str(), offer.packaging) {
+        ("*/*", _) => true,
+        ("multipart/related" | "multipart/*", Packaging::Multipart) => {
+            range.parameter("type").is_none_or(|inner| matches_range(&inner.to_ascii_lowercase(), offer.media_type))
+        }
+        (essence, Packaging::Single) => matches_range(essence, offer.media_type),
+        (_, Packaging::Multipart) => false,
+    };
+    fits && takes_syntax(range, offer)
+}
+
+/// `*/*`, `image/*` or the type itself.
+fn matches_range(range: &str, media_type: &str) -> bool {
+    let same_family = |family: &str| media_type.split('/').next() == Some(family);
+    range == "*/*" || range == media_type || range.strip_suffix("/*").is_some_and(same_family)
+}
+
+/// Without the parameter the server chooses; `*` takes the stored one (PS3.18 8.7.3.5.2).
+fn takes_syntax(range: &MediaType, offer: &Offer) -> bool {
+    match (range.parameter("transfer-syntax"), &offer.transfer_syntax) {
+        (None | Some("*"), _) | (Some(_), None) => true,
+        (Some(asked), Some(offered)) => asked == offered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+    const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+
+    fn accept(text: &str) -> Accept {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, text.parse().unwrap());
+        Accept::of(&headers, None)
+    }
+
+    fn frame_offers() -> Vec<Offer> {
+        vec![
+            Offer::multipart("image/jls").in_syntax(JPEG_LS),
+            Offer::multipart("application/octet-stream").in_syntax(LITTLE_ENDIAN),
+            Offer::single("application/octet-stream").in_syntax(LITTLE_ENDIAN),
+        ]
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<usize>) {
+        let offers = frame_offers();
+        let chosen = accept(text).choose(&offers).ok();
+        assert_eq!(chosen, expected.map(|at| &offers[at]), "{text}");
+    }
+
+    #[test]
+    fn what_clients_send_is_understood() {
+        check(r#"multipart/related; type="application/octet-stream"; transfer-syntax="*""#, Some(1));
+        check("multipart/related; type=application/octet-stream; transfer-syntax=*", Some(1));
+        check(r#"multipart/related; type="image/jls"; transfer-syntax="1.2.840.10008.1.2.4.80""#, Some(0));
+        check(r#"multipart/related; type="*/*""#, Some(0));
+        check("application/octet-stream", Some(2));
+        check("*/*", Some(0));
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_refused_with_a_list_g6() {
+        check("multipart/related; type=image/jp2", None);
+        check("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.2", None);
+        let refusal = accept("text/html").choose(&[Offer::multipart("application/dicom")]).unwrap_err();
+        assert_eq!(refusal.available, "multipart/related; type=\"application/dicom\"");
+    }
+
+    #[test]
+    fn quality_orders_the_ranges_g7() {
+        check(r#"multipart/related; type="image/jls"; q=0.5, application/octet-stream"#, Some(2));
+        check("application/octet-stream;q=0, multipart/related;q=0.1", Some(0));
+    }
+
+    #[test]
+    fn the_query_parameter_wins_over_the_header_g3() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, "multipart/related; type=\"application/octet-stream\"".parse().unwrap());
+        let offers = [Offer::single("image/png"), Offer::single("image/jpeg")];
+        let chosen = Accept::of(&headers, Some("image/jpeg")).choose(&offers).unwrap();
+        assert_eq!(chosen.media_type, "image/jpeg");
+    }
+}

@@ -1,0 +1,58 @@
+//! Probes for whoever runs the server: `/healthz` lives, `/readyz` can take work.
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::hooks::ProbeOutcome;
+use crate::db;
+use crate::http::State;
+use crate::http::body::{self, Body};
+use crate::http::error;
+use crate::http::service::Answer;
+
+pub(crate) fn alive() -> Response<Body> {
+    answer(StatusCode::OK, &json!({ "status": "ok" }))
+}
+
+/// 503 when a part has failed; a part that is only degraded leaves the server ready.
+pub(crate) async fn ready(state: &State) -> Answer {
+    let mut probes = vec![("database", database(state).await), ("storage", storage(state).await)];
+    probes.extend(state.readiness.probes().await);
+    let failed = probes.iter().any(|(_, outcome)| matches!(outcome, ProbeOutcome::Failed(_)));
+    let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let parts: Map<String, Value> = probes.iter().map(|(name, outcome)| ((*name).into(), described(outcome))).collect();
+    Ok(answer(status, &json!({ "ready": !failed, "parts": parts })))
+}
+
+async fn database(state: &State) -> ProbeOutcome {
+    outcome(db::results::answers(&state.db).await.map_err(|e| error::chain(&e)))
+}
+
+async fn storage(state: &State) -> ProbeOutcome {
+    let blobs = state.blobs.clone();
+    let probed = tokio::task::spawn_blocking(move || blobs.probe()).await;
+    outcome(match probed {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn outcome(result: Result<(), String>) -> ProbeOutcome {
+    result.map_or_else(ProbeOutcome::Failed, |()| ProbeOutcome::Ready)
+}
+
+fn described(outcome: &ProbeOutcome) -> Value {
+    match outcome {
+        ProbeOutcome::Ready => json!({ "state": "ready" }),
+        ProbeOutcome::Degraded(reason) => json!({ "state": "degraded", "reason": reason }),
+        ProbeOutcome::Failed(reason) => json!({ "state": "failed", "reason": reason }),
+    }
+}
+
+fn answer(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = Response::new(body::full(value.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

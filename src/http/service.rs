@@ -1,0 +1,133 @@
+//! What happens to every request: its id, the panic net, compression, the access log.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, Method, Request, Response, StatusCode, Version};
+use http_body::Body as HttpBody;
+use tokio::time::Instant;
+use tower::Service;
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanic;
+use tower_http::compression::Compression;
+
+use super::State;
+use super::body::{self, Body, BoxError, Inbound, InboundLimits};
+use super::endpoint::Endpoint;
+use super::error::{self, HttpError};
+use super::query_string::QueryString;
+use super::urls::Urls;
+use super::{console, dicomweb, rest};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a handler may look at; the path is parsed already.
+pub(crate) struct Asked {
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: QueryString,
+    pub(crate) urls: Urls,
+}
+
+pub(crate) type Answer = Result<Response<Body>, HttpError>;
+
+/// The stack around [`respond`], from the outside: compression, panic net.
+pub(crate) fn service<B>(
+    state: Arc<State>,
+    listener: SocketAddr,
+) -> impl Service<
+    Request<B>,
+    Response = Response<impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let inner = tower::service_fn(move |request: Request<B>| {
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(respond(state, listener, request).await) }
+    });
+    let caught = CatchPanic::custom(inner, answer_to_panic);
+    Compression::new(caught).quality(CompressionLevel::Fastest).compress_when(is_text)
+}
+
+/// Pixels are compressed already or cost more time than they save.
+fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    content_type.starts_with("text/") || content_type.contains("json")
+}
+
+fn answer_to_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("unknown"), "a handler panicked");
+    error::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed", "")
+}
+
+async fn respond<B>(state: Arc<State>, listener: SocketAddr, request: Request<B>) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let started = Instant::now();
+    let request_id = crate::ids::row_id();
+    let method = request.method().clone();
+    let endpoint = Endpoint::parse(&method, request.uri().path());
+    let name = endpoint.as_ref().map_or("none", Endpoint::name);
+    let answer = match endpoint {
+        Ok(endpoint) => handle(state, endpoint, listener, request).await,
+        Err(error) => Err(error.into()),
+    };
+    let mut response = answer.unwrap_or_else(|error| error.into_response(&request_id));
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(%method, endpoint = name, status = response.status().as_u16(), ms, request_id, "request");
+    if method == Method::HEAD { without_body(response) } else { response }
+}
+
+async fn handle<B>(state: Arc<State>, endpoint: Endpoint, listener: SocketAddr, request: Request<B>) -> Answer
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let (asked, body) = asked(&state, listener, request)?;
+    match endpoint {
+        Endpoint::Console => Ok(console::page()),
+        Endpoint::Healthz => Ok(rest::health::alive()),
+        Endpoint::Readyz => rest::health::ready(&state).await,
+        Endpoint::Dicomweb(endpoint) => dicomweb::handle(state, endpoint, asked, body).await,
+        Endpoint::Rest(endpoint) => rest::handle(state, endpoint, asked, body).await,
+    }
+}
+
+fn asked<B>(state: &State, listener: SocketAddr, request: Request<B>) -> Result<(Asked, Inbound), HttpError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let (head, incoming) = request.into_parts();
+    let bytes_max = state.settings.body_bytes_max;
+    if incoming.size_hint().lower() > bytes_max {
+        return Err(HttpError::TooLarge { bytes_max });
+    }
+    let limits = InboundLimits { bytes_max, idle_timeout: state.settings.body_idle_timeout };
+    let asked = Asked {
+        query: QueryString::parse(head.uri.query().unwrap_or(""))?,
+        urls: Urls::of(state.settings.public_base.as_deref(), &head.headers, &head.uri, listener),
+        headers: head.headers,
+    };
+    Ok((asked, body::inbound(incoming, limits)))
+}
+
+/// The headers of GET, its length included where it is known (RFC 9110 9.3.2).
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, full) = response.into_parts();
+    if let Some(length) = full.size_hint().exact() {
+        head.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(head, body::empty())
+}

@@ -1,0 +1,196 @@
+//! A stored instance opened for reading: ranges, frames, bulk values and attributes.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use bytes::Bytes;
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_encoding::{Codec, TransferSyntaxIndex};
+use dicom_object::InMemDicomObject;
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use futures::stream::{self, BoxStream, StreamExt};
+
+use crate::blobs::{BlobError, BlobKey, Blobs};
+use crate::db::{self, Db, DbError};
+use crate::dicom::attributes::AttributeId;
+use crate::ingest::layout::{Bulk, Layout, LayoutError, PixelDataLayout};
+use crate::query::Scope;
+use crate::query::retrieve::StoredInstance;
+use crate::volume::pixels::EncodedFrame;
+
+#[expect(deprecated, reason = "retired from sending, still found in archives")]
+const BIG_ENDIAN: &str = dicom_dictionary_std::uids::EXPLICIT_VR_BIG_ENDIAN;
+
+/// Lookup tables above this size are no part of [`StoredObject::attributes`].
+const TABLE_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the index failed")]
+    Index(#[from] DbError),
+    #[error("the stored bytes cannot be read")]
+    Blob(#[from] BlobError),
+    #[error("the stored layout cannot be read")]
+    Layout(#[from] LayoutError),
+    #[error("the deflated data set cannot be inflated")]
+    Inflate(#[source] io::Error),
+    #[error("the stored metadata cannot be read")]
+    Metadata(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+pub type Chunks = BoxStream<'static, io::Result<Bytes>>;
+
+/// Ranges of this type count from the start of the data set, inflated where it is deflated.
+pub struct StoredObject {
+    pub instance: StoredInstance,
+    pub layout: Layout,
+    blobs: Blobs,
+    inflated: Option<Bytes>,
+}
+
+impl StoredObject {
+    pub async fn open(db: &Db, blobs: &Blobs, instance: StoredInstance) -> Result<Self, ReadError> {
+        let layout = Layout::decode(&db::retrieve::layout(db, &instance).await?)?;
+        let mut object = Self { instance, layout, blobs: blobs.clone(), inflated: None };
+        if object.layout.deflated {
+            object.inflated = Some(object.inflate().await?);
+        }
+        Ok(object)
+    }
+
+    pub fn is_big_endian(&self) -> bool {
+        self.instance.transfer_syntax.as_str() == BIG_ENDIAN
+    }
+
+    pub fn is_encapsulated(&self) -> bool {
+        matches!(self.layout.pixel_data, Some(PixelDataLayout::Encapsulated { .. }))
+    }
+
+    fn key(&self) -> BlobKey {
+        BlobKey::from_index(&self.instance.blob_key)
+    }
+
+    /// Nothing behind the last known value is of interest, which bounds what a bomb can do.
+    async fn inflate(&self) -> Result<Bytes, ReadError> {
+        let file = self.layout.dataset_offset..self.instance.size_bytes;
+        let deflated = self.blobs.get_range(&self.key(), file).await?;
+        let ends = self.layout.bulk.iter().map(|bulk| bulk.offset + bulk.length);
+        let pixels_end = self.layout.pixel_data_range().map(|range| range.end);
+        let needed = ends.chain(pixels_end).max().unwrap_or(0);
+        let syntax = TransferSyntaxRegistry.get(self.instance.transfer_syntax.as_str());
+        let Some(Codec::Dataset(Some(adapter))) = syntax.map(|syntax| syntax.codec()) else {
+            return Err(ReadError::Inflate(io::ErrorKind::Unsupported.into()));
+        };
+        let mut inflated = Vec::new();
+        let reader = adapter.adapt_reader(Box::new(io::Cursor::new(deflated)));
+        reader.take(needed).read_to_end(&mut inflated).map_err(ReadError::Inflate)?;
+        Ok(inflated.into())
+    }
+
+    /// A range in memory.
+    pub async fn bytes(&self, range: Range<u64>) -> Result<Bytes, ReadError> {
+        match &self.inflated {
+            Some(inflated) => Ok(slice(inflated, &range)),
+            None if range.is_empty() => Ok(Bytes::new()),
+            None => Ok(self.blobs.get_range(&self.key(), self.layout.in_file(&range)).await?),
+        }
+    }
+
+    /// Ranges one after the other, in memory of one chunk.
+    pub async fn stream(&self, ranges: Vec<Range<u64>>) -> Result<Chunks, ReadError> {
+        let mut parts: Vec<Chunks> = Vec::with_capacity(ranges.len());
+        for range in ranges.into_iter().filter(|range| !range.is_empty()) {
+            parts.push(match &self.inflated {
+                Some(inflated) => stream::iter([Ok(slice(inflated, &range))]).boxed(),
+                None => self.blobs.stream(&self.key(), Some(self.layout.in_file(&range))).await?,
+            });
+        }
+        Ok(stream::iter(parts).flatten().boxed())
+    }
+
+    /// The whole stored file.
+    pub async fn file(blobs: &Blobs, instance: &StoredInstance) -> Result<Chunks, BlobError> {
+        blobs.stream(&BlobKey::from_index(&instance.blob_key), None).await
+    }
+
+    /// A frame (from 1) as [`EncodedFrame`] takes it; `None` when there is no such frame.
+    pub async fn frame(&self, number: u64) -> Result<Option<FrameBytes>, ReadError> {
+        let Some(ranges) = self.layout.frame(number) else { return Ok(None) };
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            parts.push(self.bytes(range).await?);
+        }
+        let bytes = if parts.len() == 1 { parts.remove(0) } else { parts.concat().into() };
+        let (first_bit, words) = match &self.layout.pixel_data {
+            Some(PixelDataLayout::Native { frame_bits, vr, .. }) => {
+                (((number - 1) * frame_bits % 8) as u8, vr == "OW")
+            }
+            _ => (0, false),
+        };
+        Ok(Some(FrameBytes { bytes, first_bit, words }))
+    }
+
+    /// Every attribute but pixel data and large values, from the stored metadata.
+    pub async fn attributes(&self, db: &Db) -> Result<InMemDicomObject, ReadError> {
+        let mut object = self.small_attributes(db).await?;
+        let is_table = |bulk: &&Bulk| bulk.path.len() == 8 && bulk.length <= TABLE_BYTES_MAX;
+        for bulk in self.layout.bulk.iter().filter(is_table) {
+            let value = self.bytes(bulk.offset..bulk.offset + bulk.length).await?;
+            if let Ok(id) = bulk.path.parse::<AttributeId>() {
+                object.put(self.table(id, &bulk.vr, &value));
+            }
+        }
+        Ok(object)
+    }
+
+    async fn small_attributes(&self, db: &Db) -> Result<InMemDicomObject, ReadError> {
+        let instance = &self.instance;
+        let scope =
+            Scope::Instance(instance.study.clone(), instance.series.clone(), instance.sop_instance.clone());
+        let stored = db::retrieve::metadata(db, &scope, 0).await?;
+        let json = stored.first().map(|stored| zstd::decode_all(stored.json.as_slice())).transpose();
+        let json = json.map_err(|e| ReadError::Metadata(e.into()))?.unwrap_or_else(|| b"{}".to_vec());
+        let mut elements: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&json).map_err(|e| ReadError::Metadata(e.into()))?;
+        elements.retain(|_, element| element.get("BulkDataURI").is_none());
+        dicom_json::from_value(elements.into()).map_err(|e| ReadError::Metadata(e.into()))
+    }
+
+    fn table(&self, id: AttributeId, vr: &str, value: &[u8]) -> DataElement<InMemDicomObject> {
+        match vr {
+            "OB" | "UN" => DataElement::new(id.0, VR::OB, PrimitiveValue::from(value.to_vec())),
+            _ => {
+                let word = |pair: &[u8]| match (pair, self.is_big_endian()) {
+                    ([a, b], true) => u16::from_be_bytes([*a, *b]),
+                    ([a, b], false) => u16::from_le_bytes([*a, *b]),
+                    _ => 0,
+                };
+                let words: Vec<u16> = value.chunks_exact(2).map(word).collect();
+                DataElement::new(id.0, VR::OW, PrimitiveValue::U16(words.into()))
+            }
+        }
+    }
+}
+
+/// The bytes of one frame and how they lie.
+#[derive(Debug, Clone)]
+pub struct FrameBytes {
+    pub bytes: Bytes,
+    first_bit: u8,
+    words: bool,
+}
+
+impl FrameBytes {
+    pub fn encoded<'a>(&'a self, transfer_syntax: &'a str) -> EncodedFrame<'a> {
+        EncodedFrame {
+            first_bit: self.first_bit,
+            words: self.words,
+            ..EncodedFrame::new(transfer_syntax, &self.bytes)
+        }
+    }
+}
+
+fn slice(bytes: &Bytes, range: &Range<u64>) -> Bytes {
+    let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.slice(at(range.start)..at(range.end).max(at(range.start)))
+}
