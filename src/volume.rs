@@ -23,4 +23,4 @@ pub mod selection;
 pub mod series;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

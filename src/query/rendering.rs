@@ -141,6 +141,9 @@ fn fit(picture: DynamicImage, viewport: Option<Viewport>) -> DynamicImage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::grayscale::voi::{VoiFunction, WindowLevel};
+    use crate::volume::testing::object;
+    use dicom_dictionary_std::{tags, uids};
     use ndarray::{Array2, Array3};
 
     fn decoded(format: Format, picture: Picture, viewport: Option<Viewport>) -> DynamicImage {
@@ -189,6 +192,54 @@ mod tests {
                 .0,
             [200, 7, 7]
         );
+    }
+
+    fn rendered(bytes: &[u8], window: Window) -> Result<Vec<u8>, RenderingError> {
+        let attributes = object(&[
+            (tags::ROWS, "1"),
+            (tags::COLUMNS, "3"),
+            (tags::BITS_ALLOCATED, "16"),
+            (tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2"),
+            (tags::RESCALE_INTERCEPT, "-1000"),
+        ]);
+        let frame = EncodedFrame::new(uids::EXPLICIT_VR_LITTLE_ENDIAN, bytes);
+        let rendering = Rendering {
+            format: Format::Png,
+            window,
+            viewport: None,
+        };
+        let file = render(&attributes, 0, frame, rendering)?;
+        Ok(image::load_from_memory(&file)?.into_luma8().into_raw())
+    }
+
+    #[test]
+    fn a_frame_is_decoded_windowed_and_encoded() {
+        let bytes: Vec<u8> = [900_u16, 1000, 1100]
+            .into_iter()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let window = WindowLevel {
+            center: 0.0,
+            width: 400.0,
+            function: VoiFunction::LinearExact,
+        };
+        assert_eq!(
+            rendered(&bytes, Window::Explicit(window)).unwrap(),
+            [64, 128, 191]
+        );
+        assert_eq!(rendered(&bytes, Window::First).unwrap(), [0, 128, 255]);
+    }
+
+    #[test]
+    fn a_short_frame_is_refused() {
+        let refused = rendered(&[0; 5], Window::First).unwrap_err();
+        assert!(matches!(
+            refused,
+            RenderingError::Pixels(PixelError::Truncated {
+                found: 5,
+                needed: 6
+            })
+        ));
     }
 
     #[test]

