@@ -121,6 +121,7 @@ pub struct Analysis {
     pub temperature: f64,
     pub seed: u64,
     pub volume_bytes_max: u64,
+    pub guard_words: Vec<String>,
     pub rules: Vec<Rule>,
 }
 

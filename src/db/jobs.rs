@@ -1,24 +1,184 @@
-//! Jobs in SQL: each edge one guarded update.
+//! Jobs in SQL: each edge of the state table is one guarded update that must touch one row.
 
 use std::time::Duration;
 
 use super::instances::InstanceRow;
-use super::{Batch, Statement};
+use super::{Batch, Db, DbError, Row, Statement};
 use crate::clock::Timestamp;
-use crate::ingest::Source;
+use crate::ingest::{Origin, Source};
+use crate::jobs::{Job, JobKind, Task};
 
 /// Adds to an ingest batch what completeness needs: the job that looks at the study once it is
 /// quiet, and the association that is delivering. Our own results wake nobody.
-pub fn and_notice_arrival(batch: Batch, row: &InstanceRow, quiet_time: Duration, now: Timestamp) -> Batch {
+pub fn and_notice_arrival(mut batch: Batch, row: &InstanceRow, quiet_time: Duration, now: Timestamp) -> Batch {
     if row.origin.source == Source::Analysis {
         return batch;
     }
-    let _ = quiet_time;
-    let _ = now;
+    let task = Task::CompleteStudy { study: row.identity.study.clone() };
+    batch.push(enqueue(&task, now.plus(quiet_time), now));
+    if let Some(delivery) = delivering(&row.origin) {
+        batch.push(
+            Statement::named(
+                "note_delivery",
+                "insert into delivery (study_uid, id, last_at) values ($1, $2, $3)
+                 on conflict (study_uid, id) do update set last_at = excluded.last_at",
+            )
+            .bind(&row.identity.study)
+            .bind(delivery)
+            .bind(now),
+        );
+    }
     batch
 }
 
-#[allow(dead_code, reason = "filled in with the job driver")]
-fn unused() -> Option<Statement> {
-    None
+fn delivering(origin: &Origin) -> Option<&str> {
+    origin.delivery.as_deref()
+}
+
+/// One open job per task; asking again moves its time. A job that is running is moved too, and
+/// runs once more when it ends.
+pub fn enqueue(task: &Task, run_after: Timestamp, now: Timestamp) -> Statement {
+    Statement::named(
+        "enqueue_job",
+        "insert into job (id, kind, payload, dedupe_key, state, run_after, created_at, updated_at)
+         values ($1, $2, $3, $4, 'queued', $5, $6, $6)
+         on conflict (dedupe_key) where state in ('queued', 'leased')
+         do update set run_after = excluded.run_after, updated_at = excluded.updated_at",
+    )
+    .bind(crate::ids::row_id())
+    .bind(task.kind().as_str())
+    .bind(task.payload())
+    .bind(task.dedupe_key())
+    .bind(run_after)
+    .bind(now)
+}
+
+/// An association has ended: the studies it delivered need not wait for their quiet time.
+pub fn end_delivery(delivery: &str, run_after: Timestamp) -> Batch {
+    Batch::new()
+        .then(
+            Statement::named(
+                "hasten_completion",
+                "update job set run_after = $1 where state = 'queued' and run_after > $1 and dedupe_key in
+                    (select 'complete-study:' || study_uid from delivery where id = $2)",
+            )
+            .bind(run_after)
+            .bind(delivery),
+        )
+        .then(Statement::named("end_delivery", "delete from delivery where id = $1").bind(delivery))
+}
+
+/// Associations that delivered some of the study after `since` and have not ended.
+pub async fn open_deliveries(db: &Db, study: &crate::dicom::uid::StudyUid, since: Timestamp) -> Result<i64, DbError> {
+    let statement = Statement::named(
+        "open_deliveries",
+        "select count(*) from delivery where study_uid = $1 and last_at > $2",
+    );
+    let row = db.read_one(statement.bind(study).bind(since)).await?;
+    row.map_or(Ok(0), |row| row.int(0))
+}
+
+/// Forgets associations that died with an earlier process, and gives up its leases. Only where
+/// one process owns the database.
+pub fn forget_earlier_process(now: Timestamp) -> Batch {
+    Batch::new().then(Statement::named("forget_deliveries", "delete from delivery")).then(
+        Statement::named(
+            "forget_leases",
+            "update job set state = 'queued', lease_until = null, lease_owner = null, updated_at = $1
+             where state = 'leased'",
+        )
+        .bind(now),
+    )
+}
+
+/// Takes the job that has waited longest, or one whose lease ran out. The guard stands in the
+/// outer update too, so that two claimers never get one job.
+pub async fn claim(db: &Db, kind: JobKind, owner: &str, now: Timestamp, lease_until: Timestamp) -> Result<Option<Job>, DbError> {
+    let statement = Statement::named(
+        "claim_job",
+        "update job set state = 'leased', lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3
+         where id = (select id from job where kind = $4
+                       and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
+                     order by run_after limit 1)
+           and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
+         returning id, payload, attempts, run_after",
+    )
+    .bind(owner)
+    .bind(lease_until)
+    .bind(now)
+    .bind(kind.as_str());
+    let effects = db.run(Batch::new().then(statement)).await?;
+    effects.first().and_then(|effect| effect.rows.first()).map(read_job).transpose()
+}
+
+fn read_job(row: &Row) -> Result<Job, DbError> {
+    let bad = DbError::Column { statement: "claim_job", column: 1, wanted: "a task" };
+    Ok(Job {
+        id: row.text(0)?.to_owned(),
+        task: Task::from_payload(row.bytes(1)?).ok_or(bad)?,
+        attempts: u32::try_from(row.int(2)?).unwrap_or(u32::MAX),
+        run_after: Timestamp(row.int(3)?),
+    })
+}
+
+/// When the next job of a kind is due.
+pub async fn next_due(db: &Db, kind: JobKind) -> Result<Option<Timestamp>, DbError> {
+    let statement = Statement::named(
+        "next_due",
+        "select min(case state when 'queued' then run_after else lease_until end) from job
+         where kind = $1 and state in ('queued', 'leased')",
+    );
+    let row = db.read_one(statement.bind(kind.as_str())).await?;
+    Ok(row.map(|row| row.opt_int(0)).transpose()?.flatten().map(Timestamp))
+}
+
+/// Keeps a lease; fails when somebody else has it by now.
+pub fn heartbeat(job: &Job, owner: &str, lease_until: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "job_heartbeat",
+        "update job set lease_until = $1 where id = $2 and state = 'leased' and lease_owner = $3",
+    );
+    Batch::new().then_exactly(1, statement.bind(lease_until).bind(job.id.as_str()).bind(owner))
+}
+
+/// leased → done, unless the job was asked for again meanwhile: then leased → queued.
+pub fn finish(job: &Job, owner: &str, reason: &str, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "finish_job",
+        "update job set state = case when run_after = $1 then 'done' else 'queued' end,
+            attempts = case when run_after = $1 then attempts else 0 end,
+            reason = $2, lease_until = null, lease_owner = null, updated_at = $3
+         where id = $4 and state = 'leased' and lease_owner = $5",
+    )
+    .bind(job.run_after)
+    .bind(reason)
+    .bind(now);
+    Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))
+}
+
+/// leased → queued, to be looked at again; `attempts` starts anew when the wait is no failure.
+pub fn put_back(job: &Job, owner: &str, run_after: Timestamp, attempts: u32, reason: &str, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "put_job_back",
+        "update job set state = 'queued', run_after = $1, attempts = $2, reason = $3, lease_until = null,
+            lease_owner = null, updated_at = $4
+         where id = $5 and state = 'leased' and lease_owner = $6",
+    )
+    .bind(run_after)
+    .bind(attempts)
+    .bind(reason)
+    .bind(now);
+    Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))
+}
+
+/// leased → dead: visible, and only a person brings it back.
+pub fn give_up(job: &Job, owner: &str, reason: &str, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "give_job_up",
+        "update job set state = 'dead', reason = $1, lease_until = null, lease_owner = null, updated_at = $2
+         where id = $3 and state = 'leased' and lease_owner = $4",
+    )
+    .bind(reason)
+    .bind(now);
+    Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))
 }

@@ -1,0 +1,152 @@
+//! Claims jobs of one kind when a worker is free and runs each under its lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Bell, Ending, Handler, Job, JobKind};
+use crate::clock::Clock;
+use crate::db::{Batch, Db, DbError, jobs};
+
+/// Jobs of other processes are seen after this long at the latest.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const RETRY_FIRST: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub struct Driver {
+    pub db: Db,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub kind: JobKind,
+    pub handler: Arc<dyn Handler>,
+    pub workers: usize,
+    pub lease: Duration,
+    pub attempts_max: u32,
+    /// Names this process in leases.
+    pub owner: String,
+}
+
+/// Runs until `stop`; jobs in hand are then put back.
+pub async fn run(driver: Driver, stop: CancellationToken) {
+    let workers = Arc::new(Semaphore::new(driver.workers.max(1)));
+    let tracker = TaskTracker::new();
+    while let Some(permit) = free_worker(&workers, &stop).await {
+        match driver.claim().await {
+            Ok(Some(job)) => {
+                tracker.spawn(driver.clone().work(job, permit, stop.clone()));
+            }
+            Ok(None) => driver.wait(&stop).await,
+            Err(error) => {
+                tracing::error!(kind = driver.kind.as_str(), %error, "jobs cannot be claimed");
+                sleep(LOOK_EVERY, &stop).await;
+            }
+        }
+    }
+    tracker.close();
+    tracker.wait().await;
+}
+
+async fn free_worker(workers: &Arc<Semaphore>, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        permit = Arc::clone(workers).acquire_owned() => permit.ok(),
+    }
+}
+
+async fn sleep(duration: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(duration) => {}
+    }
+}
+
+impl Driver {
+    async fn claim(&self) -> Result<Option<Job>, DbError> {
+        let now = self.clock.now();
+        jobs::claim(&self.db, self.kind, &self.owner, now, now.plus(self.lease)).await
+    }
+
+    /// Until the next job is due, somebody rings, or it is time to look anyway.
+    async fn wait(&self, stop: &CancellationToken) {
+        let heard = self.bell.heard();
+        let due = jobs::next_due(&self.db, self.kind).await.ok().flatten();
+        let pause = due.map_or(LOOK_EVERY, |due| due.since(self.clock.now()));
+        let pause = pause.clamp(Duration::from_millis(5), LOOK_EVERY);
+        tokio::select! {
+            () = heard => {}
+            () = sleep(pause, stop) => {}
+        }
+    }
+
+    async fn work(self, job: Job, _worker: OwnedSemaphorePermit, stop: CancellationToken) {
+        let ending = tokio::select! {
+            ending = self.handler.run(&job) => Some(ending),
+            () = self.lose_lease(&job) => {
+                tracing::warn!(job = job.id, "the lease was lost; the work is left to its new owner");
+                None
+            }
+            () = stop.cancelled() => Some(Ending::Later(Duration::ZERO, "the server stopped".to_owned())),
+        };
+        if let Some(ending) = ending
+            && let Err(error) = self.end(&job, ending).await
+        {
+            tracing::error!(job = job.id, %error, "the end of a job could not be recorded");
+        }
+        self.bell.ring();
+    }
+
+    /// Renews the lease; returns when that fails.
+    async fn lose_lease(&self, job: &Job) {
+        loop {
+            tokio::time::sleep(self.lease / 3).await;
+            let until = self.clock.now().plus(self.lease);
+            match self.db.run(jobs::heartbeat(job, &self.owner, until)).await {
+                Err(DbError::Affected { .. }) => return,
+                Err(error) => tracing::warn!(job = job.id, %error, "a lease could not be renewed"),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    async fn end(&self, job: &Job, ending: Ending) -> Result<(), DbError> {
+        if let Some(reason) = self.hopeless(job, &ending) {
+            self.handler.gave_up(job, &reason).await;
+        }
+        self.db.run(self.edge(job, &ending)).await.map(drop)
+    }
+
+    /// Why the job will not be tried again, if so.
+    fn hopeless(&self, job: &Job, ending: &Ending) -> Option<String> {
+        match ending {
+            Ending::Fail(reason) => Some(reason.clone()),
+            Ending::Retry(reason) if job.attempts >= self.attempts_max => {
+                Some(format!("{reason} (after {} attempts)", job.attempts))
+            }
+            _ => None,
+        }
+    }
+
+    fn edge(&self, job: &Job, ending: &Ending) -> Batch {
+        let now = self.clock.now();
+        if let Some(reason) = self.hopeless(job, ending) {
+            return jobs::give_up(job, &self.owner, &reason, now);
+        }
+        match ending {
+            Ending::Done(reason) => jobs::finish(job, &self.owner, reason, now),
+            Ending::Later(pause, reason) => {
+                jobs::put_back(job, &self.owner, now.plus(*pause), 0, reason, now)
+            }
+            Ending::Retry(reason) | Ending::Fail(reason) => {
+                let pause = RETRY_FIRST * 2_u32.saturating_pow(job.attempts.saturating_sub(1)).min(64);
+                jobs::put_back(job, &self.owner, now.plus(pause), job.attempts, reason, now)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
