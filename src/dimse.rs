@@ -17,8 +17,9 @@ use std::time::Duration;
 use dicom_dictionary_std::uids;
 use tokio::io::AsyncRead;
 
+use crate::config;
 use crate::dicom::sop_class::is_standard_storage;
-use crate::ingest::{Received, Refused, Stored};
+use crate::ingest::{Ingest, Received, Refused, Stored};
 
 pub use listener::serve;
 
@@ -47,6 +48,15 @@ pub trait StoreSink: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Stored, Refused>> + Send;
 }
 
+impl StoreSink for Ingest {
+    async fn store<R: AsyncRead + Unpin + Send>(
+        &self,
+        received: Received<'_, R>,
+    ) -> Result<Stored, Refused> {
+        Ingest::store(self, received).await
+    }
+}
+
 /// Told the delivery id of each association that stored something, when it has ended.
 pub type AssociationEnded = Arc<dyn Fn(String) + Send + Sync>;
 
@@ -72,6 +82,22 @@ pub struct Settings {
     pub artim_timeout: Duration,
     /// How long objects in flight may take once the server stops.
     pub stop_timeout: Duration,
+}
+
+impl Settings {
+    /// `stop_timeout` is the whole server's.
+    pub fn new(section: &config::Dimse, stop_timeout: Duration) -> Self {
+        Self {
+            ae_title: section.ae_title.clone(),
+            called_aet_strict: section.called_aet_strict,
+            sop_classes: SopClasses::standard_and(section.sop_classes_extra.iter().cloned()),
+            associations_max: section.associations_max,
+            pdu_bytes_max: section.pdu_bytes_max,
+            idle_timeout: section.idle_timeout(),
+            artim_timeout: section.artim_timeout(),
+            stop_timeout,
+        }
+    }
 }
 
 /// Which abstract syntaxes are accepted beyond Verification and the standard's storage classes.
