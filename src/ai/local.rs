@@ -31,6 +31,7 @@ mod files;
 mod generate;
 mod identity;
 mod inspect;
+mod linear;
 mod mask;
 mod model;
 mod norm;
@@ -61,12 +62,30 @@ pub struct LocalOptions {
     /// Prompt tokens that are read in one pass; bounds the memory of a long prompt. An image is
     /// read whole however small this is.
     pub prefill_tokens_max: usize,
+    pub precision: Precision,
     pub clock: Clock,
+}
+
+/// How the decoder's matrices are held in memory. Everything else is f32 in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// f32: what parity with the reference is proven for.
+    #[default]
+    Exact,
+    /// Eight bits per weight: about half the memory and half the time per token, and answers that
+    /// may differ from the exact ones.
+    EightBit,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { queue_max: 16, prefill_tokens_max: 512, clock: Clock::System }
+        Self {
+            queue_max: 16,
+            prefill_tokens_max: 512,
+            precision: Precision::default(),
+            clock: Clock::System,
+        }
     }
 }
 
@@ -147,7 +166,7 @@ fn serve(
 
 fn load(files: &ModelFiles, options: &LocalOptions) -> Result<Model, LoadError> {
     let device = device()?;
-    catch_unwind(AssertUnwindSafe(|| Model::load(files, &device, options.prefill_tokens_max)))
+    catch_unwind(AssertUnwindSafe(|| Model::load(files, &device, options)))
         .unwrap_or_else(|panic| Err(LoadError::Panicked(message(panic.as_ref()))))
 }
 

@@ -1,11 +1,11 @@
 //! Grouped-query self-attention of the decoder.
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Linear, Module};
 
 use super::cache::LayerCache;
 use super::config::TextConfig;
 use super::error::LoadError;
+use super::linear::Linear;
 use super::mask::Masks;
 use super::norm::RmsNorm;
 use super::rope::Angles;

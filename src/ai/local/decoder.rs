@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Result, Tensor};
-use candle_nn::{Linear, Module};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::attention::Attention;
 use super::blocks::ImageBlocks;
 use super::cache::Cache;
 use super::config::{Activation, ModelConfig, Span, TextConfig};
 use super::error::LoadError;
+use super::linear::Linear;
 use super::mask::Masks;
 use super::norm::RmsNorm;
 use super::rope::Angles;
@@ -18,6 +18,7 @@ use super::weights::Weights;
 use crate::ai::EngineError;
 
 pub(super) struct Decoder {
+    /// `[vocabulary, hidden]`; f32, or as in the file where the output matrix is packed.
     embeddings: Tensor,
     /// The embedding table once more, as the matrix that makes logits.
     output: Linear,
@@ -53,15 +54,16 @@ impl Decoder {
         config: &ModelConfig,
     ) -> std::result::Result<Self, LoadError> {
         let text = config.text.clone();
-        let embeddings = weights.get(EMBEDDINGS)?;
+        let table = weights.stored(EMBEDDINGS)?;
+        let output = weights.pack(EMBEDDINGS, &table)?;
         let layers = text
             .layers
             .iter()
             .enumerate()
             .map(|(layer, &span)| Layer::load(weights, &text, layer, span));
         Ok(Self {
-            output: Linear::new(embeddings.clone(), None),
-            embeddings,
+            embeddings: output.exact().cloned().unwrap_or(table),
+            output,
             layers: layers.collect::<std::result::Result<_, _>>()?,
             norm: weights.rms_norm(FINAL_NORM, text.norm_eps)?,
             text,
@@ -75,7 +77,8 @@ impl Decoder {
     /// `[tokens, hidden]`, scaled as the architecture asks.
     pub(super) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::new(ids, self.device())?;
-        self.embeddings.index_select(&ids, 0)? * (self.text.hidden as f64).sqrt()
+        let rows = self.embeddings.index_select(&ids, 0)?.to_dtype(DType::F32)?;
+        rows * (self.text.hidden as f64).sqrt()
     }
 
     /// Reads a chunk that follows what is in the cache; returns its last layer's output,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::Precision;
 use super::config::ModelConfig;
 use super::error::LoadError;
 use super::files::{self, CARD, FileDigest, ModelFiles};
@@ -41,6 +42,16 @@ pub(super) fn identify(
     })
 }
 
+impl ModelIdentity {
+    /// A packed model answers differently: its results must say that it was packed.
+    pub(super) fn in_precision(mut self, precision: Precision) -> Self {
+        if precision == Precision::EightBit {
+            self.version.push_str(" (8 bit)");
+        }
+        self
+    }
+}
+
 fn card(files: &ModelFiles) -> Result<Option<Card>, LoadError> {
     let Some(json) = files.read_if_present(CARD)? else { return Ok(None) };
     serde_json::from_slice(&json)
@@ -75,5 +86,6 @@ mod tests {
     #[test]
     fn without_a_card_the_weights_are_the_version() {
         assert_eq!(identity(&[]).version, "0123456789ab");
+        assert_eq!(identity(&[]).in_precision(Precision::EightBit).version, "0123456789ab (8 bit)");
     }
 }

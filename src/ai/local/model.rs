@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::LocalOptions;
 use super::blocks::ImageBlocks;
 use super::cache::Cache;
 use super::config::ModelConfig;
@@ -40,20 +41,21 @@ impl Model {
     pub(super) fn load(
         files: &ModelFiles,
         device: &Device,
-        prefill_tokens_max: usize,
+        options: &LocalOptions,
     ) -> Result<Self, LoadError> {
         let config = ModelConfig::parse(&files.read(CONFIG)?)?;
         let tokens = Tokens::load(files, &config)?;
-        let weights = Weights::open(files, &config, device)?;
+        let weights = Weights::open(files, &config, device, options.precision)?;
         Ok(Self {
-            identity: identity::identify(files, &config, &files.digest_weights()?)?,
+            identity: identity::identify(files, &config, &files.digest_weights()?)?
+                .in_precision(options.precision),
             grammar: Grammar::new(&tokens)?,
             vision: VisionTower::load(&weights, &config)?,
             projector: Projector::load(&weights, &config)?,
             decoder: Decoder::load(&weights, &config)?,
             tokens,
             config,
-            prefill_tokens_max: prefill_tokens_max.max(1),
+            prefill_tokens_max: options.prefill_tokens_max.max(1),
         })
     }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use candle_core::safetensors::{MmapedSafetensors, SliceSafetensors};
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{LayerNorm, Linear};
+use candle_nn::LayerNorm;
 
+use super::Precision;
 use super::config::ModelConfig;
 use super::error::LoadError;
 use super::files::ModelFiles;
+use super::linear::Linear;
 use super::norm::RmsNorm;
 use super::tensors::{self, Shapes};
 
@@ -18,6 +20,7 @@ pub(super) struct Weights {
     names: BTreeMap<String, String>,
     expected: Shapes,
     device: Device,
+    precision: Precision,
 }
 
 /// What a file says about one tensor.
@@ -37,6 +40,7 @@ impl Weights {
         files: &ModelFiles,
         config: &ModelConfig,
         device: &Device,
+        precision: Precision,
     ) -> Result<Self, LoadError> {
         let source = Source::open(files)?;
         let mut names = BTreeMap::new();
@@ -48,11 +52,22 @@ impl Weights {
                 });
             }
         }
-        Ok(Self { source, names, expected: tensors::expected(config), device: device.clone() })
+        Ok(Self {
+            source,
+            names,
+            expected: tensors::expected(config),
+            device: device.clone(),
+            precision,
+        })
     }
 
     /// The tensor as f32 on the device. Its shape must be the one the configuration asks for.
     pub(super) fn get(&self, name: &str) -> Result<Tensor, LoadError> {
+        self.stored(name)?.to_dtype(DType::F32).map_err(|error| fault(name, error))
+    }
+
+    /// As [`Weights::get`], in the data type of the file.
+    pub(super) fn stored(&self, name: &str) -> Result<Tensor, LoadError> {
         let fail = |problem: String| LoadError::Tensor { tensor: name.to_owned(), problem };
         let stored = self.names.get(name).ok_or_else(|| fail("is missing".to_owned()))?;
         let tensor =
@@ -70,16 +85,23 @@ impl Weights {
         if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) {
             return Err(fail(format!("holds {:?}, not f32, f16 or bf16", tensor.dtype())));
         }
-        tensor.to_dtype(DType::F32).map_err(|error| fail(error.to_string()))
+        Ok(tensor)
     }
 
+    /// A matrix of the decoder, in the precision the engine was started with.
     pub(super) fn linear(&self, name: &str) -> Result<Linear, LoadError> {
-        Ok(Linear::new(self.get(&format!("{name}.weight"))?, None))
+        let name = format!("{name}.weight");
+        self.pack(&name, &self.stored(&name)?)
     }
 
-    pub(super) fn affine(&self, name: &str) -> Result<Linear, LoadError> {
+    pub(super) fn pack(&self, name: &str, weight: &Tensor) -> Result<Linear, LoadError> {
+        let exact = weight.to_dtype(DType::F32).map_err(|error| fault(name, error))?;
+        Linear::new(exact, self.precision).map_err(|error| fault(name, error))
+    }
+
+    pub(super) fn affine(&self, name: &str) -> Result<candle_nn::Linear, LoadError> {
         let bias = self.get(&format!("{name}.bias"))?;
-        Ok(Linear::new(self.get(&format!("{name}.weight"))?, Some(bias)))
+        Ok(candle_nn::Linear::new(self.get(&format!("{name}.weight"))?, Some(bias)))
     }
 
     pub(super) fn layer_norm(&self, name: &str, eps: f64) -> Result<LayerNorm, LoadError> {
@@ -88,15 +110,18 @@ impl Weights {
     }
 
     pub(super) fn rms_norm(&self, name: &str, eps: f64) -> Result<RmsNorm, LoadError> {
-        RmsNorm::new(&self.get(&format!("{name}.weight"))?, eps).map_err(|error| {
-            LoadError::Tensor { tensor: name.to_owned(), problem: error.to_string() }
-        })
+        let weight = self.get(&format!("{name}.weight"))?;
+        RmsNorm::new(&weight, eps).map_err(|error| fault(name, error))
     }
 }
 
 /// Every tensor of the files, by the name the files use.
 pub(super) fn headers(files: &ModelFiles) -> Result<BTreeMap<String, Header>, LoadError> {
     Ok(Source::open(files)?.headers())
+}
+
+fn fault(tensor: &str, error: candle_core::Error) -> LoadError {
+    LoadError::Tensor { tensor: tensor.to_owned(), problem: error.to_string() }
 }
 
 impl Source {
