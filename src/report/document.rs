@@ -7,7 +7,7 @@ use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
 
 use super::findings::Finding;
 use super::parse::Remark;
-use super::region::Region;
+use super::region::{Framing, Region};
 
 /// Attributes of patient and study, as the study's images carry them; empty where they do not.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,6 +117,7 @@ pub struct Pipeline {
 pub struct Provenance {
     pub analysis_id: String,
     pub started: Timestamp,
+    /// Of the analysis, not of the moment of writing: a rerun must give the same bytes.
     pub finished: Timestamp,
     pub pipeline: Pipeline,
     pub model: ModelIdentity,
@@ -154,6 +155,28 @@ pub struct ReportFinding {
     /// Position in [`Draft::evidence`].
     pub image: Option<usize>,
     pub region: Option<Region>,
+}
+
+/// Resolves the images and boxes of an answer that [`super::parse`] has checked; `evidence` is in
+/// the order of the prompt. A box beside its image is dropped with a remark.
+pub fn placed(
+    findings: Vec<Finding>,
+    evidence: &[ImageReference],
+    framing: Framing,
+    remarks: &mut Vec<Remark>,
+) -> Vec<ReportFinding> {
+    let mut place = |(number, finding): (usize, Finding)| {
+        let image =
+            finding.image.and_then(|image| (image as usize).checked_sub(1)).filter(|i| *i < evidence.len());
+        let region = finding.box_2d.zip(image).map(|(square, index)| {
+            Region::of(square, framing, evidence[index].rows, evidence[index].columns)
+        });
+        if region == Some(None) {
+            remarks.push(Remark::BoxBesideImage { finding: number });
+        }
+        ReportFinding { finding, image, region: region.flatten() }
+    };
+    (1..).zip(findings).map(&mut place).collect()
 }
 
 /// An SR that this one replaces.
@@ -221,6 +244,13 @@ impl Report {
         finding.image.and_then(|index| self.0.evidence.get(index))
     }
 
+    /// Position of the image that shows most: the first with a box, else the first of a finding,
+    /// else the first of all.
+    pub fn key_image(&self) -> usize {
+        let boxed = self.0.findings.iter().filter(|finding| finding.region.is_some());
+        boxed.chain(&self.0.findings).find_map(|finding| finding.image).unwrap_or(0)
+    }
+
     /// Remarks on the finding with this 1-based number.
     pub fn remarks_on(&self, number: usize) -> impl Iterator<Item = &Remark> {
         self.0.remarks.iter().filter(move |remark| remark.finding() == Some(number))
@@ -267,6 +297,23 @@ mod tests {
         refused(|draft| draft.findings[0].image = Some(9), ReportError::NoSuchImage(1));
         refused(|draft| draft.findings[0].image = None, ReportError::RegionWithoutImage(1));
         refused(|draft| draft.evidence[0].rows = 10, ReportError::RegionOutsideImage(1));
+    }
+
+    #[test]
+    fn a_box_on_the_padding_is_dropped_with_a_remark() {
+        let draft = samples::chest_draft();
+        let mut finding = draft.findings[0].finding.clone();
+        finding.box_2d = Some([100, 0, 200, 40].into());
+        let mut remarks = Vec::new();
+        let placed = placed(vec![finding], &draft.evidence, Framing::Padded, &mut remarks);
+        assert_eq!((placed[0].image, placed[0].region), (Some(0), None));
+        assert_eq!(remarks, [Remark::BoxBesideImage { finding: 1 }]);
+    }
+
+    #[test]
+    fn the_key_image_is_the_one_with_a_box() {
+        assert_eq!(samples::report(samples::ct_draft()).key_image(), 2);
+        assert_eq!(samples::report(samples::normal_draft()).key_image(), 0);
     }
 
     #[test]

@@ -19,8 +19,19 @@ pub(super) fn put(dataset: &mut Dataset, tag: Tag, vr: VR, value: impl Into<Prim
     dataset.put(DataElement::new(tag, vr, value.into()));
 }
 
+/// A backslash would part the value in two, and VR LO has no control characters (PS3.5 6.2).
 pub(super) fn put_lo(dataset: &mut Dataset, tag: Tag, value: &str) {
-    put(dataset, tag, VR::LO, shortened(value, LO_MAX));
+    let allowed = |c: char| {
+        if c == '\\' {
+            '/'
+        } else if c.is_control() {
+            ' '
+        } else {
+            c
+        }
+    };
+    let plain: String = value.chars().map(allowed).collect();
+    put(dataset, tag, VR::LO, shortened(plain.trim(), LO_MAX));
 }
 
 pub(super) fn put_items(dataset: &mut Dataset, tag: Tag, items: Vec<Dataset>) {

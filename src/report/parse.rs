@@ -36,6 +36,8 @@ pub enum Remark {
     NoSuchImage { finding: usize, image: u32 },
     /// A box on none of several images; it was dropped.
     BoxWithoutImage { finding: usize },
+    /// The box lies on the padding around its image; it was dropped.
+    BoxBesideImage { finding: usize },
     /// The words say one side and the box lies on the other; both were kept.
     LateralityAgainstBox { finding: usize },
     /// The same finding was given again; the repetition was dropped.
@@ -56,6 +58,7 @@ impl Remark {
             Self::BoxWithoutArea { finding }
             | Self::NoSuchImage { finding, .. }
             | Self::BoxWithoutImage { finding }
+            | Self::BoxBesideImage { finding }
             | Self::LateralityAgainstBox { finding }
             | Self::Repeated { finding }
             | Self::Contradicting { finding, .. }
@@ -73,6 +76,7 @@ impl Remark {
                 format!("The model named image {image}, which it was not shown; the region was dropped.")
             }
             Self::BoxWithoutImage { .. } => "The region named none of the images and was dropped.".into(),
+            Self::BoxBesideImage { .. } => "The region lay beside the image and was dropped.".into(),
             Self::LateralityAgainstBox { .. } => {
                 "The stated side contradicts the side of the region: check the side.".into()
             }

@@ -198,7 +198,11 @@ fn sample_objects_for_the_judges() {
         let report = report(draft);
         let path = |kind: &str| std::path::Path::new(&folder).join(format!("{name}.{kind}.dcm"));
         let picture = picture(896, 896);
-        let key = super::pdf::KeyImage { picture: &picture, evidence: 0, framing: Framing::Padded };
+        let key = super::pdf::KeyImage {
+            picture: &picture,
+            evidence: report.key_image(),
+            framing: Framing::Padded,
+        };
         let pdf = super::pdf::write(&report, Some(key)).expect("a PDF");
         super::sr::write(&report).expect("an SR").write_to_file(path("sr")).expect("a file");
         super::encapsulated::write(&report, pdf)

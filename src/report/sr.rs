@@ -115,11 +115,9 @@ fn qualitative_evaluations(draft: &Draft) -> Item {
     let name = Code::umls("C0034375", "Qualitative Evaluations");
     let absent = draft.findings.iter().map(|f| &f.finding).filter(|f| f.certainty == Certainty::Absent);
     let absent = absent.map(|finding| {
-        Item::code(
-            Relation::Contains,
-            codes::finding(&finding.finding).code,
-            codes::certainty(Certainty::Absent),
-        )
+        let value = codes::certainty(Certainty::Absent);
+        let item = Item::code(Relation::Contains, codes::finding(&finding.finding).code, value);
+        item.with([group::finding_site(finding)])
     });
     let impression = Item::text(Relation::Contains, Code::dcm("121073", "Impression"), &draft.impression);
     Item::container(Relation::Contains, name)

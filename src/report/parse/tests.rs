@@ -111,3 +111,20 @@ fn a_diameter_in_hounsfield_units_is_dropped() {
         Remark::UnitAgainstQuantity { finding: 1, quantity: Quantity::Diameter, unit: Unit::Hounsfield };
     assert_eq!(remarks(&wrong, ONE, &[remark]).findings[0].measurements.len(), 1);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,80}", inside in "[\\[\\]{}:,\"a-z0-9 -]{0,80}") {
+        let _ = parse(&text, ONE);
+        let _ = parse(&format!("{{{inside}}}"), ONE);
+    }
+
+    #[test]
+    fn every_box_that_is_left_has_an_area(edges: [u16; 4], image in 1..4u32) {
+        let square = edges.map(|edge| edge % 1001);
+        let finding = nodule(&format!(r#","image":{image},"box_2d":{square:?}"#));
+        let parsed = parse(&answer(&finding), TWO).expect("the answer keeps the schema");
+        let square = parsed.answer.findings[0].box_2d;
+        proptest::prop_assert!(square.is_none_or(|b| b.x0 < b.x1 && b.y0 < b.y1));
+    }
+}

@@ -71,12 +71,10 @@ impl Flow {
         self.pages[page].marks.push(mark);
     }
 
-    /// A line at a place of its own; returns its width in points.
-    pub(super) fn label(&mut self, page: usize, x: f32, y: f32, text: &str, style: Style) -> f32 {
+    /// A line at a place of its own.
+    pub(super) fn label(&mut self, page: usize, x: f32, y: f32, text: &str, style: Style) {
         let line = shape::line(&mut self.fonts, text, style.weight);
-        let width = line.width * style.size;
         self.draw_on(page, Mark::Text { x, y, size: style.size, ink: style.ink, line });
-        width
     }
 
     /// As [`Flow::label`], cut to a width with an ellipsis.

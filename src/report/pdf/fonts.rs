@@ -75,13 +75,13 @@ impl Fonts {
     }
 
     /// The face for a character: `current` where it fits and the character belongs to no script,
-    /// then the Latin face of this weight, then the fallbacks.
+    /// then the Latin face of this weight, then the fallbacks. What no face has goes to the Latin
+    /// one as an empty box, never into a run of a script that it does not belong to.
     pub(super) fn face_for(&mut self, character: char, weight: Weight, current: Option<FaceId>) -> FaceId {
         let latin = if weight == Weight::Bold { 1 } else { 0 };
         let kept = current.filter(|face| is_neutral(character) && self.has(*face, character));
         let mut candidates = [latin].into_iter().chain(FALLBACKS);
-        kept.or_else(|| candidates.find(|face| self.has(*face, character)))
-            .unwrap_or(current.unwrap_or(latin))
+        kept.or_else(|| candidates.find(|face| self.has(*face, character))).unwrap_or(latin)
     }
 
     fn has(&mut self, face: FaceId, character: char) -> bool {

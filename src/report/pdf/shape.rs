@@ -155,12 +155,17 @@ fn fitting(fonts: &mut Fonts, piece: String, weight: Weight, width: f32) -> Vec<
         return vec![piece];
     }
     let mut parts = vec![String::new()];
+    let mut filled = 0.0;
     for character in piece.chars() {
         let open = parts.last().map(|part| format!("{part}{character}")).unwrap_or_default();
+        let wide = line(fonts, &open, weight).width;
+        // A mark that takes no room stays with its base.
+        let attached = wide <= filled;
         match parts.last_mut() {
-            Some(last) if last.is_empty() || line(fonts, &open, weight).width <= width => *last = open,
+            Some(last) if last.is_empty() || wide <= width || attached => *last = open,
             _ => parts.push(character.to_string()),
         }
+        filled = wide.min(width);
     }
     parts
 }
@@ -203,6 +208,13 @@ mod tests {
         assert_eq!(drawn("Dr. שרה (1)"), "Dr. (1) הרש");
     }
 
+    /// The Indic shaper panics on a mark of a script that is not its own.
+    #[test]
+    fn a_mark_of_another_script_is_no_part_of_a_run() {
+        let faces: Vec<FaceId> = shaped("ল\u{cca}").glyphs.iter().map(|glyph| glyph.face).collect();
+        assert_ne!(faces[0], faces[1]);
+    }
+
     #[test]
     fn arabic_letters_join() {
         let (alone, joined) = (shaped("م").glyphs[0].id, shaped("ممم").glyphs[1].id);
@@ -222,5 +234,18 @@ mod tests {
         assert!(lines.iter().all(|text| line(&mut fonts, text, Weight::Regular).width <= 9.0));
         let kept = |text: &str| text.replace(' ', "");
         assert_eq!(kept(&lines.concat()), kept(text));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
+        #[test]
+        fn no_text_makes_the_shaper_panic(text in "\\PC{0,24}", mixed in "[a\u{60c}-\u{652}\u{900}-\u{970}\u{e01}-\u{e4e}\u{980}-\u{9e3}\u{b80}-\u{bcd}\u{5b0}-\u{5ea}가나 ()1]{0,24}") {
+            let mut fonts = Fonts::load().expect("the fonts load");
+            for text in [text, mixed] {
+                let line = line(&mut fonts, &text, Weight::Regular);
+                proptest::prop_assert!(line.width.is_finite());
+                wrap(&mut fonts, &text, Weight::Bold, 3.0);
+            }
+        }
     }
 }

@@ -44,8 +44,8 @@ fn nothing_is_drawn_outside_the_page() {
     let pages = flow.finish();
     for mark in pages.iter().flat_map(|page| &page.marks) {
         if let canvas::Mark::Text { x, y, size, line, .. } = mark {
-            let text: String = line.glyphs.iter().map(|glyph| glyph.text.as_str()).collect();
-            assert!(x + line.width * size <= canvas::PAGE_WIDTH - 20.0 && *y < canvas::PAGE_HEIGHT, "{text}");
+            let inside = x + line.width * size <= canvas::PAGE_WIDTH - 20.0 && *y < canvas::PAGE_HEIGHT;
+            assert!(inside, "{:?}", written(mark));
         }
     }
 }
@@ -64,4 +64,27 @@ fn a_picture_of_no_image_of_the_report_is_refused() {
     let picture = samples::picture(8, 8);
     let key = KeyImage { picture: &picture, evidence: 7, framing: Framing::Padded };
     assert!(matches!(write(&report, Some(key)), Err(PdfError::NoSuchEvidence)));
+}
+
+#[test]
+fn every_page_says_that_it_is_a_draft_and_counts() {
+    let mut draft = samples::chest_draft();
+    draft.limitations = vec!["A limitation that goes on and on. ".repeat(60); 12];
+    let mut flow = flow::Flow::new(fonts::Fonts::load().expect("the fonts load"));
+    compose::report(&mut flow, &samples::report(draft), None);
+    let pages = flow.finish();
+    for (index, page) in pages.iter().enumerate() {
+        let lines: Vec<String> = page.marks.iter().filter_map(written).collect();
+        assert!(lines.iter().any(|line| line.contains("Not for diagnosis")));
+        assert!(lines.contains(&format!("page {} of {}", index + 1, pages.len())));
+    }
+}
+
+fn written(mark: &canvas::Mark) -> Option<String> {
+    match mark {
+        canvas::Mark::Text { line, .. } => {
+            Some(line.glyphs.iter().map(|glyph| glyph.text.as_str()).collect())
+        }
+        _ => None,
+    }
 }

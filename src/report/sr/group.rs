@@ -41,7 +41,8 @@ fn finding_code(finding: &Finding) -> Item {
     Item::code(Relation::Contains, Code::dcm("121071", "Finding"), code)
 }
 
-fn finding_site(finding: &Finding) -> Item {
+/// Where, and on which side of the patient.
+pub(super) fn finding_site(finding: &Finding) -> Item {
     let laterality = codes::laterality(finding.laterality)
         .map(|side| Item::code(Relation::HasConceptMod, Code::sct("272741003", "Laterality"), side));
     let site = codes::site(&finding.location).code;

@@ -93,7 +93,9 @@ fn side_stands_below_the_site() {
 fn what_is_absent_is_no_group() {
     let sr = sr(samples::chest_draft());
     let evaluations = child(&sr, "Qualitative Evaluations");
-    assert_eq!(code_of(child(evaluations, "Pneumothorax")), "272519000");
+    let absent = child(evaluations, "Pneumothorax");
+    assert_eq!(code_of(absent), "272519000");
+    assert_eq!(code_of(child(child(absent, "Finding Site"), "Laterality")), "51440002");
     assert!(groups(&sr).iter().all(|group| code_of(child(group, "Finding")) != "36118008"));
 }
 
@@ -166,4 +168,13 @@ fn a_rerun_writes_the_same_bytes() {
         bytes
     };
     assert_eq!(bytes(), bytes());
+}
+
+#[test]
+fn a_backslash_in_the_words_does_not_part_a_value() {
+    let mut draft = samples::chest_draft();
+    draft.findings[2].finding.finding = "tube\\line\u{7}".into();
+    let sr = sr(draft);
+    let finding = child(groups(&sr)[2], "Finding");
+    assert_eq!(text(&items(finding, tags::CONCEPT_CODE_SEQUENCE)[0], tags::CODE_MEANING), "tube/line");
 }
