@@ -1,3 +1,4 @@
 //! The one integration binary; a file per capability.
 
 mod pixels;
+mod tidy;
