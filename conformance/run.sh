@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs the programs that judge the server, then runs every test.
+#
+#   bash conformance/run.sh              everything
+#   bash conformance/run.sh --list       names of the suites
+#   bash conformance/run.sh SUITE…       only these
+#
+# Build output and the Python environment lie in the user's cache, so that they serve the next
+# checkout too. With CI=true a missing peer is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/radiant"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+environment="${RADIANT_PEERS:-$cache/peers}"
+
+install_system_peers() {
+  local missing=()
+  command -v storescu >/dev/null || missing+=(dcmtk)
+  command -v pdftotext >/dev/null || missing+=(poppler-utils)
+  command -v cmake >/dev/null || missing+=(cmake)
+  command -v cc >/dev/null || missing+=(build-essential)
+  python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  [ ${#missing[@]} -eq 0 ] && return
+  local as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+  # Without them the suites that need them are skipped and counted, or fail in CI.
+  { command -v apt-get && "${as_root[@]}" apt-get update -q \
+      && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -yq --no-install-recommends "${missing[@]}"; } >&2 \
+    || echo "could not install: ${missing[*]}" >&2
+}
+
+install_python_peers() {
+  local wanted="conformance/requirements.txt" stamp="$environment/requirements.txt"
+  if cmp -s "$wanted" "$stamp"; then return; fi
+  mkdir -p "$(dirname "$environment")"
+  python3 -m venv "$environment"
+  "$environment/bin/pip" install --quiet --requirement "$wanted"
+  cp "$wanted" "$stamp"
+}
+
+install_system_peers
+install_python_peers
+export PATH="$environment/bin:$PATH"
+exec "$environment/bin/python" -u conformance/run.py "$@"
