@@ -23,7 +23,7 @@ use self::dicom::{Label, Object};
 pub const TRUTH_FILE: &str = "truth.json";
 
 /// Which studies to draw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Kind {
     Chest,
     Ct,
@@ -33,14 +33,19 @@ pub enum Kind {
 }
 
 /// What may be asked of phantoms beyond their seed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct Options {
+    /// Which studies to draw.
+    #[arg(long, value_enum, default_value_t)]
     pub kind: Kind,
     /// Pixels along the longer side of a radiograph; drawn from the seed when absent.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(64..=4096))]
     pub matrix: Option<u16>,
-    /// Drawn from the seed when absent.
+    /// Photometric Interpretation of a radiograph; drawn from the seed when absent.
+    #[arg(long, value_enum)]
     pub photometric: Option<Photometric>,
     /// Only the slices of a CT that a model is shown: training sets need no others.
+    #[arg(long)]
     pub shown_slices_only: bool,
 }
 

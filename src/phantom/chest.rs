@@ -10,7 +10,7 @@ use super::shape::{Ellipse, area_and_box, bump, step};
 use super::truth::{self, Grade, Place, Side};
 
 /// How stored values turn into brightness (PS3.3 C.7.6.3.1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Photometric {
     Monochrome1,
     Monochrome2,
