@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::report::findings::Answer;
 
 use self::chest::{ChestOptions, Photometric};
+use self::ct::CtOptions;
 use self::dicom::{Label, Object};
 
 /// The file beside the studies that says what they show.
@@ -47,6 +48,9 @@ pub struct Options {
     /// Only the slices of a CT that a model is shown: training sets need no others.
     #[arg(long)]
     pub shown_slices_only: bool,
+    /// Give some studies a nodule. The demonstration model does not see them.
+    #[arg(long)]
+    pub nodules: bool,
 }
 
 /// One synthetic study.
@@ -95,15 +99,15 @@ pub fn write(dir: &Path, count: u64, seed: u64, options: &Options) -> Result<(),
 
 fn chest_study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
     let label = Label { kind: "CHEST", seed };
-    let Options { matrix, photometric, .. } = *options;
-    let phantom = chest::chest(seed, &ChestOptions { matrix, photometric });
+    let Options { matrix, photometric, nodules, .. } = *options;
+    let phantom = chest::chest(seed, &ChestOptions { matrix, photometric, nodules });
     let objects = vec![dicom::chest(label, &phantom).map_err(Box::new)?];
     Ok(Study { study_uid: label.study_uid(), objects, truth: phantom.truth })
 }
 
 fn ct_study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
     let label = Label { kind: "CT", seed };
-    let phantom = ct::ct(seed);
+    let phantom = ct::ct(seed, CtOptions { nodules: options.nodules });
     let indices: Vec<usize> = match options.shown_slices_only {
         true => ct::shown(phantom.slices).to_vec(),
         false => (0..phantom.slices).collect(),
@@ -142,8 +146,13 @@ fn truth_line(seed: u64, study: &Study) -> Result<String, serde_json::Error> {
 mod tests {
     use super::*;
 
-    const SMALL: Options =
-        Options { kind: Kind::Both, matrix: Some(96), photometric: None, shown_slices_only: true };
+    const SMALL: Options = Options {
+        kind: Kind::Both,
+        matrix: Some(96),
+        photometric: None,
+        shown_slices_only: true,
+        nodules: false,
+    };
 
     #[test]
     fn written_studies_come_with_one_line_of_truth_each() {

@@ -30,6 +30,8 @@ pub struct ChestOptions {
     pub matrix: Option<u16>,
     /// Drawn when absent. One seed shows the same picture both ways.
     pub photometric: Option<Photometric>,
+    /// Whether a study may have a nodule. The rest of it is the same either way.
+    pub nodules: bool,
 }
 
 /// A synthetic chest radiograph and what it shows.
@@ -50,7 +52,8 @@ pub struct ChestPhantom {
 
 /// Draws the chest radiograph of a seed.
 pub fn chest(seed: u64, options: &ChestOptions) -> ChestPhantom {
-    let anatomy = Anatomy::draw(&mut Random::new(seed, 1));
+    let mut anatomy = Anatomy::draw(&mut Random::new(seed, 1));
+    anatomy.nodule = anatomy.nodule.filter(|_| options.nodules);
     let detector = Detector::draw(&mut Random::new(seed, 2), options);
     let mut noise = Random::new(seed, 3);
     let pixels = detector.positions().map(|(x, y)| {
@@ -350,7 +353,8 @@ fn heart(right: &Lung, left: &Lung, ratio: f32, random: &mut Random) -> Ellipse 
 mod tests {
     use super::*;
 
-    const SMALL: ChestOptions = ChestOptions { matrix: Some(128), photometric: None };
+    const SMALL: ChestOptions =
+        ChestOptions { matrix: Some(128), photometric: None, nodules: false };
 
     fn as_mono(seed: u64, photometric: Photometric) -> ChestPhantom {
         chest(seed, &ChestOptions { photometric: Some(photometric), ..SMALL })
@@ -370,6 +374,17 @@ mod tests {
         assert!(one.pixels.iter().zip(&two.pixels).all(|(a, b)| a + b == largest));
         assert_eq!(one.window.center + two.window.center, f64::from(largest));
         assert_eq!(one.truth, two.truth);
+    }
+
+    #[test]
+    fn nodules_come_only_when_asked_for_and_change_nothing_else() {
+        let findings = |seed, nodules| chest(seed, &ChestOptions { nodules, ..SMALL }).truth.findings;
+        for seed in 0..20 {
+            let (without, mut with) = (findings(seed, false), findings(seed, true));
+            assert!(without.iter().all(|finding| finding.finding != "pulmonary nodule"));
+            with.retain(|finding| finding.finding != "pulmonary nodule");
+            assert_eq!(with, without);
+        }
     }
 
     #[test]

@@ -27,11 +27,19 @@ pub struct CtPhantom {
     pub truth: Answer,
 }
 
+/// What the caller decides; everything else follows from the seed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CtOptions {
+    /// Whether a study may have a nodule. The rest of it is the same either way.
+    pub nodules: bool,
+}
+
 /// Draws the CT series of a seed. Slices are rendered one by one, by [`CtPhantom::slice`].
-pub fn ct(seed: u64) -> CtPhantom {
+pub fn ct(seed: u64, options: CtOptions) -> CtPhantom {
     let random = &mut Random::new(seed, 11);
     let slices = random.pick([20, 24, 28]);
-    let anatomy = Anatomy::draw(random, slices);
+    let mut anatomy = Anatomy::draw(random, slices);
+    anatomy.nodule = anatomy.nodule.filter(|_| options.nodules);
     CtPhantom {
         seed,
         truth: anatomy.truth(slices),
@@ -303,7 +311,7 @@ mod tests {
 
     #[test]
     fn tissues_have_their_hounsfield_values() {
-        let phantom = ct(3);
+        let phantom = ct(3, CtOptions::default());
         let slice = phantom.slice(phantom.slices / 2);
         let at = |x: usize, y: usize| slice[y * usize::from(MATRIX) + x];
         assert!(at(2, 2) < -900, "air around the body");
@@ -313,7 +321,8 @@ mod tests {
 
     #[test]
     fn an_effusion_lies_in_its_box_on_its_slice() {
-        let wet = (0..40).map(ct).filter(|p| p.truth.impression.starts_with("Large"));
+        let drawn = (0..40).map(|seed| ct(seed, CtOptions::default()));
+        let wet = drawn.filter(|p| p.truth.impression.starts_with("Large"));
         for phantom in wet {
             let found = &phantom.truth.findings[0];
             let image = found.image.unwrap() as usize;

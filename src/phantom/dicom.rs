@@ -266,7 +266,8 @@ mod tests {
 
     #[test]
     fn slices_carry_hounsfield_units_by_rescale_and_run_from_head_to_feet() {
-        let (label, phantom) = (Label { kind: "CT", seed: 4 }, ct::ct(4));
+        let label = Label { kind: "CT", seed: 4 };
+        let phantom = ct::ct(4, ct::CtOptions::default());
         let objects = ct(label, &phantom, &[0, 5]).unwrap();
         let z = |object: &Object| {
             let position = object.element(tags::IMAGE_POSITION_PATIENT).unwrap();
