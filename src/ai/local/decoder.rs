@@ -81,6 +81,28 @@ impl Decoder {
         rows * (self.text.hidden as f64).sqrt()
     }
 
+    /// Embeddings of a stretch of the prompt: text from the table, images from the features.
+    pub(super) fn splice(
+        &self,
+        ids: &[u32],
+        images: &ImageBlocks,
+        features: Option<&Tensor>,
+        stretch: Range<usize>,
+    ) -> std::result::Result<Tensor, EngineError> {
+        let missing =
+            || EngineError::Forward("the prompt has more image tokens than images".to_owned());
+        let mut rows = Vec::new();
+        for run in images.runs(stretch) {
+            rows.push(if run.image {
+                let first = images.features_before(run.positions.start);
+                features.ok_or_else(missing)?.narrow(0, first, run.positions.len())?
+            } else {
+                self.embed(&ids[run.positions])?
+            });
+        }
+        Ok(Tensor::cat(&rows, 0)?)
+    }
+
     /// Reads a chunk that follows what is in the cache; returns its last layer's output,
     /// `[positions, hidden]`, before the final norm.
     pub(super) fn forward(

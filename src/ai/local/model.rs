@@ -135,7 +135,7 @@ impl Model {
     ) -> Result<Tensor, EngineError> {
         let mut last = None;
         for chunk in prompt.images.chunks(self.prefill_tokens_max) {
-            let embedded = self.splice(&prompt.ids, &prompt.images, features, chunk)?;
+            let embedded = self.decoder.splice(&prompt.ids, &prompt.images, features, chunk)?;
             last = Some(
                 self.decoder
                     .forward(&embedded, &prompt.images, cache, &mut |_, _| watch.check())?,
@@ -145,28 +145,6 @@ impl Model {
         let hidden = last.ok_or_else(|| EngineError::Forward("the prompt is empty".to_owned()))?;
         Ok(self.decoder.logits(&hidden)?)
     }
-
-    /// Embeddings of a stretch of the prompt: text from the table, images from the features.
-    pub(super) fn splice(
-        &self,
-        ids: &[u32],
-        images: &ImageBlocks,
-        features: Option<&Tensor>,
-        stretch: std::ops::Range<usize>,
-    ) -> Result<Tensor, EngineError> {
-        let missing =
-            || EngineError::Forward("the prompt has more image tokens than images".to_owned());
-        let mut rows = Vec::new();
-        for run in images.runs(stretch) {
-            rows.push(if run.image {
-                let first = images.features_before(run.positions.start);
-                features.ok_or_else(missing)?.narrow(0, first, run.positions.len())?
-            } else {
-                self.decoder.embed(&ids[run.positions])?
-            });
-        }
-        Ok(Tensor::cat(&rows, 0)?)
-    }
 }
 
 impl Part {
@@ -174,6 +152,55 @@ impl Part {
         match self {
             Self::Image(image) => Some(image),
             Self::Text(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::ai::{Call, Cancel, Settings};
+    use crate::clock::Clock;
+
+    fn reference_request(golden: &fixture::Golden) -> Request {
+        let text = |text: &str| Part::Text(text.to_owned());
+        let image = |n: usize| Part::Image(Arc::new(golden.picture(n)));
+        let parts = vec![
+            text("Two images of one patient follow."),
+            image(0),
+            text("SLICE 1"),
+            image(1),
+            text("SLICE 2 — report the findings."),
+        ];
+        let system = Some("You are an expert radiologist.".to_owned());
+        Request { system, parts, schema: "{}".into(), settings: Settings::default() }
+    }
+
+    fn logits(prefill_tokens_max: usize) -> Tensor {
+        let options = LocalOptions { prefill_tokens_max, ..LocalOptions::default() };
+        let model = Model::load(&fixture::files(), &Device::Cpu, &options).unwrap();
+        let time_limit = Duration::from_secs(600);
+        let call = Call { cancel: Cancel::default(), progress: Arc::new(|_| ()), time_limit };
+        let watch = Watch::start(&call, &Clock::System);
+        let request = reference_request(&fixture::golden());
+        let prompt = model.prompt(&request).unwrap();
+        let features = model.encode_images(&request, &watch).unwrap();
+        let mut cache = model.decoder.new_cache();
+        model.prefill(&prompt, features.as_ref(), &mut cache, &watch).unwrap()
+    }
+
+    /// The way of a request, from words and pictures on; a resized pixel may be a level off.
+    #[test]
+    fn words_and_pictures_lead_to_the_references_logits() {
+        let expected = fixture::golden().tensor("logits").get(0).unwrap();
+        for prefill_tokens_max in [24, 512] {
+            let distance = (logits(prefill_tokens_max) - &expected).unwrap().abs().unwrap();
+            let farthest = distance.max(0).unwrap().to_scalar::<f32>().unwrap();
+            assert!(farthest < 5e-3, "differs by {farthest:e}");
         }
     }
 }

@@ -81,7 +81,8 @@ impl Subject {
         images: &ImageBlocks,
         features: &Tensor,
     ) -> Run {
-        let embedded = self.embed_prompt(&golden.ids("ids"), features);
+        let (ids, runs) = (golden.ids("ids"), prompt(golden).0);
+        let embedded = self.decoder.splice(&ids, &runs, Some(features), 0..ids.len()).unwrap();
         let prompt =
             chunks.iter().map(|chunk| embedded.narrow(0, chunk.start, chunk.len()).unwrap());
         let answer = golden.ids("answer").into_iter().map(|id| self.decoder.embed(&[id]).unwrap());
@@ -102,19 +103,6 @@ impl Subject {
             layers: layers.iter().map(|rows| Tensor::cat(rows, 0).unwrap()).collect(),
             logits: Tensor::stack(&logits, 0).unwrap(),
         }
-    }
-
-    fn embed_prompt(&self, ids: &[u32], features: &Tensor) -> Tensor {
-        let images = ImageBlocks::find(ids, self.config.image_token);
-        let rows = images.runs(0..ids.len()).into_iter().map(|run| {
-            let first = images.features_before(run.positions.start);
-            if run.image {
-                features.narrow(0, first, run.positions.len()).unwrap()
-            } else {
-                self.decoder.embed(&ids[run.positions]).unwrap()
-            }
-        });
-        Tensor::cat(&rows.collect::<Vec<_>>(), 0).unwrap()
     }
 
     /// The distance of the logits to the reference, whole prompt in one chunk.
