@@ -5,7 +5,7 @@ use super::flow::{BLACK, BODY, Flow, GREY, MARGIN, PALE, RED, SMALL, STRONG, Sty
 use super::fonts::Weight;
 use super::picture::{Marked, Picture};
 use crate::report::document::{Draft, Report};
-use crate::report::narrative::{FindingSection, MeasurementRow, Narrative};
+use crate::report::narrative::{AI_DRAFT, FindingSection, MeasurementRow, Narrative};
 use crate::report::sr::context;
 
 /// Drawn boxes must stand out from grey images.
@@ -30,7 +30,7 @@ pub(super) fn report(flow: &mut Flow, report: &Report, picture: Option<&Picture>
     list(flow, "Limitations", &narrative.limitations);
     list(flow, "Disclaimers", &narrative.disclaimers);
     provenance(flow, draft);
-    furniture(flow, draft, &narrative);
+    furniture(flow, draft);
 }
 
 fn title(flow: &mut Flow, narrative: &Narrative) {
@@ -180,22 +180,21 @@ fn provenance(flow: &mut Flow, draft: &Draft) {
 }
 
 /// Header and footer of every page, once their number is known.
-fn furniture(flow: &mut Flow, draft: &Draft, narrative: &Narrative) {
+fn furniture(flow: &mut Flow, draft: &Draft) {
     let of = flow.page_count();
     for page in 0..of {
-        banner(flow, page, narrative);
+        banner(flow, page, draft);
         header(flow, page, draft);
         footer(flow, page, of, draft);
     }
 }
 
-/// The first warning, white on red, over the whole width.
-fn banner(flow: &mut Flow, page: usize, narrative: &Narrative) {
+/// The warning that every report carries, white on red, over the whole width.
+fn banner(flow: &mut Flow, page: usize, draft: &Draft) {
     let area = Area { x: MARGIN, y: 24.0, width: WIDTH, height: 17.0 };
-    let demo = if narrative.warnings.len() > 1 { "DEMO. " } else { "" };
-    let text = format!("{demo}{}", narrative.warnings.first().map_or("", String::as_str));
+    let demo = if draft.provenance.model.notice.is_some() { "DEMO. " } else { "" };
     flow.draw_on(page, Mark::Filled { area, ink: RED });
-    flow.label(page, MARGIN + 7.0, 36.0, &text, Style { ink: WHITE, ..STRONG });
+    flow.label(page, MARGIN + 7.0, 36.0, &format!("{demo}{AI_DRAFT}"), Style { ink: WHITE, ..STRONG });
 }
 
 fn header(flow: &mut Flow, page: usize, draft: &Draft) {

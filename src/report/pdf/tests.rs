@@ -9,6 +9,12 @@ fn pdf(draft: Draft) -> Vec<u8> {
     write(&report, Some(key)).expect("the sample can be printed")
 }
 
+fn lines(draft: Draft) -> Vec<String> {
+    let mut flow = flow::Flow::new(fonts::Fonts::load().expect("the fonts load"));
+    compose::report(&mut flow, &samples::report(draft), None);
+    flow.finish().iter().flat_map(|page| &page.marks).filter_map(written).collect()
+}
+
 fn page_count(draft: Draft) -> usize {
     let mut flow = flow::Flow::new(fonts::Fonts::load().expect("the fonts load"));
     compose::report(&mut flow, &samples::report(draft), None);
@@ -87,4 +93,12 @@ fn written(mark: &canvas::Mark) -> Option<String> {
         }
         _ => None,
     }
+}
+
+#[test]
+fn only_the_demonstration_model_is_called_a_demo() {
+    let mut draft = samples::ct_draft();
+    assert!(lines(draft.clone()).iter().any(|line| line.starts_with("DEMO. ")));
+    draft.provenance.model.notice = None;
+    assert!(!lines(draft).iter().any(|line| line.contains("DEMO")));
 }
