@@ -1,1 +1,338 @@
-//! analyses
+//! Analyses and what they lead to, write side: each edge one guarded update.
+
+use super::{Batch, Db, DbError, Row, Statement};
+use crate::clock::Timestamp;
+use crate::dicom::uid::StudyUid;
+
+/// A decision about a study, kept with its reason.
+pub struct Decision<'a> {
+    pub verdict: &'static str,
+    pub rule: &'a str,
+    pub pipeline: Option<&'a str>,
+    pub reason: &'a str,
+}
+
+pub fn decide(study: &StudyUid, decision: &Decision<'_>, now: Timestamp) -> Statement {
+    Statement::named(
+        "insert_decision",
+        "insert into decision (study_uid, at, verdict, rule, pipeline, reason) values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(study)
+    .bind(now)
+    .bind(decision.verdict)
+    .bind(decision.rule)
+    .bind(decision.pipeline)
+    .bind(decision.reason)
+}
+
+pub struct NewAnalysis<'a> {
+    pub id: &'a str,
+    pub study: &'a StudyUid,
+    pub pipeline: &'a str,
+    pub content_sha256: &'a str,
+    pub trigger: &'static str,
+}
+
+/// Fails on its unique key when this content was given to this pipeline before. An older analysis
+/// that has not begun gives way; the newest of those that have is superseded.
+pub fn insert(new: &NewAnalysis<'_>, now: Timestamp) -> Batch {
+    let insert = Statement::named(
+        "insert_analysis",
+        "insert into analysis (id, study_uid, pipeline, content_sha256, state, trigger_kind, queued_at, supersedes)
+         values ($1, $2, $3, $4, 'queued', $5, $6,
+            (select old.id from analysis old where old.study_uid = $2 and old.pipeline = $3
+                and old.state in ('running', 'done') order by old.queued_at desc, old.id desc limit 1))",
+    )
+    .bind(new.id)
+    .bind(new.study)
+    .bind(new.pipeline)
+    .bind(new.content_sha256)
+    .bind(new.trigger)
+    .bind(now);
+    let give_way = Statement::named(
+        "give_way",
+        "update analysis set state = 'cancelled', superseded_by = $1, finished_at = $2,
+            reason = 'more of the study arrived before it began'
+         where study_uid = $3 and pipeline = $4 and id <> $1 and state in ('queued', 'waiting')",
+    )
+    .bind(new.id)
+    .bind(now)
+    .bind(new.study)
+    .bind(new.pipeline);
+    Batch::new().then(insert).then(give_way)
+}
+
+/// An analysis as its job needs it.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    pub id: String,
+    pub study: StudyUid,
+    pub pipeline: String,
+    pub content_sha256: String,
+    pub state: String,
+    pub supersedes: Option<String>,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    /// The answer of an earlier attempt that got this far, and when it came.
+    pub answered: Option<(String, Timestamp)>,
+    pub usage: Option<Vec<u8>>,
+}
+
+const PENDING: &str = "select id, study_uid, pipeline, content_sha256, state, supersedes, queued_at, started_at,
+    answer, finished_at, provenance from analysis";
+
+pub async fn pending(db: &Db, id: &str) -> Result<Option<Pending>, DbError> {
+    let statement = Statement::named("pending_analysis", format!("{PENDING} where id = $1")).bind(id);
+    db.read_one(statement).await?.as_ref().map(read_pending).transpose()
+}
+
+pub async fn with_content(db: &Db, study: &StudyUid, pipeline: &str, content_sha256: &str) -> Result<Option<Pending>, DbError> {
+    let sql = format!("{PENDING} where study_uid = $1 and pipeline = $2 and content_sha256 = $3");
+    let statement = Statement::named("analysis_with_content", sql).bind(study).bind(pipeline).bind(content_sha256);
+    db.read_one(statement).await?.as_ref().map(read_pending).transpose()
+}
+
+fn read_pending(row: &Row) -> Result<Pending, DbError> {
+    let answer = row.opt_text(8)?.map(str::to_owned);
+    Ok(Pending {
+        id: row.text(0)?.to_owned(),
+        study: row.parse(1, "a Study Instance UID")?,
+        pipeline: row.text(2)?.to_owned(),
+        content_sha256: row.text(3)?.to_owned(),
+        state: row.text(4)?.to_owned(),
+        supersedes: row.opt_text(5)?.map(str::to_owned),
+        queued_at: Timestamp(row.int(6)?),
+        started_at: row.opt_int(7)?.map(Timestamp),
+        answered: answer.zip(row.opt_int(9)?.map(Timestamp)),
+        usage: row.opt_bytes(10)?.map(<[u8]>::to_vec),
+    })
+}
+
+/// queued, waiting or running → running; the first start is kept.
+pub fn start(id: &str, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "start_analysis",
+        "update analysis set state = 'running', reason = null, started_at = coalesce(started_at, $1)
+         where id = $2 and state in ('queued', 'waiting', 'running')",
+    );
+    Batch::new().then_exactly(1, statement.bind(now).bind(id))
+}
+
+/// queued or running → waiting, for something a person has to provide.
+pub fn wait(id: &str, reason: &str) -> Batch {
+    let statement = Statement::named(
+        "wait_analysis",
+        "update analysis set state = 'waiting', reason = $1 where id = $2 and state in ('queued', 'running', 'waiting')",
+    );
+    Batch::new().then_exactly(1, statement.bind(reason).bind(id))
+}
+
+pub fn fail(id: &str, reason: &str, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "fail_analysis",
+        "update analysis set state = 'failed', reason = $1, finished_at = $2
+         where id = $3 and state in ('queued', 'running', 'waiting')",
+    );
+    Batch::new().then(statement.bind(reason).bind(now).bind(id))
+}
+
+/// failed or waiting → queued, because somebody asked again or a model has come.
+pub fn requeue(id: &str) -> Batch {
+    let statement = Statement::named(
+        "requeue_analysis",
+        "update analysis set state = 'queued', reason = null, finished_at = null
+         where id = $1 and state in ('failed', 'waiting')",
+    );
+    Batch::new().then(statement.bind(id))
+}
+
+pub async fn waiting(db: &Db) -> Result<Vec<String>, DbError> {
+    let statement = Statement::named(
+        "waiting_analyses",
+        "select id from analysis where state = 'waiting' order by queued_at",
+    );
+    db.read(statement).await?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
+pub fn note_progress(id: &str, progress: &str) -> Batch {
+    let statement =
+        Statement::named("note_progress", "update analysis set reason = $1 where id = $2 and state = 'running'");
+    Batch::new().then(statement.bind(progress).bind(id))
+}
+
+/// The model's answer, before anything is made of it: a rerun makes the same objects.
+pub fn keep_answer(id: &str, answer: &str, provenance: Vec<u8>, inputs: Vec<u8>, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "keep_answer",
+        "update analysis set answer = $1, provenance = $2, inputs = $3, finished_at = $4
+         where id = $5 and state = 'running' and answer is null",
+    )
+    .bind(answer)
+    .bind(provenance)
+    .bind(inputs)
+    .bind(now);
+    Batch::new().then_exactly(1, statement.bind(id))
+}
+
+pub struct FindingRow {
+    pub finding: String,
+    pub location: String,
+    pub laterality: String,
+    pub certainty: String,
+    pub severity: Option<String>,
+    pub code: Option<String>,
+    pub sop_instance: Option<String>,
+    pub frame: Option<u32>,
+    pub region: Option<String>,
+    pub remarks: Option<String>,
+    pub measurements: Vec<MeasurementRow>,
+}
+
+pub struct MeasurementRow {
+    pub name: String,
+    pub value: f64,
+    pub unit: String,
+    pub method: &'static str,
+}
+
+pub struct ReportRow {
+    pub narrative: Vec<u8>,
+    pub series_uid_sr: String,
+    pub sr_instance_uid: String,
+    pub series_uid_pdf: String,
+    pub pdf_instance_uid: String,
+}
+
+pub struct VolumeRow {
+    pub series_uid: String,
+    pub description: Vec<u8>,
+}
+
+/// Everything that a finished analysis leaves behind.
+pub struct Results<'a> {
+    pub analysis: &'a Pending,
+    pub impression: &'a str,
+    pub findings: Vec<FindingRow>,
+    pub report: ReportRow,
+    pub volume: Option<VolumeRow>,
+}
+
+/// running → done, with findings, report and volume, and the mark on the analysis it replaces.
+pub fn complete(results: &Results<'_>, now: Timestamp) -> Batch {
+    let analysis = results.analysis;
+    let done = Statement::named(
+        "complete_analysis",
+        "update analysis set state = 'done', reason = null, impression = $1 where id = $2 and state = 'running'",
+    );
+    let mut batch = Batch::new().then_exactly(1, done.bind(results.impression).bind(analysis.id.as_str()));
+    for (ordinal, finding) in results.findings.iter().enumerate() {
+        push_finding(&mut batch, &analysis.id, ordinal, finding);
+    }
+    batch.push(insert_report(analysis, &results.report, now));
+    if let Some(volume) = &results.volume {
+        batch.push(insert_volume(analysis, volume, now));
+    }
+    if let Some(old) = &analysis.supersedes {
+        batch.push(
+            Statement::named("supersede_analysis", "update analysis set superseded_by = $1 where id = $2")
+                .bind(analysis.id.as_str())
+                .bind(old.as_str()),
+        );
+    }
+    for (kind, subject) in [("analysis-done", &analysis.id), ("report-created", &analysis.id)] {
+        batch.push(
+            Statement::named(
+                "insert_result_change",
+                "insert into change (at, kind, study_uid, subject) values ($1, $2, $3, $4)",
+            )
+            .bind(now)
+            .bind(kind)
+            .bind(&analysis.study)
+            .bind(subject.as_str()),
+        );
+    }
+    batch
+}
+
+fn push_finding(batch: &mut Batch, analysis: &str, ordinal: usize, finding: &FindingRow) {
+    let id = format!("{analysis}.{}", ordinal + 1);
+    batch.push(
+        Statement::named(
+            "insert_finding",
+            "insert into finding (id, analysis, ordinal, finding, location, laterality, certainty, severity, code,
+                sop_instance_uid, frame, region, remarks)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        )
+        .bind(id.as_str())
+        .bind(analysis)
+        .bind(ordinal as i64)
+        .bind(finding.finding.as_str())
+        .bind(finding.location.as_str())
+        .bind(finding.laterality.as_str())
+        .bind(finding.certainty.as_str())
+        .bind(finding.severity.clone())
+        .bind(finding.code.clone())
+        .bind(finding.sop_instance.clone())
+        .bind(finding.frame)
+        .bind(finding.region.clone())
+        .bind(finding.remarks.clone()),
+    );
+    for (number, measurement) in finding.measurements.iter().enumerate() {
+        batch.push(
+            Statement::named(
+                "insert_measurement",
+                "insert into measurement (id, analysis, finding, name, value, unit, method)
+                 values ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(format!("{id}.{}", number + 1))
+            .bind(analysis)
+            .bind(id.as_str())
+            .bind(measurement.name.as_str())
+            .bind(measurement.value)
+            .bind(measurement.unit.as_str())
+            .bind(measurement.method),
+        );
+    }
+}
+
+/// One report per analysis, so they share an id.
+fn insert_report(analysis: &Pending, report: &ReportRow, now: Timestamp) -> Statement {
+    Statement::named(
+        "insert_report",
+        "insert into report (id, study_uid, analysis, status, version, narrative, series_uid_sr, sr_instance_uid,
+            series_uid_pdf, pdf_instance_uid, created_at, updated_at)
+         values ($1, $2, $1, 'draft', 1, $3, $4, $5, $6, $7, $8, $8)",
+    )
+    .bind(analysis.id.as_str())
+    .bind(&analysis.study)
+    .bind(report.narrative.clone())
+    .bind(report.series_uid_sr.as_str())
+    .bind(report.sr_instance_uid.as_str())
+    .bind(report.series_uid_pdf.as_str())
+    .bind(report.pdf_instance_uid.as_str())
+    .bind(now)
+}
+
+fn insert_volume(analysis: &Pending, volume: &VolumeRow, now: Timestamp) -> Statement {
+    Statement::named(
+        "insert_volume",
+        "insert into volume (id, study_uid, series_uid, analysis, description, created_at)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(crate::ids::row_id())
+    .bind(&analysis.study)
+    .bind(volume.series_uid.as_str())
+    .bind(analysis.id.as_str())
+    .bind(volume.description.clone())
+    .bind(now)
+}
+
+/// The SR of an analysis that is being replaced: series and instance.
+pub async fn predecessor(db: &Db, analysis: &str) -> Result<Option<(String, String)>, DbError> {
+    let statement = Statement::named(
+        "predecessor_report",
+        "select series_uid_sr, sr_instance_uid from report where analysis = $1",
+    );
+    let row = db.read_one(statement.bind(analysis)).await?;
+    row.map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).transpose()
+}

@@ -1,0 +1,146 @@
+//! Decisions: is the study complete, and what of it is analysed. Each is stored with its reason.
+
+use super::trigger::{Content, Sorted};
+use super::{Analyses, Event, RequestError, Ticket, retry};
+use crate::ai::prompt::Pipeline;
+use crate::db::audit::{self, Entry};
+use crate::db::{Batch, DbError, analyses, jobs as job_rows, studies};
+use crate::dicom::uid::StudyUid;
+use crate::ids;
+use crate::jobs::{Ending, Task};
+
+const VERDICT_ANALYSE: &str = "analyse";
+const VERDICT_SKIP: &str = "skip";
+
+impl Analyses {
+    pub(super) async fn complete_study(&self, study: &StudyUid) -> Ending {
+        match self.try_complete(study).await {
+            Ok(ending) => ending,
+            Err(error) => retry(&error),
+        }
+    }
+
+    async fn try_complete(&self, study: &StudyUid) -> Result<Ending, DbError> {
+        let open = self.parts.deliveries.open(study).await?;
+        if open > 0 {
+            let pause = self.parts.settings.quiet_time();
+            return Ok(Ending::Later(pause, format!("{open} associations are still delivering the study")));
+        }
+        if !self.parts.settings.enabled {
+            return Ok(Ending::Done("complete; analysis is turned off".to_owned()));
+        }
+        let sorted = self.trigger().sort(studies::members(&self.parts.db, study).await?);
+        self.record_skips(study, &sorted).await?;
+        for content in &sorted.contents {
+            self.start(study, content, "rule").await?;
+        }
+        Ok(Ending::Done(format!("complete; {} pipelines chosen", sorted.contents.len())))
+    }
+
+    async fn record_skips(&self, study: &StudyUid, sorted: &Sorted) -> Result<(), DbError> {
+        let now = self.parts.clock.now();
+        let mut batch = Batch::new();
+        for (skip, objects) in &sorted.skipped {
+            let reason = skip.reason(*objects);
+            let decision =
+                analyses::Decision { verdict: VERDICT_SKIP, rule: skip.rule(), pipeline: None, reason: &reason };
+            batch.push(analyses::decide(study, &decision, now));
+            batch.push(audit::append(&decision_audit(study, skip.rule(), "skipped", &reason), now));
+        }
+        self.run_batch(batch).await?;
+        for (skip, objects) in &sorted.skipped {
+            let reason = skip.reason(*objects);
+            self.tell(Event::Decided { study: study.clone(), verdict: VERDICT_SKIP, reason });
+        }
+        Ok(())
+    }
+
+    /// One analysis per study, pipeline and content, however often it is asked for.
+    async fn start(&self, study: &StudyUid, content: &Content, trigger: &'static str) -> Result<Ticket, DbError> {
+        let content_sha256 = content.sha256();
+        let pipeline = content.pipeline.name();
+        if let Some(known) = analyses::with_content(&self.parts.db, study, pipeline, &content_sha256).await? {
+            return Ok(Ticket { analysis: known.id, state: known.state });
+        }
+        let id = ids::row_id();
+        let new = analyses::NewAnalysis { id: &id, study, pipeline, content_sha256: &content_sha256, trigger };
+        match self.run_batch(self.start_batch(&new, content)).await {
+            Ok(()) => {
+                self.parts.bell.ring();
+                self.tell(Event::Queued { study: study.clone(), analysis: id.clone() });
+                Ok(Ticket { analysis: id, state: "queued".to_owned() })
+            }
+            // Somebody else was first with the same content.
+            Err(DbError::Unique { .. }) => {
+                let known = analyses::with_content(&self.parts.db, study, pipeline, &content_sha256).await?;
+                Ok(known.map_or(Ticket { analysis: id, state: "queued".to_owned() }, |known| Ticket {
+                    analysis: known.id,
+                    state: known.state,
+                }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start_batch(&self, new: &analyses::NewAnalysis<'_>, content: &Content) -> Batch {
+        let now = self.parts.clock.now();
+        let reason = format!("{} objects by the rule \"{}\"", content.members.len(), content.rule);
+        let decision = analyses::Decision {
+            verdict: VERDICT_ANALYSE,
+            rule: &content.rule,
+            pipeline: Some(new.pipeline),
+            reason: &reason,
+        };
+        let task = Task::AnalyseStudy { analysis: new.id.to_owned() };
+        analyses::insert(new, now)
+            .then(analyses::decide(new.study, &decision, now))
+            .then(audit::append(&decision_audit(new.study, new.id, "queued", &reason), now))
+            .then(job_rows::enqueue(&task, now, now))
+    }
+
+    /// An analysis because somebody asks: of what the rules name, or of everything no guard
+    /// holds by the pipeline that is named. What failed is tried again.
+    pub async fn request(&self, study: &StudyUid, pipeline: Option<&str>) -> Result<Ticket, RequestError> {
+        let members = studies::members(&self.parts.db, study).await?;
+        if members.is_empty() {
+            return Err(RequestError::UnknownStudy);
+        }
+        let content = match pipeline {
+            Some(name) => {
+                let pipeline =
+                    Pipeline::from_name(name).ok_or_else(|| RequestError::UnknownPipeline(name.to_owned()))?;
+                self.trigger().allowed(members, pipeline)
+            }
+            None => self.chosen_by_rules(members)?,
+        };
+        if content.members.is_empty() {
+            let reason = "every object of the study is one that is never analysed";
+            return Err(RequestError::NotAnalysable(reason.to_owned()));
+        }
+        let ticket = self.start(study, &content, "request").await?;
+        if ticket.state == "failed" {
+            self.queue_again(&ticket.analysis).await?;
+            self.parts.bell.ring();
+            return Ok(Ticket { state: "queued".to_owned(), ..ticket });
+        }
+        Ok(ticket)
+    }
+
+    fn chosen_by_rules(&self, members: Vec<studies::Member>) -> Result<Content, RequestError> {
+        let sorted = self.trigger().sort(members);
+        let reasons = sorted.skipped.iter().map(|(skip, objects)| skip.reason(*objects));
+        let reasons = reasons.collect::<Vec<_>>().join("; ");
+        sorted.contents.into_iter().next().ok_or(RequestError::NotAnalysable(reasons))
+    }
+}
+
+fn decision_audit<'a>(study: &'a StudyUid, subject: &'a str, outcome: &'static str, detail: &'a str) -> Entry<'a> {
+    Entry {
+        actor: "system",
+        action: "decide-analysis",
+        study: Some(study),
+        subject: Some(subject),
+        outcome,
+        detail: Some(detail),
+    }
+}

@@ -1,0 +1,289 @@
+//! Which objects of a study are analysed, by which pipeline, and why the others are not: guards
+//! first, then the rules of the configuration. Pure.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::ai::prompt::Pipeline;
+use crate::config::Rule;
+use crate::db::studies::Member;
+use crate::dicom::sop_class::{ObjectKind, kind};
+use crate::ingest::Source;
+
+/// What is never analysed, whatever the rules say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guard {
+    /// Made by an analysis: no model reads what a model wrote.
+    OwnResult,
+    /// SR, presentation states, key objects, documents.
+    NotAnImage,
+    NoPixels,
+    /// A phantom or a quality assurance object, by its names.
+    QualityAssurance,
+}
+
+impl Guard {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OwnResult => "own-result",
+            Self::NotAnImage => "not-an-image",
+            Self::NoPixels => "no-pixels",
+            Self::QualityAssurance => "quality-assurance",
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::OwnResult => "written by an analysis of this server",
+            Self::NotAnImage => "a report, presentation state, key object or document",
+            Self::NoPixels => "without pixel data",
+            Self::QualityAssurance => "a phantom or a quality assurance object by its name or description",
+        }
+    }
+}
+
+/// Why an object is not analysed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skip {
+    Guard(Guard),
+    /// A rule that names no pipeline.
+    Rule(String),
+    /// A rule names a pipeline that does not exist.
+    UnknownPipeline { rule: String, pipeline: String },
+    NoRule,
+}
+
+impl Skip {
+    pub fn rule(&self) -> &str {
+        match self {
+            Self::Guard(guard) => guard.name(),
+            Self::Rule(rule) | Self::UnknownPipeline { rule, .. } => rule,
+            Self::NoRule => "no-rule",
+        }
+    }
+
+    pub fn reason(&self, objects: usize) -> String {
+        let what = match self {
+            Self::Guard(guard) => guard.reason().to_owned(),
+            Self::Rule(rule) => format!("the rule \"{rule}\" says so"),
+            Self::UnknownPipeline { pipeline, .. } => format!("there is no pipeline \"{pipeline}\""),
+            Self::NoRule => "no rule names it".to_owned(),
+        };
+        format!("{objects} not analysed: {what}")
+    }
+}
+
+/// The objects that one pipeline will look at.
+#[derive(Debug, Clone)]
+pub struct Content {
+    pub pipeline: Pipeline,
+    pub rule: String,
+    pub members: Vec<Member>,
+}
+
+impl Content {
+    /// Names the content: SOP Instance UIDs with the digests of their data sets, sorted.
+    pub fn sha256(&self) -> String {
+        let mut lines: Vec<String> =
+            self.members.iter().map(|m| format!("{} {}\n", m.sop_instance, hex(&m.dataset_sha256))).collect();
+        lines.sort();
+        hex(&Sha256::digest(lines.concat()))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A study sorted into what is analysed and what is not.
+#[derive(Debug, Default)]
+pub struct Sorted {
+    pub contents: Vec<Content>,
+    /// Reason and number of objects.
+    pub skipped: BTreeMap<Skip, usize>,
+}
+
+pub struct Trigger<'a> {
+    pub rules: &'a [Rule],
+    pub guard_words: &'a [String],
+}
+
+impl Trigger<'_> {
+    pub fn sort(&self, members: Vec<Member>) -> Sorted {
+        let mut sorted = Sorted::default();
+        for member in members {
+            match self.pipeline(&member) {
+                Ok((pipeline, rule)) => add(&mut sorted.contents, pipeline, rule, member),
+                Err(skip) => *sorted.skipped.entry(skip).or_default() += 1,
+            }
+        }
+        sorted
+    }
+
+    /// What a person may have analysed by a pipeline of their choice: everything no guard holds.
+    pub fn allowed(&self, members: Vec<Member>, pipeline: Pipeline) -> Content {
+        let members = members.into_iter().filter(|member| self.guard(member).is_none()).collect();
+        Content { pipeline, rule: "request".to_owned(), members }
+    }
+
+    fn pipeline(&self, member: &Member) -> Result<(Pipeline, &str), Skip> {
+        if let Some(guard) = self.guard(member) {
+            return Err(Skip::Guard(guard));
+        }
+        let rule = self.rules.iter().find(|rule| rule.matches(member)).ok_or(Skip::NoRule)?;
+        let name = rule.pipeline.as_ref().ok_or_else(|| Skip::Rule(rule.name.clone()))?;
+        let unknown = || Skip::UnknownPipeline { rule: rule.name.clone(), pipeline: name.clone() };
+        Ok((Pipeline::from_name(name).ok_or_else(unknown)?, &rule.name))
+    }
+
+    fn guard(&self, member: &Member) -> Option<Guard> {
+        if member.source == Source::Analysis.as_str() {
+            return Some(Guard::OwnResult);
+        }
+        if kind(member.sop_class.as_str()) == ObjectKind::NotAnImage {
+            return Some(Guard::NotAnImage);
+        }
+        if member.rows == 0 {
+            return Some(Guard::NoPixels);
+        }
+        let texts = [&member.patient_name, &member.study_description, &member.series_description];
+        let marked = texts.iter().any(|text| has_word(text, self.guard_words));
+        marked.then_some(Guard::QualityAssurance)
+    }
+}
+
+fn add(contents: &mut Vec<Content>, pipeline: Pipeline, rule: &str, member: Member) {
+    match contents.iter_mut().find(|content| content.pipeline == pipeline) {
+        Some(content) => content.members.push(member),
+        None => contents.push(Content { pipeline, rule: rule.to_owned(), members: vec![member] }),
+    }
+}
+
+fn has_word(text: &str, words: &[String]) -> bool {
+    let mut parts = text.split(|c: char| !c.is_alphanumeric());
+    parts.any(|part| words.iter().any(|word| word.eq_ignore_ascii_case(part)))
+}
+
+impl Rule {
+    /// Every condition that is given must hold.
+    fn matches(&self, member: &Member) -> bool {
+        one_of(&self.modality, &member.modality)
+            && one_of(&self.sop_class, member.sop_class.as_str())
+            && one_of(&self.body_part, &member.body_part)
+            && one_of(&self.calling_aet, &member.calling_aet)
+            && self.description.as_ref().is_none_or(|pattern| {
+                like(pattern, &member.study_description) || like(pattern, &member.series_description)
+            })
+    }
+}
+
+fn one_of(wanted: &[String], value: &str) -> bool {
+    wanted.is_empty() || wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+}
+
+/// Matching with `*` and `?`, without regard to case.
+fn like(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.to_uppercase().chars().collect();
+    let text: Vec<char> = text.to_uppercase().chars().collect();
+    // reached[j]: the pattern so far matches the first j characters
+    let mut reached = vec![false; text.len() + 1];
+    reached[0] = true;
+    for wanted in pattern {
+        if wanted == '*' {
+            let first = reached.iter().position(|reached| *reached).unwrap_or(reached.len());
+            reached[first..].fill(true);
+        } else {
+            for j in (1..=text.len()).rev() {
+                reached[j] = reached[j - 1] && (wanted == '?' || wanted == text[j - 1]);
+            }
+            reached[0] = false;
+        }
+    }
+    reached[text.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_dictionary_std::uids;
+
+    use super::*;
+
+    fn member() -> Member {
+        Member {
+            series: "1.2.3".parse().unwrap(),
+            sop_instance: "1.2.3.4".parse().unwrap(),
+            sop_class: uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION.parse().unwrap(),
+            dataset_sha256: vec![1],
+            modality: "DX".to_owned(),
+            body_part: "CHEST".to_owned(),
+            series_description: String::new(),
+            study_description: "Thorax pa".to_owned(),
+            patient_name: "Doe^Jane".to_owned(),
+            source: "dimse".to_owned(),
+            calling_aet: "MOD1".to_owned(),
+            rows: 100,
+        }
+    }
+
+    fn sort(rules: &[Rule], member: Member) -> Result<String, Skip> {
+        let trigger = Trigger { rules, guard_words: &["PHANTOM".to_owned(), "QA".to_owned()] };
+        let sorted = trigger.sort(vec![member]);
+        match sorted.contents.first() {
+            Some(content) => Ok(content.rule.clone()),
+            None => Err(sorted.skipped.into_keys().next().unwrap()),
+        }
+    }
+
+    fn chest() -> Rule {
+        Rule { name: "chest".into(), modality: vec!["DX".into()], pipeline: Some("chest-radiograph".into()), ..Rule::default() }
+    }
+
+    #[test]
+    fn the_first_rule_whose_conditions_hold_decides() {
+        let never = Rule { name: "never".into(), calling_aet: vec!["OTHER".into()], ..chest() };
+        assert_eq!(sort(&[never, chest()], member()), Ok("chest".to_owned()));
+        let stop = Rule { name: "stop".into(), description: Some("*THORAX*".into()), pipeline: None, ..Rule::default() };
+        assert_eq!(sort(&[stop, chest()], member()), Err(Skip::Rule("stop".into())));
+        assert_eq!(sort(&[], member()), Err(Skip::NoRule));
+    }
+
+    #[test]
+    fn guards_come_before_rules() {
+        let guarded = |change: fn(&mut Member)| {
+            let mut member = member();
+            change(&mut member);
+            sort(&[chest()], member).unwrap_err()
+        };
+        assert_eq!(guarded(|m| m.source = "analysis".into()), Skip::Guard(Guard::OwnResult));
+        assert_eq!(guarded(|m| m.rows = 0), Skip::Guard(Guard::NoPixels));
+        assert_eq!(guarded(|m| m.patient_name = "QA^DAILY".into()), Skip::Guard(Guard::QualityAssurance));
+        let report = |m: &mut Member| m.sop_class = uids::BASIC_TEXT_SR_STORAGE.parse().unwrap();
+        assert_eq!(guarded(report), Skip::Guard(Guard::NotAnImage));
+    }
+
+    #[test]
+    fn a_guard_word_inside_another_word_is_no_guard() {
+        let mut member = member();
+        member.patient_name = "Qadir^Phantomas".to_owned();
+        assert!(sort(&[chest()], member).is_ok());
+    }
+
+    #[test]
+    fn content_is_named_by_what_it_holds_not_by_its_order() {
+        let other = Member { sop_instance: "1.2.3.5".parse().unwrap(), ..member() };
+        let content = |members| Content { pipeline: Pipeline::ChestRadiograph, rule: String::new(), members };
+        let both = content(vec![member(), other.clone()]).sha256();
+        assert_eq!(both, content(vec![other, member()]).sha256());
+        assert_ne!(both, content(vec![member()]).sha256());
+    }
+
+    #[test]
+    fn patterns_match_whole_texts() {
+        for (pattern, text, expected) in
+            [("*chest*", "XR Chest PA", true), ("ch?st", "CHEST", true), ("chest", "chest pa", false), ("*", "", true), ("?", "", false)]
+        {
+            assert_eq!(like(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}
