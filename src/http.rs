@@ -17,6 +17,9 @@ mod server;
 mod service;
 mod urls;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +35,7 @@ pub use server::serve;
 pub struct State {
     pub db: Db,
     pub blobs: Blobs,
-    pub ingest: Arc<Ingest>,
+    pub ingest: Ingest,
     pub settings: Settings,
     pub analyses: Arc<dyn AnalysisRequests>,
     pub readiness: Arc<dyn Readiness>,
@@ -76,6 +79,24 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(20),
             search_limit_default: 1000,
             search_limit_max: 10_000,
+        }
+    }
+}
+
+impl Settings {
+    /// The section of the configuration; what it leaves out keeps its default.
+    pub fn from_config(http: &crate::config::Http) -> Self {
+        let narrowed = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            public_base: Some(http.public_base.clone()).filter(|base| !base.is_empty()),
+            connections_max: http.connections_max,
+            header_bytes_max: http.header_bytes_max,
+            parts_max: http.parts_max,
+            header_timeout: http.header_timeout(),
+            body_idle_timeout: http.body_idle_timeout(),
+            search_limit_default: narrowed(http.search_limit_default),
+            search_limit_max: narrowed(http.search_limit_max),
+            ..Self::default()
         }
     }
 }

@@ -32,6 +32,20 @@ pub async fn digests(db: &Db, scope: &Scope) -> Result<Vec<Vec<u8>>, DbError> {
     rows.iter().map(|row| row.bytes(0).map(<[u8]>::to_vec)).collect()
 }
 
+/// Which rows of the first page have an image.
+pub async fn with_rows(db: &Db, scope: &Scope) -> Result<Vec<i64>, DbError> {
+    let mut values = Vec::new();
+    let clause = scope_clause(scope, &mut values);
+    values.push(Value::Int(PAGE));
+    let sql = format!(
+        "select instance.id, instance.rows from {FROM} where {clause} order by instance.id limit ${}",
+        values.len()
+    );
+    let rows = db.read(bind(Statement::named("retrieve_images", sql), values)).await?;
+    let has_rows = |row: &Row| Ok(row.opt_int(1)?.map(|_| row.int(0)).transpose()?);
+    rows.iter().filter_map(|row| has_rows(row).transpose()).collect()
+}
+
 /// The frame and bulk-data table of the one instance of a scope, as ingest wrote it.
 pub async fn layout(db: &Db, instance: &StoredInstance) -> Result<Vec<u8>, DbError> {
     let statement = Statement::named("retrieve_layout", "select layout from instance where id = $1").bind(instance.row);

@@ -1,9 +1,14 @@
 //! DICOMweb services under `/dicom-web` (PS3.18 chapter 10).
 
+mod bulkdata;
 mod etag;
+mod frames;
 mod instances;
 mod json;
 mod metadata;
+mod native;
+mod rendered;
+mod rendering_parameters;
 mod search;
 mod store;
 mod stored;
@@ -11,10 +16,20 @@ mod transcode;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use http::HeaderMap;
+
 use super::State;
-use super::body::Inbound;
+use super::error::HttpError;
+use super::negotiation::Offer;
+use super::body::{BoxError, Inbound};
 use super::endpoint::Dicomweb;
 use super::service::{Answer, Asked};
+use crate::query::Scope;
+
+/// Bytes on their way out.
+type Content = BoxStream<'static, Result<Bytes, BoxError>>;
 
 pub(crate) async fn handle(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbound) -> Answer {
     match endpoint {
@@ -22,8 +37,16 @@ pub(crate) async fn handle(state: Arc<State>, endpoint: Dicomweb, asked: Asked, 
         Dicomweb::Search { level, study, series } => search::search(&state, level, study, series, &asked).await,
         Dicomweb::Retrieve(scope) => instances::retrieve(state, scope, &asked).await,
         Dicomweb::Metadata(scope) => metadata::retrieve(state, scope, &asked).await,
-        Dicomweb::Rendered(..) | Dicomweb::Thumbnail(..) | Dicomweb::Frames(..) | Dicomweb::Bulkdata { .. } => {
-            Err(super::error::HttpError::NotFound("resource"))
-        }
+        Dicomweb::Rendered(scope, frames) => rendered::rendered(state, scope, frames, &asked).await,
+        Dicomweb::Thumbnail(scope, frames) => rendered::thumbnail(state, scope, frames, &asked).await,
+        Dicomweb::Frames(scope, frames) => frames::retrieve(state, scope, frames, &asked).await,
+        Dicomweb::Bulkdata { instance, path } => bulkdata::retrieve(state, instance, &path, &asked).await,
     }
+}
+
+/// The document of an Encapsulated PDF instance, whatever the client says it accepts.
+pub(crate) async fn document(state: &State, scope: &Scope, path: &str, headers: &HeaderMap) -> Answer {
+    let object = stored::open_one(state, scope).await?;
+    let value = bulkdata::Value::find(state, object, path).await?.ok_or(HttpError::NotFound("document"))?;
+    value.single(&Offer::single("application/pdf"), headers).await
 }

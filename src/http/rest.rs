@@ -1,16 +1,60 @@
 //! The REST API under `/api/v1`, and the probes.
 
+mod analyses;
 pub(crate) mod health;
 pub mod hooks;
+mod reports;
+mod studies;
 
 use std::sync::Arc;
 
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
 use super::State;
-use super::body::Inbound;
+use super::body::{self, Body, Inbound};
 use super::endpoint::Rest;
 use super::error::HttpError;
+use super::query_string::QueryString;
 use super::service::{Answer, Asked};
 
-pub(crate) async fn handle(_state: Arc<State>, _endpoint: Rest, _asked: Asked, _body: Inbound) -> Answer {
-    Err(HttpError::NotFound("resource"))
+pub(crate) async fn handle(state: Arc<State>, endpoint: Rest, asked: Asked, body: Inbound) -> Answer {
+    match endpoint {
+        Rest::Studies => studies::list(&state, &asked).await,
+        Rest::Study(study) => studies::one(&state, &study, &asked).await,
+        Rest::StudyAnalyses(study) => analyses::of_study(&state, &study, &asked).await,
+        Rest::RequestAnalysis(study) => analyses::request(&state, study, &asked, body).await,
+        Rest::Analysis(id) => analyses::one(&state, &id, &asked).await,
+        Rest::Reports => reports::list(&state, &asked).await,
+        Rest::Report(id) => reports::one(&state, &id, &asked).await,
+        Rest::ReportPdf(id) => reports::pdf(&state, &id, &asked).await,
+    }
+}
+
+/// `application/json` of any value that can be written as such.
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let text = serde_json::to_vec(value).map_err(HttpError::internal("writing an answer"))?;
+    let mut response: Response<Body> = Response::new(body::full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// A JSON column as the JSON it holds; text that is none stays text.
+fn stored_json(bytes: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
+}
+
+/// Bounds one answer.
+const LIST_MAX: u32 = 1000;
+const LIST_DEFAULT: u32 = 100;
+
+fn limit(query: &QueryString) -> Result<u32, HttpError> {
+    Ok(number(query, "limit")?.unwrap_or(LIST_DEFAULT).min(LIST_MAX))
+}
+
+fn number(query: &QueryString, name: &str) -> Result<Option<u32>, HttpError> {
+    let parse = |text: &str| text.parse().map_err(|_| HttpError::bad_request(format!("{name} is a whole number from 0")));
+    query.get(name).map(parse).transpose()
 }

@@ -10,6 +10,8 @@ use http::header::HOST;
 use http::uri::{Authority, Uri};
 
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
+use crate::query::Scope;
+use crate::query::retrieve::StoredInstance;
 
 /// Scheme and authority in front of every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,18 @@ impl Urls {
 
     pub(crate) fn instance(&self, study: &StudyUid, series: &SeriesUid, instance: &SopInstanceUid) -> String {
         format!("{}/instances/{instance}", self.series(study, series))
+    }
+
+    pub(crate) fn of_instance(&self, instance: &StoredInstance) -> String {
+        self.instance(&instance.study, &instance.series, &instance.sop_instance)
+    }
+
+    pub(crate) fn of_scope(&self, scope: &Scope) -> String {
+        match scope {
+            Scope::Study(study) => self.study(study),
+            Scope::Series(study, series) => self.series(study, series),
+            Scope::Instance(study, series, instance) => self.instance(study, series, instance),
+        }
     }
 
     /// A path of the REST API.

@@ -249,7 +249,7 @@ fn uid<T: std::str::FromStr<Err = UidError>>(
 /// The first value of an attribute as text without padding; '' when absent.
 pub(super) fn text(elements: &InMemDicomObject, tag: Tag) -> String {
     let Ok(Some(element)) = elements.element_opt(tag) else { return String::new() };
-    let value = element.string().unwrap_or_default();
+    let value = element.to_str().unwrap_or_default();
     value.trim_matches([' ', '\0']).to_owned()
 }
 

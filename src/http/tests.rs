@@ -1,0 +1,349 @@
+//! Through the whole stack of one request: objects in by STOW-RS, out in every form.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RANGE};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::{body, service, *};
+use crate::clock::{Clock, Timestamp};
+use crate::db::SqliteSettings;
+use crate::dicom::header;
+use crate::dicom::uid::StudyUid;
+use crate::ingest::Policy;
+
+const SERIES: &str = "/dicom-web/studies/1.2.3/series/1.2.3.4";
+const BOUNDARY: &str = "b";
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    state: Arc<State>,
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn header(&self, name: HeaderName) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+}
+
+struct Hooks;
+
+impl AnalysisRequests for Hooks {
+    fn request_analysis(
+        &self,
+        _study: StudyUid,
+        pipeline: Option<String>,
+    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
+        let ticket = AnalysisTicket { analysis: "a1".into(), state: "queued".into() };
+        Box::pin(async { pipeline.map_or(Ok(ticket), |name| Err(AnalysisRefused::UnknownPipeline(name))) })
+    }
+}
+
+impl Readiness for Hooks {
+    fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>> {
+        Box::pin(async { vec![("model", ProbeOutcome::Degraded("no model configured".into()))] })
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = SqliteSettings { readers: 2, group_max: 64 };
+        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
+        let blobs = Blobs::open_local(dir.path()).unwrap();
+        let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
+        let state = Arc::new(State {
+            db,
+            blobs,
+            ingest,
+            settings: Settings::default(),
+            analyses: Arc::new(Hooks),
+            readiness: Arc::new(Hooks),
+            decodes: Decodes::new(1),
+        });
+        Self { _dir: dir, state }
+    }
+
+    /// With one series of two images and a PDF.
+    async fn filled() -> Self {
+        let bench = Self::new();
+        let reply = bench.store(&[image("1.2.3.4.1"), image("1.2.3.4.2"), document("1.2.3.4.3")]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.body);
+        bench
+    }
+
+    async fn send(&self, request: Request<body::Body>) -> Reply {
+        let service = service::service(Arc::clone(&self.state), "127.0.0.1:8080".parse().unwrap());
+        let response = service.oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(Into::<body::BoxError>::into).unwrap().to_bytes();
+        Reply { status: head.status, headers: head.headers, body }
+    }
+
+    async fn get(&self, path: &str, headers: &[(HeaderName, &str)]) -> Reply {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        self.send(request.body(body::empty()).unwrap()).await
+    }
+
+    async fn accepting(&self, path: &str, accept: &str) -> Reply {
+        self.get(path, &[(ACCEPT, accept)]).await
+    }
+
+    async fn store(&self, parts: &[Vec<u8>]) -> Reply {
+        let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}");
+        let request = Request::post("/dicom-web/studies").header(CONTENT_TYPE, content_type);
+        self.send(request.body(body::full(multipart(parts))).unwrap()).await
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        instance_bytes_max: 1 << 20,
+        header: header::Limits {
+            inline_bytes_max: 64,
+            header_bytes_max: 1 << 19,
+            depth_max: 8,
+            elements_max: 1000,
+            fragments_max: 100,
+        },
+        sop_classes_extra: Vec::new(),
+        concurrency: 4,
+        quiet_time: Duration::from_secs(1),
+    }
+}
+
+/// Begins with the CRLF that Python's client sends before the first boundary.
+fn multipart(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for part in parts {
+        message.extend(format!("\r\n--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n").into_bytes());
+        message.extend(part);
+    }
+    message.extend(format!("\r\n--{BOUNDARY}--").into_bytes());
+    message
+}
+
+fn file(class: &str, instance: &str, own: Vec<DataElement<InMemDicomObject>>) -> Vec<u8> {
+    let mut object = InMemDicomObject::from_element_iter([
+        DataElement::new(tags::SOP_CLASS_UID, VR::UI, class),
+        DataElement::new(tags::SOP_INSTANCE_UID, VR::UI, instance),
+        DataElement::new(tags::MODALITY, VR::CS, "CT"),
+        DataElement::new(tags::PATIENT_NAME, VR::PN, "Phantom^One"),
+        DataElement::new(tags::PATIENT_ID, VR::LO, "P1"),
+        DataElement::new(tags::PATIENT_AGE, VR::AS, "040Y"),
+        DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.3"),
+        DataElement::new(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.4"),
+    ]);
+    own.into_iter().for_each(|element| drop(object.put(element)));
+    let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let mut written = Vec::new();
+    object.with_meta(meta).unwrap().write_all(&mut written).unwrap();
+    written
+}
+
+/// Two frames of 6 by 4 pixels.
+fn image(instance: &str) -> Vec<u8> {
+    let number = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
+    let pixels: Vec<u16> = (0..48).collect();
+    let own = vec![
+        number(tags::ROWS, 4),
+        number(tags::COLUMNS, 6),
+        number(tags::SAMPLES_PER_PIXEL, 1),
+        number(tags::BITS_ALLOCATED, 16),
+        number(tags::BITS_STORED, 16),
+        number(tags::HIGH_BIT, 15),
+        number(tags::PIXEL_REPRESENTATION, 0),
+        DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, "2"),
+        DataElement::new(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
+        DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())),
+    ];
+    file(uids::CT_IMAGE_STORAGE, instance, own)
+}
+
+fn pdf_bytes() -> Vec<u8> {
+    b"%PDF-1.7".iter().copied().cycle().take(400).collect()
+}
+
+fn document(instance: &str) -> Vec<u8> {
+    let own = vec![
+        DataElement::new(tags::ENCAPSULATED_DOCUMENT, VR::OB, PrimitiveValue::from(pdf_bytes())),
+        DataElement::new(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, VR::LO, "application/pdf"),
+    ];
+    file(uids::ENCAPSULATED_PDF_STORAGE, instance, own)
+}
+
+fn little_endian(values: std::ops::Range<u16>) -> Vec<u8> {
+    values.flat_map(u16::to_le_bytes).collect()
+}
+
+/// The contents of a multipart answer.
+async fn parts(reply: &Reply) -> Vec<Bytes> {
+    let boundary = reply.header(CONTENT_TYPE).split("boundary=").nth(1).unwrap();
+    let body = reply.body.clone();
+    let mut read = multer::Multipart::new(futures::stream::iter([Ok::<_, std::io::Error>(body)]), boundary);
+    let mut parts = Vec::new();
+    while let Some(part) = read.next_field().await.unwrap() {
+        parts.push(part.bytes().await.unwrap());
+    }
+    parts
+}
+
+#[tokio::test]
+async fn a_bad_part_does_not_disturb_the_good_one_s5_s6() {
+    let bench = Bench::new();
+    let reply = bench.store(&[b"no DICOM at all".to_vec(), image("1.2.3.4.1")]).await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED);
+    let stored = &reply.json()["00081199"]["Value"][0];
+    assert_eq!(stored["00081155"]["Value"][0], "1.2.3.4.1");
+    assert!(reply.json()["0008119A"]["Value"][0]["00081197"]["Value"][0].is_u64());
+    assert_eq!(bench.get(&format!("{SERIES}/instances/1.2.3.4.1"), &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn storing_twice_is_harmless_and_another_study_is_refused_s8_s21() {
+    let bench = Bench::new();
+    assert_eq!(bench.store(&[image("1.2.3.4.1")]).await.status, StatusCode::OK);
+    assert_eq!(bench.store(&[image("1.2.3.4.1")]).await.status, StatusCode::OK);
+    let request = Request::post("/dicom-web/studies/9.9").header(CONTENT_TYPE, "application/dicom");
+    let reply = bench.send(request.body(body::full(image("1.2.3.4.2"))).unwrap()).await;
+    assert_eq!(reply.status, StatusCode::CONFLICT);
+    assert_eq!(bench.get("/dicom-web/instances", &[]).await.json().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_stored_for_who_cannot_read_the_answer_s12() {
+    let bench = Bench::new();
+    let request = Request::post("/dicom-web/studies").header(CONTENT_TYPE, "application/dicom");
+    let request = request.header(ACCEPT, "text/html").body(body::full(image("1.2.3.4.1"))).unwrap();
+    assert_eq!(bench.send(request).await.status, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(bench.get("/dicom-web/studies", &[]).await.json(), serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn instances_come_back_bit_exact_in_both_packagings() {
+    let bench = Bench::filled().await;
+    let path = format!("{SERIES}/instances/1.2.3.4.1");
+    let single = bench.accepting(&path, "application/dicom").await;
+    assert_eq!(single.body, image("1.2.3.4.1"));
+    let all = bench.accepting("/dicom-web/studies/1.2.3", "multipart/related; type=\"application/dicom\"").await;
+    assert_eq!(parts(&all).await, [image("1.2.3.4.1"), image("1.2.3.4.2"), document("1.2.3.4.3")]);
+}
+
+#[tokio::test]
+async fn a_search_answers_with_what_the_standard_asks_for_q3() {
+    let bench = Bench::filled().await;
+    let found = bench.get("/dicom-web/studies?PatientName=phantom%2A&includefield=PatientAge", &[]).await;
+    assert_eq!(found.header(CONTENT_TYPE), "application/dicom+json");
+    let study = &found.json()[0];
+    for key in ["00080020", "00080030", "00080050", "00080061", "00080090", "00081190", "00100010", "00100020"] {
+        assert!(study.get(key).is_some(), "{key}");
+    }
+    assert_eq!(study["00201208"]["Value"][0], 3);
+    assert_eq!(study["00101010"]["Value"][0], "040Y");
+    assert_eq!(study["00081190"]["Value"][0], "http://127.0.0.1:8080/dicom-web/studies/1.2.3");
+    assert_eq!(bench.get("/dicom-web/studies?StudyDate=x", &[]).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn links_in_the_metadata_lead_to_the_bytes_w15_w16() {
+    let bench = Bench::filled().await;
+    let metadata = bench.get(&format!("{SERIES}/metadata"), &[]).await.json();
+    assert_eq!(metadata.as_array().unwrap().len(), 3);
+    let url = metadata[0]["7FE00010"]["BulkDataURI"].as_str().unwrap();
+    let path = url.strip_prefix("http://127.0.0.1:8080").unwrap();
+    assert_eq!(bench.accepting(path, "*/*").await.body, little_endian(0..48));
+    let range = bench.get(path, &[(RANGE, "bytes=2-5")]).await;
+    assert_eq!((range.status, range.body), (StatusCode::PARTIAL_CONTENT, little_endian(1..3).into()));
+    assert_eq!(range.headers[CONTENT_RANGE], "bytes 2-5/96");
+}
+
+#[tokio::test]
+async fn frames_come_in_the_order_asked_and_all_or_none_w11_w12() {
+    let bench = Bench::filled().await;
+    let frames = format!("{SERIES}/instances/1.2.3.4.1/frames");
+    let two = bench.accepting(&format!("{frames}/2,1"), "multipart/related; type=application/octet-stream; transfer-syntax=*").await;
+    assert_eq!(two.status, StatusCode::OK, "{:?}", two.body);
+    assert_eq!(parts(&two).await, [little_endian(24..48), little_endian(0..24)]);
+    let one = bench.accepting(&format!("{frames}/1"), "application/octet-stream").await;
+    assert_eq!(one.body, little_endian(0..24));
+    assert_eq!(bench.get(&format!("{frames}/1,3"), &[]).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(bench.accepting(&format!("{frames}/1"), "image/jp2").await.status, StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn images_are_rendered_and_documents_given_as_pdf_w28_w34b() {
+    let bench = Bench::filled().await;
+    let rendered = bench.get(&format!("{SERIES}/instances/1.2.3.4.1/frames/2/rendered?accept=image/png&viewport=12,12"), &[]).await;
+    let picture = image::load_from_memory(&rendered.body).unwrap();
+    assert_eq!((rendered.header(CONTENT_TYPE), picture.width(), picture.height()), ("image/png", 12, 8));
+    let thumbnail = bench.accepting("/dicom-web/studies/1.2.3/thumbnail", "image/jpeg").await;
+    assert_eq!((thumbnail.status, thumbnail.header(CONTENT_TYPE)), (StatusCode::OK, "image/jpeg"));
+    let pdf = bench.get(&format!("{SERIES}/instances/1.2.3.4.3/rendered"), &[]).await;
+    assert_eq!((pdf.header(CONTENT_TYPE), pdf.body.to_vec()), ("application/pdf", pdf_bytes()));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404_and_what_is_known_304_w7_g19() {
+    let bench = Bench::filled().await;
+    for path in ["/dicom-web/studies/9", "/dicom-web/studies/9/metadata", "/dicom-web/studies/1.2.3/series/9", "/x"] {
+        assert_eq!(bench.get(path, &[]).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    for path in ["/metadata", "/instances/1.2.3.4.1", "/instances/1.2.3.4.1/frames/1"] {
+        let path = format!("{SERIES}{path}");
+        let etag = bench.get(&path, &[]).await.headers[ETAG].to_str().unwrap().to_owned();
+        assert_eq!(bench.get(&path, &[(IF_NONE_MATCH, &etag)]).await.status, StatusCode::NOT_MODIFIED);
+    }
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body_g15() {
+    let bench = Bench::filled().await;
+    let request = Request::head(format!("{SERIES}/instances/1.2.3.4.1")).header(ACCEPT, "application/dicom");
+    let reply = bench.send(request.body(body::empty()).unwrap()).await;
+    assert_eq!(reply.header(CONTENT_LENGTH), image("1.2.3.4.1").len().to_string());
+    assert!(reply.body.is_empty());
+    let deleting = Request::builder().method(Method::DELETE).uri("/dicom-web/studies/1.2.3");
+    let refused = bench.send(deleting.body(body::empty()).unwrap()).await;
+    assert_eq!((refused.status, refused.header(ALLOW)), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, POST"));
+}
+
+#[tokio::test]
+async fn the_rest_api_shows_studies_and_takes_requests() {
+    let bench = Bench::filled().await;
+    let study = bench.get("/api/v1/studies/1.2.3", &[]).await.json();
+    assert_eq!((&study["patient"]["id"], study["series"].as_array().unwrap().len()), (&Value::from("P1"), 1));
+    let request = Request::post("/api/v1/studies/1.2.3/analyses").body(body::empty()).unwrap();
+    let accepted = bench.send(request).await;
+    assert_eq!((accepted.status, accepted.header(LOCATION)), (StatusCode::ACCEPTED, "http://127.0.0.1:8080/api/v1/analyses/a1"));
+    let request = Request::post("/api/v1/studies/1.2.3/analyses").body(body::full(r#"{"pipeline":"x"}"#)).unwrap();
+    assert_eq!(bench.send(request).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(bench.get("/api/v1/reports/none", &[]).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_missing_model_degrades_but_the_server_is_ready() {
+    let ready = Bench::new().get("/readyz", &[]).await;
+    assert_eq!(ready.status, StatusCode::OK);
+    assert_eq!(ready.json()["parts"]["model"]["reason"], "no model configured");
+    assert_eq!(ready.json()["parts"]["storage"]["state"], "ready");
+}
