@@ -123,7 +123,7 @@ mod tests {
 
     fn stack() -> Stack {
         let frames =
-            [4.0, 0.0, 2.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
+            [-4.0, 0.0, -2.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
         stacks(&frames).stacks.remove(0)
     }
 

@@ -43,7 +43,7 @@ impl Stack {
         let between_slices = self.spacing_mm.or(self.plane.thickness_mm).unwrap_or(1.0);
         VolumeGeometry {
             origin_mm: self.plane.position,
-            along_slices: self.plane.normal(),
+            along_slices: self.plane.reading_direction(),
             along_column: self.plane.along_column,
             along_row: self.plane.along_row,
             spacing_mm: [between_slices, between_rows, between_columns],
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_description_survives_its_json() {
         let frames =
-            [0.0, 2.0, 4.0, 10.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
+            [0.0, -2.0, -4.0, -10.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
         let description = VolumeDescription::of(&stacks(&frames).stacks[0]);
         let json = serde_json::to_string(&description).unwrap();
         assert_eq!(
@@ -76,11 +76,11 @@ mod tests {
 
     #[test]
     fn voxels_have_patient_coordinates() {
-        let frames = [7.0, 9.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
+        let frames = [9.0, 7.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
         let geometry = stacks(&frames).stacks[0].geometry();
         assert_eq!(
             geometry.point_mm([1.0, 2.0, 4.0]),
-            [-10.0 + 4.0 * 0.75, -20.0 + 2.0 * 0.5, 9.0]
+            [-10.0 + 4.0 * 0.75, -20.0 + 2.0 * 0.5, 7.0]
         );
     }
 }

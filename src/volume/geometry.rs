@@ -68,9 +68,26 @@ impl SlicePlane {
         cross(self.along_row, self.along_column)
     }
 
-    /// Signed distance of the plane from the origin along its normal, in mm.
+    /// The way a reader goes through such slices: along the normal, turned so that it leads from
+    /// head to feet, from front to back, or from the patient's right to left, whichever is nearest.
+    pub fn reading_direction(&self) -> Vector {
+        let normal = self.normal();
+        let [x, y, z] = normal.map(f64::abs);
+        let forward = match (x, y, z) {
+            _ if z >= x && z >= y => normal[2] < 0.0,
+            _ if y >= x => normal[1] > 0.0,
+            _ => normal[0] > 0.0,
+        };
+        if forward {
+            normal
+        } else {
+            normal.map(|component| 0.0 - component)
+        }
+    }
+
+    /// Signed distance of the plane from the origin along the reading direction, in mm.
     pub fn depth_mm(&self) -> f64 {
-        dot(self.position, self.normal())
+        dot(self.position, self.reading_direction())
     }
 
     pub fn anatomical_plane(&self) -> AnatomicalPlane {
@@ -219,14 +236,28 @@ pub fn advance(a: Vector, b: Vector, factor: f64) -> Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::testing::{enhanced, object, slice};
+    use crate::volume::testing::{enhanced, object, slice, with};
 
     #[test]
     fn a_classic_axial_slice() {
         let slice = slice(12.5);
         let plane = SlicePlane::of(&FrameAttributes::new(&slice, 0)).unwrap();
-        assert_eq!((plane.normal(), plane.depth_mm()), ([0.0, 0.0, 1.0], 12.5));
+        assert_eq!((plane.normal(), plane.depth_mm()), ([0.0, 0.0, 1.0], -12.5));
         assert_eq!(plane.anatomical_plane(), AnatomicalPlane::Axial);
+    }
+
+    #[test]
+    fn readers_go_to_the_feet_to_the_back_and_to_the_left() {
+        let direction = |cosines: &str| {
+            let object = with(slice(0.0), tags::IMAGE_ORIENTATION_PATIENT, cosines);
+            SlicePlane::of(&FrameAttributes::new(&object, 0))
+                .unwrap()
+                .reading_direction()
+        };
+        assert_eq!(direction("1\\0\\0\\0\\1\\0"), [0.0, 0.0, -1.0]);
+        assert_eq!(direction("-1\\0\\0\\0\\1\\0"), [0.0, 0.0, -1.0]);
+        assert_eq!(direction("1\\0\\0\\0\\0\\-1"), [0.0, 1.0, 0.0]);
+        assert_eq!(direction("0\\1\\0\\0\\0\\-1"), [1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -235,7 +266,7 @@ mod tests {
         let depth = |frame| {
             SlicePlane::of(&FrameAttributes::new(&object, frame)).map(|plane| plane.depth_mm())
         };
-        assert_eq!((depth(0), depth(1)), (Ok(3.0), Ok(1.0)));
+        assert_eq!((depth(0), depth(1)), (Ok(-3.0), Ok(-1.0)));
         assert_eq!(
             depth(2),
             Err(GeometryError::Missing("Image Position (Patient)"))

@@ -1,7 +1,8 @@
 //! From the frames of a series to stacks in anatomical order.
 //!
-//! Frames are ordered by the distance of their plane along the normal; Instance Number only breaks
-//! ties. What cannot belong to one stack (localizers, another orientation, another matrix) is set
+//! Frames are ordered by the distance of their plane along the normal, in the direction in which a
+//! reader goes through them ([`SlicePlane::reading_direction`]: axial ones from head to feet);
+//! Instance Number only breaks ties. What cannot belong to one stack (localizers, another orientation, another matrix) is set
 //! apart, and whatever is odd about a stack is said as an [`Issue`].
 
 mod spacing;
@@ -50,14 +51,14 @@ impl SliceFrame {
     }
 }
 
-/// Frames of one orientation, size and spacing, each position once, in order along the normal.
+/// Frames of one orientation, size and spacing, each position once, in reading order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
-    /// Indices into the frames that were given, in ascending distance along the normal.
+    /// Indices into the frames that were given, in reading order.
     pub order: Vec<usize>,
     /// The plane of the first frame in order.
     pub plane: SlicePlane,
-    /// The distance of each slice in order from the first, along the normal.
+    /// The distance of each slice in order from the first, in mm along the reading direction.
     pub depths_mm: Vec<f64>,
     /// The median distance between neighbours in mm; `None` for a single slice.
     pub spacing_mm: Option<f64>,

@@ -86,7 +86,7 @@ fn thickness(thickness_mm: Option<f64>, spacing_mm: f64) -> Option<Issue> {
 fn shear(planes: &[&SlicePlane]) -> Option<Issue> {
     let (first, last) = (planes.first()?, planes.last()?);
     let travel = advance(last.position, first.position, -1.0);
-    let along = dot(travel, first.normal());
+    let along = dot(travel, first.reading_direction());
     let degrees = (along / dot(travel, travel).sqrt())
         .clamp(-1.0, 1.0)
         .acos()

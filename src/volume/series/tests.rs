@@ -1,15 +1,16 @@
 use super::*;
 use crate::volume::testing::{enhanced, slice, with};
 
-fn frame(z: f64, instance_number: i64) -> SliceFrame {
+/// `down` is the distance towards the feet.
+fn frame(down: f64, instance_number: i64) -> SliceFrame {
     SliceFrame {
         instance_number: Some(instance_number),
-        ..SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0)
+        ..SliceFrame::of(&FrameAttributes::new(&slice(-down), 0), 0)
     }
 }
 
-fn frames(heights: &[f64]) -> Vec<SliceFrame> {
-    heights
+fn frames(places: &[f64]) -> Vec<SliceFrame> {
+    places
         .iter()
         .zip(1..)
         .map(|(z, number)| frame(*z, number))
@@ -34,7 +35,7 @@ fn position_orders_and_instance_number_does_not() {
 
 #[test]
 fn frames_of_an_enhanced_object_are_ordered_alike() {
-    let object = enhanced(&[4.0, 0.0, 2.0]);
+    let object = enhanced(&[-4.0, 0.0, -2.0]);
     let frames: Vec<_> = (0..3)
         .map(|frame| SliceFrame::of(&FrameAttributes::new(&object, frame), frame))
         .collect();
