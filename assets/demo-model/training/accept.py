@@ -1,6 +1,6 @@
 """What the demonstration model gets right on phantoms it has never seen.
 
-    python accept.py RADIANT MODEL [--count 200] [--seed 1]
+    python accept.py RADIANT MODEL [--count 200] [--seed 1] [--nodules]
 
 Studies are drawn at their full size by `radiant phantom`, rendered as the server renders them, and
 answered greedily. Controls break the input on purpose: a model that looks at the picture must
@@ -95,7 +95,8 @@ def overlap(answer: str, truth: str, name: str) -> float:
 
 
 def share(name: str, hits: list) -> None:
-    print(f"  {name:<44}{sum(map(bool, hits)):4d} / {len(hits):<4d}{100 * np.mean([bool(h) for h in hits]):6.1f} %")
+    if hits:
+        print(f"  {name:<44}{sum(map(bool, hits)):4d} / {len(hits):<4d}{100 * sum(map(bool, hits)) / len(hits):6.1f} %")
 
 
 def figures(answers: list[str], truths: list[str]) -> None:
@@ -152,11 +153,13 @@ def main() -> None:
     arguments.add_argument("model", type=Path)
     arguments.add_argument("--count", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--nodules", action="store_true", help="studies with nodules too")
     given = arguments.parse_args()
     torch.set_num_threads(1)
     reader = Reader(given.model)
     for kind in prompts.FILES:
-        studies, truths = held_out(given.radiant, kind, given.count, given.seed)
+        more = ["--nodules"] if given.nodules else []
+        studies, truths = held_out(given.radiant, kind, given.count, given.seed, *more)
         answers = reader.answers(kind, studies)
         print(kind)
         figures(answers, truths)

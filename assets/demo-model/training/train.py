@@ -1,9 +1,10 @@
 """Train the demonstration model on arrays made by prepare.py.
 
-    python train.py DATA TOKENIZER OUT [--facts MINUTES] [--answers MINUTES] [--start MODEL]
+    python train.py DATA TOKENIZER OUT [--facts MINUTES] [--answers MINUTES] [--start MODEL] [--rate R]
 
-DATA holds chest-train and ct-train (.npy and .jsonl). First the vision tower learns the facts of
+DATA holds chest and ct (.npy and .jsonl). First the vision tower learns the facts of
 each picture through heads that are thrown away; then the whole model learns to write the answer.
+Without minutes for facts there are no such heads at all.
 """
 import argparse
 import json
@@ -25,7 +26,7 @@ BLANK_SHARE = 0.04
 MIRRORED_SHARE = 0.25
 BATCH = {"chest": 32, "ct": 10}
 CHEST_SHARE = 0.6
-LEARNING_RATE = 1.2e-3
+FACTS_WEIGHT = 0.2
 # Digits of boxes and ratios are many and never certain; words decide what is found.
 DIGIT_WEIGHT = 0.2
 SIDES, GRADES = ("right", "left"), ("small", "moderate", "large")
@@ -36,8 +37,8 @@ class Studies:
 
     def __init__(self, data: Path, kind: str):
         self.kind = kind
-        self.images = np.load(data / f"{kind}-train.npy", mmap_mode="r")
-        self.answers = (data / f"{kind}-train.jsonl").read_text().splitlines()
+        self.images = np.load(data / f"{kind}.npy", mmap_mode="r")
+        self.answers = (data / f"{kind}.jsonl").read_text().splitlines()
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -117,11 +118,13 @@ def token_weights(tokenizer: Tokenizer) -> torch.Tensor:
 
 
 class Trainer:
-    def __init__(self, data: Path, tokenizer: Tokenizer, start: Path | None):
+    def __init__(self, given: argparse.Namespace):
+        tokenizer, start = Tokenizer.from_file(str(given.tokenizer)), given.start
+        self.rate, self.with_facts = given.rate, given.facts > 0
         self.model = architecture.load(start) if start else architecture.fresh(tokenizer.get_vocab_size())
         self.weights = token_weights(tokenizer)
         self.encode = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
-        self.studies = {kind: Studies(data, kind) for kind in prompts.FILES}
+        self.studies = {kind: Studies(given.data, kind) for kind in prompts.FILES}
         self.prompts = {kind: self.encode(prompts.prompt(kind)) for kind in prompts.FILES}
         hidden = architecture.TEXT["hidden_size"]
         self.facts = {kind: Facts(images, hidden) for kind, images in prompts.IMAGES.items()}
@@ -167,7 +170,9 @@ class Trainer:
         ).logits[:, :-1]
         targets = ids[:, len(prompt) :]
         told = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), weight=self.weights)
-        return told + 0.2 * self.facts[kind].loss(features.flatten(1), [answer for _, answer in batch])
+        if not self.with_facts:
+            return told
+        return told + FACTS_WEIGHT * self.facts[kind].loss(features.flatten(1), [answer for _, answer in batch])
 
     def step(self, loss: torch.Tensor, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -184,7 +189,7 @@ class Trainer:
         while (done := (time.process_time() - start) / 60 / minutes) < 1:
             kind = "chest" if random.random() < CHEST_SHARE else "ct"
             loss = loss_of(kind, next(feeds[kind]))
-            self.step(loss, LEARNING_RATE * min(1, (step + 1) / 100, 0.02 + 1.3 * (1 - done)))
+            self.step(loss, self.rate * min(1, (step + 1) / 100, 0.02 + 1.3 * (1 - done)))
             smooth[kind] = 0.97 * smooth.get(kind, loss.item()) + 0.03 * loss.item()
             step += 1
             if step % 50 == 0:
@@ -209,13 +214,15 @@ def main() -> None:
     arguments.add_argument("--facts", type=float, default=8, help="minutes of processor time")
     arguments.add_argument("--answers", type=float, default=24, help="minutes of processor time")
     arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--rate", type=float, default=1.2e-3, help="peak learning rate")
     arguments.add_argument("--start", type=Path, help="a model to go on from")
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(0)
-    trainer = Trainer(given.data, Tokenizer.from_file(str(given.tokenizer)), given.start)
-    trainer.run("facts", trainer.facts_loss, given.facts, given.out)
+    trainer = Trainer(given)
+    if trainer.with_facts:
+        trainer.run("facts", trainer.facts_loss, given.facts, given.out)
     trainer.run("answers", trainer.answer_loss, given.answers, given.out)
 
 
