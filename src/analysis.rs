@@ -6,6 +6,8 @@ mod gather;
 mod limitations;
 mod perform;
 mod publish;
+#[cfg(test)]
+mod tests;
 pub mod trigger;
 
 use std::pin::Pin;

@@ -20,11 +20,10 @@ use crate::report::document::{
     self, Device, Draft, Predecessor, PromptIdentity, Report, ReportError, ReportFinding,
 };
 use crate::report::encapsulated::{self, EncapsulateError};
-use crate::report::findings::Finding;
 use crate::report::narrative::Narrative;
 use crate::report::parse::{self, ParseError, Parsed};
 use crate::report::pdf::{self, KeyImage, PdfError};
-use crate::report::region::{Framing, Region};
+use crate::report::region::Framing;
 use crate::report::sr::{self, SrError};
 use crate::report::uids::{self, Role};
 
@@ -148,34 +147,23 @@ fn draft(
     predecessor: Option<Predecessor>,
 ) -> Draft {
     let evidence: Vec<_> = gathered.images.into_iter().map(|image| image.reference).collect();
-    let findings = parsed.answer.findings.into_iter().map(|finding| resolve(finding, &evidence)).collect();
+    let mut remarks = parsed.remarks;
+    let findings = document::placed(parsed.answer.findings, &evidence, Framing::Padded, &mut remarks);
     Draft {
         subject: gathered.subject,
         evidence,
         provenance,
         findings,
         impression: parsed.answer.impression,
-        remarks: parsed.remarks,
+        remarks,
         limitations: gathered.limitations,
         predecessor,
     }
 }
 
-/// The image a finding names, or the only one there is, and its box in that image's pixels.
-fn resolve(finding: Finding, evidence: &[document::ImageReference]) -> ReportFinding {
-    let named = finding.image.and_then(|number| usize::try_from(number).ok()?.checked_sub(1));
-    let image = named.or((evidence.len() == 1).then_some(0)).filter(|index| *index < evidence.len());
-    let region = image.zip(finding.box_2d).and_then(|(index, square)| {
-        let image = &evidence[index];
-        Region::of(square, Framing::Padded, image.rows, image.columns)
-    });
-    ReportFinding { finding, image, region }
-}
-
 /// CPU work: the narrative, the SR, the PDF and its envelope.
 fn objects(report: &Report, pictures: &[std::sync::Arc<crate::ai::RgbImage>]) -> Result<Objects, PublishError> {
-    let key = report.draft().findings.iter().find(|finding| finding.region.is_some());
-    let evidence = key.and_then(|finding| finding.image).unwrap_or(0);
+    let evidence = report.key_image();
     let key_image = pictures.get(evidence).map(|picture| KeyImage { picture, evidence, framing: Framing::Padded });
     let pdf = pdf::write(report, key_image)?;
     Ok(Objects {

@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
 use dicom_object::InMemDicomObject;
@@ -249,8 +249,13 @@ fn uid<T: std::str::FromStr<Err = UidError>>(
 /// The first value of an attribute as text without padding; '' when absent.
 pub(super) fn text(elements: &InMemDicomObject, tag: Tag) -> String {
     let Ok(Some(element)) = elements.element_opt(tag) else { return String::new() };
-    let value = element.to_str().unwrap_or_default();
-    value.trim_matches([' ', '\0']).to_owned()
+    // Some writers send attributes that they do not know as UN, their bytes unchanged.
+    let value = match element.vr() {
+        VR::UN => String::from_utf8_lossy(&element.to_bytes().unwrap_or_default()).into_owned().into(),
+        _ => element.to_str().unwrap_or_default(),
+    };
+    let first = value.split('\\').next().unwrap_or_default();
+    first.trim_matches([' ', '\0']).to_owned()
 }
 
 fn check(

@@ -93,11 +93,12 @@ async fn an_object_is_indexed_and_comes_back_bit_exact() {
     let bench = Bench::new();
     let bytes = file(image("1.2.3.4.5"));
     assert_eq!(bench.store(&bytes).await.unwrap().outcome, Outcome::New);
-    let statement = Statement::named("key", "select blob_key, layout from instance");
+    let statement = Statement::named("key", "select blob_key, layout, rows from instance");
     let row = bench.db.read_one(statement).await.unwrap().unwrap();
     let key = BlobKey::from_index(row.text(0).unwrap());
     let stored = bench.blobs.get_range(&key, 0..bytes.len() as u64).await.unwrap();
     assert!(stored == bytes, "the stored bytes differ");
+    assert_eq!(row.int(2).unwrap(), 2);
     let layout = layout::Layout::decode(row.bytes(1).unwrap()).unwrap();
     let frame = layout.in_file(&layout.frame(1).unwrap()[0]);
     assert_eq!(bench.blobs.get_range(&key, frame).await.unwrap()[..], [1, 0, 2, 0, 3, 0, 4, 0]);
