@@ -20,24 +20,9 @@ use tokio::io::AsyncRead;
 use crate::config;
 use crate::dicom::sop_class::is_standard_storage;
 use crate::ingest::{Ingest, Received, Refused, Stored};
+use crate::telemetry::metrics::dimse as metric;
 
 pub use listener::serve;
-
-/// The metrics of this module.
-pub mod metric {
-    /// Gauge: associations that stand.
-    pub const ASSOCIATIONS: &str = "dimse_associations";
-    /// Counter by `reason`: requests answered with A-ASSOCIATE-RJ.
-    pub const REJECTED: &str = "dimse_associations_rejected_total";
-    /// Counter by `how`: associations that ended.
-    pub const ENDED: &str = "dimse_associations_ended_total";
-    /// Counter by `limit`: connections, associations, pdu_bytes, time.
-    pub const LIMIT_HITS: &str = "dimse_limit_hits_total";
-    /// Counter by `status`, hexadecimal: C-STORE responses.
-    pub const STORES: &str = "dimse_stores_total";
-    /// Counter: data set bytes received.
-    pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
-}
 
 /// Where received objects go.
 pub trait StoreSink: Send + Sync + 'static {

@@ -1,1 +1,4 @@
-//! `telemetry`
+//! What the server says about itself: log lines on stderr, metrics for Prometheus.
+
+pub mod log;
+pub mod metrics;

@@ -1,0 +1,52 @@
+//! The names of all metrics, and the recorder that renders them.
+
+use ::metrics::{Unit, describe_counter, describe_gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Associations and what they bring.
+pub mod dimse {
+    /// Gauge: associations that stand.
+    pub const ASSOCIATIONS: &str = "dimse_associations";
+    /// Counter by `reason`: requests answered with A-ASSOCIATE-RJ.
+    pub const REJECTED: &str = "dimse_associations_rejected_total";
+    /// Counter by `how`: associations that ended.
+    pub const ENDED: &str = "dimse_associations_ended_total";
+    /// Counter by `limit`: connections, associations, pdu_bytes, time.
+    pub const LIMIT_HITS: &str = "dimse_limit_hits_total";
+    /// Counter by `status`, hexadecimal: C-STORE responses.
+    pub const STORES: &str = "dimse_stores_total";
+    /// Counter: data set bytes received.
+    pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
+}
+
+/// The sweep after the start.
+pub mod sweep {
+    /// Counter: objects without a row that were deleted.
+    pub const DELETED: &str = "sweep_objects_deleted_total";
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics recorder is set up already")]
+pub struct Twice;
+
+/// Records the metrics of this process from now on.
+pub fn install() -> Result<PrometheusHandle, Twice> {
+    let handle = PrometheusBuilder::new().install_recorder().map_err(|_| Twice)?;
+    describe();
+    Ok(handle)
+}
+
+/// A handle that renders nothing, for servers beside the process's own.
+pub fn detached() -> PrometheusHandle {
+    PrometheusBuilder::new().build_recorder().handle()
+}
+
+fn describe() {
+    describe_gauge!(dimse::ASSOCIATIONS, "associations that stand");
+    describe_counter!(dimse::REJECTED, "association requests rejected, by reason");
+    describe_counter!(dimse::ENDED, "associations that ended, by how");
+    describe_counter!(dimse::LIMIT_HITS, "limits of the configuration that were hit");
+    describe_counter!(dimse::STORES, "C-STORE responses, by status");
+    describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
+    describe_counter!(sweep::DELETED, "objects without a row that the sweep deleted");
+}
