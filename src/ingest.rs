@@ -8,14 +8,14 @@ pub mod layout;
 mod prepare;
 mod refusal;
 mod rows;
+mod sweep;
 #[cfg(test)]
 mod tests;
-
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{RwLock, Semaphore, mpsc};
 
 use crate::blobs::{BlobKey, Blobs};
 use crate::clock::Clock;
@@ -24,6 +24,7 @@ use crate::dicom::header;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 
 pub use refusal::Refusal;
+pub use sweep::{SweepError, Swept};
 
 use prepare::{Chunk, Prepared};
 
@@ -132,7 +133,7 @@ pub struct Policy {
     pub header: header::Limits,
     /// SOP classes beside the standard storage classes; `*` is any.
     pub sop_classes_extra: Vec<String>,
-    /// Complete objects being placed at the same time.
+    /// Objects being written at the same time.
     pub concurrency: usize,
     /// How long after an instance its study is looked at again.
     pub quiet_time: std::time::Duration,
@@ -150,12 +151,14 @@ pub struct Ingest {
     clock: Clock,
     policy: Arc<Policy>,
     permits: Arc<Semaphore>,
+    /// Read while an object is between its bytes and its row; the sweep writes.
+    placing: Arc<RwLock<()>>,
 }
 
 impl Ingest {
     pub fn new(db: Db, blobs: Blobs, clock: Clock, policy: Policy) -> Self {
         let permits = Arc::new(Semaphore::new(policy.concurrency.max(1)));
-        Self { db, blobs, clock, policy: Arc::new(policy), permits }
+        Self { db, blobs, clock, policy: Arc::new(policy), permits, placing: Arc::default() }
     }
 
     /// Stores one object. When this returns `Ok` the object and its rows survive a power cut;
@@ -166,13 +169,13 @@ impl Ingest {
     where
         R: AsyncRead + Unpin + Send,
     {
+        let _permit = self.permits.acquire().await.map_err(|_| Refused::anonymous(Refusal::Stopping))?;
         let origin = received.origin;
         let prepared = self.prepare(received).await?;
         let identity = prepared.identity.clone();
-        // Not earlier: a peer that stalls within its object must not hold what others need.
-        let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| Refused::about(&identity, Refusal::Stopping))?;
+        let placing = self.placing.read().await;
         let outcome = self.place(prepared, origin).await;
+        drop(placing);
         let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
         Ok(Stored { instance: identity, outcome })
     }
