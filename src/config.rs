@@ -2,6 +2,7 @@
 //!
 //! Only this module reads the environment.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -185,6 +186,17 @@ pub struct Overrides {
     pub keys: Vec<(&'static str, String)>,
 }
 
+/// One effective setting, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Dotted, `http.listen`.
+    pub key: String,
+    /// As TOML.
+    pub value: String,
+    /// Built-in defaults, a file, an environment variable or the command line.
+    pub origin: String,
+}
+
 impl Config {
     /// Defaults, then the file, then the environment, then the command line.
     pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
@@ -192,22 +204,21 @@ impl Config {
         Self::assemble(overrides, environment.collect())
     }
 
-    fn assemble(overrides: &Overrides, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
-        let mut layers = Layers::defaults()?;
-        if let Some(file) = &overrides.file {
-            layers.add_file(file)?;
-        }
-        for (name, text) in environment {
-            let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
-            layers.add_text(&name, &key, &text)?;
-        }
-        for (key, text) in &overrides.keys {
-            layers.add_text("command line", key, text)?;
-        }
-        layers.config.check()?;
-        Ok(layers.config)
+    /// Every setting that [`Config::load`] would give, in the order of the keys.
+    pub fn settings(overrides: &Overrides) -> Result<Vec<Setting>, ConfigError> {
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        let layers = Layers::assemble(overrides, environment.collect())?;
+        let settings = layers.origins.iter().map(|(key, origin)| Setting {
+            key: key.clone(),
+            value: lookup(&layers.table, key).map(Value::to_string).unwrap_or_default(),
+            origin: origin.clone(),
+        });
+        Ok(settings.collect())
     }
 
+    fn assemble(overrides: &Overrides, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
+        Layers::assemble(overrides, environment).map(|layers| layers.config)
+    }
     fn check(&self) -> Result<(), ConfigError> {
         for (key, address) in [("http.listen", self.http.listen), ("dimse.listen", self.dimse.listen)] {
             if !address.ip().is_loopback() {
@@ -227,14 +238,33 @@ impl Config {
 struct Layers {
     table: Table,
     config: Config,
+    /// Dotted key → the layer that set it last.
+    origins: BTreeMap<String, String>,
 }
 
 impl Layers {
+    fn assemble(overrides: &Overrides, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
+        let mut layers = Self::defaults()?;
+        if let Some(file) = &overrides.file {
+            layers.add_file(file)?;
+        }
+        for (name, text) in environment {
+            let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
+            layers.add_text(&name, &key, &text)?;
+        }
+        for (key, text) in &overrides.keys {
+            layers.add_text("command line", key, text)?;
+        }
+        layers.config.check()?;
+        Ok(layers)
+    }
+
     fn defaults() -> Result<Self, ConfigError> {
         let origin = "built-in defaults";
         let table: Table = DEFAULT.parse().map_err(|source| ConfigError::ParseFile { file: origin.to_owned(), source })?;
         let config = read(&table, origin)?;
-        Ok(Self { table, config })
+        let origins = leaves(&table, "").into_iter().map(|key| (key, origin.to_owned())).collect();
+        Ok(Self { table, config, origins })
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -266,6 +296,7 @@ impl Layers {
     }
 
     fn overlay(&mut self, origin: &str, table: Table) -> Result<(), ConfigError> {
+        self.origins.extend(leaves(&table, "").into_iter().map(|key| (key, origin.to_owned())));
         merge(&mut self.table, table, origin, "")?;
         self.config = read(&self.table, origin)?;
         Ok(())
@@ -282,6 +313,15 @@ fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
         Some((section, rest)) => lookup(table.get(section)?.as_table()?, rest),
         None => table.get(key).filter(|value| !value.is_table()),
     }
+}
+
+/// The dotted keys of everything that is not a section.
+fn leaves(table: &Table, prefix: &str) -> Vec<String> {
+    let keys = table.iter().map(|(name, value)| match value {
+        Value::Table(inner) => leaves(inner, &format!("{prefix}{name}.")),
+        _ => vec![format!("{prefix}{name}")],
+    });
+    keys.flatten().collect()
 }
 
 fn merge(base: &mut Table, over: Table, origin: &str, prefix: &str) -> Result<(), ConfigError> {
