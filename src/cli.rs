@@ -1,1 +1,146 @@
-//! `cli`
+//! The command line: one subcommand per file.
+//!
+//! Exit codes: 0 done, 1 failed with one sentence on stderr, 2 wrong usage.
+
+mod check_config;
+mod demo;
+mod flags;
+mod import;
+mod model;
+mod phantom;
+mod serve;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::AppError;
+use crate::config::ConfigError;
+use crate::lifecycle::Crash;
+use crate::telemetry::log::LogError;
+use crate::telemetry::metrics;
+
+/// Medical imaging server with a vision-language model inside.
+#[derive(Debug, Parser)]
+#[command(name = "radiant", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(flags::ServerFlags),
+    /// Run the server with a demonstration model and send synthetic studies to it.
+    Demo(demo::DemoArgs),
+    /// Store files, folders and zips in the data folder, without a server.
+    Import(import::ImportArgs),
+    /// Say where each effective setting comes from, or what is wrong.
+    CheckConfig(flags::ServerFlags),
+    /// About model folders.
+    Model {
+        #[command(subcommand)]
+        command: model::ModelCommand,
+    },
+    /// Write synthetic studies with known truth.
+    #[command(hide = true)]
+    Phantom(phantom::PhantomArgs),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Twice),
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Crashed(#[from] Crash),
+    #[error(transparent)]
+    Demo(#[from] demo::DemoError),
+    #[error(transparent)]
+    Phantom(#[from] crate::phantom::PhantomError),
+    #[error("{0}")]
+    Import(String),
+    #[error("{0}")]
+    Model(String),
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] std::io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[from] std::io::Error),
+}
+
+impl Cli {
+    pub fn run(self) -> ExitCode {
+        match self.command.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            // who reads has read enough
+            Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("radiant: {}", sentence(&error));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::Serve(flags) => block_on(serve::run(&flags)),
+            Self::Demo(args) => block_on(demo::run(&args)),
+            Self::Import(args) => block_on(import::run(&args)),
+            Self::CheckConfig(flags) => check_config::run(&flags),
+            Self::Model { command } => model::run(&command),
+            Self::Phantom(args) => phantom::run(&args),
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(CliError::Runtime)?.block_on(work)
+}
+
+/// The error and what caused it; causes that a message quotes already are not repeated.
+fn sentence(error: &dyn Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !sentence.contains(&text) {
+            sentence = format!("{sentence}: {text}");
+        }
+        cause = error.source();
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_sentence_names_every_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot load a.toml: {source}")]
+        struct Outer {
+            source: std::io::Error,
+        }
+        let cause = std::io::Error::other("disk is gone");
+        assert_eq!(sentence(&Outer { source: cause }), "cannot load a.toml: disk is gone");
+        let app = AppError::DataDir { path: "x".into(), source: std::io::Error::other("no room") };
+        assert_eq!(sentence(&app), "server.data_dir = x cannot be used: no room");
+    }
+}

@@ -1,0 +1,76 @@
+//! What keeps studies, without listeners and without a model: all that an import needs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::{fs, io};
+
+use super::lock::DataDirLock;
+use super::{AppError, settings};
+use crate::blobs::Blobs;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::{Db, SqliteSettings};
+use crate::ingest::Ingest;
+
+const INDEX: &str = "index.sqlite";
+const SERIAL_NUMBER: &str = "serial-number";
+
+pub struct Archive {
+    /// Rows about everything.
+    pub db: Db,
+    /// The bytes of instances.
+    pub blobs: Blobs,
+    /// The only writer of instances.
+    pub ingest: Arc<Ingest>,
+    pub clock: Clock,
+    /// Device Serial Number of this installation, made with the data folder.
+    pub serial_number: String,
+    /// Keeps other processes away from the data folder.
+    _lock: DataDirLock,
+}
+
+impl Archive {
+    /// Opens or creates the data folder. Blocking.
+    pub fn open(config: &Config, clock: Clock) -> Result<Self, AppError> {
+        let data_dir = &config.server.data_dir;
+        let lock = DataDirLock::take(data_dir)?;
+        let index = SqliteSettings { readers: config.index.readers, group_max: config.index.group_max };
+        let db = Db::open_sqlite(&data_dir.join(INDEX), index)?;
+        let blobs = Blobs::open_local(data_dir)?;
+        let policy = settings::ingest(config);
+        let ingest = Arc::new(Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy));
+        let serial_number = serial_number(data_dir)?;
+        Ok(Self { db, blobs, ingest, clock, serial_number, _lock: lock })
+    }
+}
+
+/// Read from the folder, or made when the folder is new.
+fn serial_number(data_dir: &Path) -> Result<String, AppError> {
+    let path = data_dir.join(SERIAL_NUMBER);
+    let failed = |source| AppError::DataDir { path: path.clone(), source };
+    match fs::read_to_string(&path) {
+        Ok(known) => Ok(known.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let new = crate::ids::row_id();
+            fs::write(&path, &new).map_err(failed)?;
+            Ok(new)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    #[test]
+    fn an_installation_keeps_its_serial_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = vec![("server.data_dir", dir.path().display().to_string())];
+        let config = Config::load(&Overrides { file: None, keys }).unwrap();
+        let open = || Archive::open(&config, Clock::System).unwrap().serial_number;
+        let first = open();
+        assert_eq!((first.len(), open()), (36, first));
+    }
+}

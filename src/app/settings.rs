@@ -1,0 +1,27 @@
+//! The configuration as each part wants it.
+
+use crate::config::Config;
+use crate::dicom::header;
+use crate::ingest;
+
+pub(super) fn ingest(config: &Config) -> ingest::Policy {
+    let limits = &config.ingest;
+    ingest::Policy {
+        instance_bytes_max: limits.instance_bytes_max,
+        header: header::Limits {
+            inline_bytes_max: limits.inline_bytes_max,
+            header_bytes_max: limits.header_bytes_max,
+            depth_max: limits.sequence_depth_max,
+            elements_max: limits.elements_max,
+            fragments_max: limits.fragments_max,
+        },
+        sop_classes_extra: config.dimse.sop_classes_extra.clone(),
+        concurrency: limits.concurrency,
+        quiet_time: config.analysis.quiet_time(),
+    }
+}
+
+/// Decoding is computing: more at a time than there are cores would only hold more memory.
+pub(super) fn decodes() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

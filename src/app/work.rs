@@ -1,0 +1,72 @@
+//! The drivers of background work: deciding about studies, and analysing them.
+
+use std::sync::Arc;
+
+use crate::analysis::{self, Analyses, Model};
+use crate::config::Config;
+use crate::jobs::completeness::{Deliveries, Patience};
+use crate::jobs::driver::Driver;
+use crate::jobs::{Bell, Handler, JobKind};
+
+use super::Archive;
+
+/// Deciding is quick and costs a few rows: some studies at a time.
+const DECIDERS: usize = 2;
+
+/// Everything that happens to studies once they are stored.
+pub(super) struct Work {
+    pub(super) deliveries: Deliveries,
+    pub(super) analyses: Arc<Analyses>,
+    /// Wakes the drivers.
+    bell: Bell,
+}
+
+impl Work {
+    pub(super) fn new(config: &Config, archive: &Archive, model: Model) -> Self {
+        let bell = Bell::default();
+        let deliveries = Deliveries {
+            db: archive.db.clone(),
+            clock: archive.clock.clone(),
+            bell: bell.clone(),
+            patience: patience(config),
+        };
+        let analyses = Analyses::new(analysis::Parts {
+            db: archive.db.clone(),
+            blobs: archive.blobs.clone(),
+            ingest: archive.ingest.as_ref().clone(),
+            clock: archive.clock.clone(),
+            bell: bell.clone(),
+            deliveries: deliveries.clone(),
+            settings: config.analysis.clone(),
+            model,
+            serial_number: archive.serial_number.clone(),
+        });
+        Self { deliveries, analyses: Arc::new(analyses), bell }
+    }
+
+    pub(super) fn driver(&self, kind: JobKind, config: &Config, archive: &Archive) -> Driver {
+        let handler: Arc<dyn Handler> = self.analyses.clone();
+        Driver {
+            db: archive.db.clone(),
+            clock: archive.clock.clone(),
+            bell: self.bell.clone(),
+            kind,
+            handler,
+            workers: match kind {
+                JobKind::CompleteStudy => DECIDERS,
+                JobKind::AnalyseStudy => config.analysis.workers,
+            },
+            lease: config.analysis.lease(),
+            attempts_max: config.analysis.attempts_max,
+            owner: format!("{}-{}", archive.serial_number, std::process::id()),
+        }
+    }
+}
+
+fn patience(config: &Config) -> Patience {
+    Patience {
+        quiet_time: config.analysis.quiet_time(),
+        release_delay: config.analysis.release_delay(),
+        delivery_timeout: config.analysis.delivery_timeout(),
+    }
+}

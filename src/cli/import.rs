@@ -1,0 +1,76 @@
+//! `radiant import PATH…`: files, folders and zips into the data folder, without a server.
+//!
+//! Objects go through the one way in, [`crate::ingest::Ingest::store`]; a server that starts on
+//! the folder later decides about their analysis.
+
+mod sniff;
+mod store;
+mod summary;
+mod walk;
+mod zips;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use futures::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::store::Importer;
+use self::summary::Summary;
+use self::walk::Found;
+use super::CliError;
+use super::flags::DataFlags;
+use crate::app::Archive;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::telemetry::log;
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// Files, folders and zips.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    data: DataFlags,
+}
+
+pub(super) async fn run(args: &ImportArgs) -> Result<(), CliError> {
+    let config = Config::load(&args.data.overrides())?;
+    log::init(&config.log)?;
+    let archive = Archive::open(&config, Clock::System)?;
+    let found = walk::find(&args.paths);
+    let bar = progress_bar(found.bytes());
+    let summary = import(&archive, &config, found, &bar).await;
+    bar.finish_and_clear();
+    write!(std::io::stdout().lock(), "{summary}")?;
+    match summary.refused() {
+        0 => Ok(()),
+        refused => Err(CliError::Import(format!("{refused} objects or files could not be imported"))),
+    }
+}
+
+/// Several at a time, so that they share the index's commits.
+async fn import(archive: &Archive, config: &Config, found: Found, bar: &ProgressBar) -> Summary {
+    let Found { files, unreadable } = found;
+    let importer = Importer::new(archive, config.ingest.instance_bytes_max);
+    let mut summary = Summary::default();
+    for refused in unreadable {
+        summary.add(refused);
+    }
+    let work = files.into_iter().map(|file| importer.import(file, bar));
+    let mut done = futures::stream::iter(work).buffer_unordered(config.ingest.concurrency.max(1));
+    while let Some(reports) = done.next().await {
+        reports.into_iter().for_each(|report| summary.add(report));
+    }
+    summary
+}
+
+/// Hidden by itself when stderr is no terminal.
+fn progress_bar(bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta} {msg}");
+    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests;
