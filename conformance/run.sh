@@ -40,4 +40,5 @@ install_python_peers() {
 
 install_system_peers
 install_python_peers
+export PATH="$environment/bin:$PATH"
 exec "$environment/bin/python" -u conformance/run.py "$@"
