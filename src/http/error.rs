@@ -32,8 +32,6 @@ pub(crate) enum HttpError {
     RangeNotSatisfiable(u64),
     #[error("the body is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: u64 },
-    #[error("{0}")]
-    Unavailable(String),
     #[error("the server failed at {step}")]
     Internal { step: &'static str, source: super::body::BoxError },
 }
@@ -65,7 +63,6 @@ impl HttpError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -84,7 +81,6 @@ impl HttpError {
             Self::Conflict(_) => "conflict",
             Self::RangeNotSatisfiable(_) => "range-not-satisfiable",
             Self::TooLarge { .. } => "too-large",
-            Self::Unavailable(_) => "unavailable",
             Self::Internal { .. } => "internal",
         }
     }

@@ -2,7 +2,7 @@
 
 mod analyses;
 pub(crate) mod health;
-pub mod hooks;
+pub(super) mod hooks;
 mod reports;
 mod studies;
 
