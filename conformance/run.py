@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every test: unit and integration by cargo, then the suites against the built program.
 
-`run.sh` prepares what this needs. The last line counts the checks; with CI=true a skipped peer
+`run.sh` prepares what this needs. The last line counts the checks; with CI=true a missing peer
 fails the run.
 """
 
@@ -23,6 +23,9 @@ ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;", re.MULTILINE)
 
+IGNORED = re.compile(r"^test (\S+) \.\.\. ignored", re.MULTILINE)
+RUN_BY_A_SUITE = {"pixels::decoded_pixels_are_those_of_pydicom", "report::samples::sample_objects_for_the_judges"}
+
 
 @dataclass
 class Context:
@@ -40,6 +43,8 @@ class Context:
 def cargo(context, tally):
     """Unit and integration tests; those that need a peer are suites of their own."""
     status, output = shown(["cargo", "test", "--locked"])
+    for name in sorted(set(IGNORED.findall(output)) - RUN_BY_A_SUITE):
+        tally.skip(name, "no suite runs this ignored test")
     for passed, failed in CARGO_RESULT.findall(output):
         tally.passed, tally.failed = tally.passed + int(passed), tally.failed + int(failed)
     if status != 0 and tally.failed == 0:
@@ -79,7 +84,7 @@ SUITES = {
     "pixels": program("bash", HERE / "pixels/run.sh", sys.executable),
     "report": program("bash", HERE / "report/run"),
     "dimse": against_server(HERE / "dimse/check_peers.py", "--port", "{dimse}"),
-    "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "--url", "{web}"),
+    "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "{web}"),
     "bit-exact": peer("bit_exact"),
     "crash": peer("crash"),
     "large-object": peer("large_object"),
@@ -134,7 +139,7 @@ def main():
             total.add(run_suite(name, context))
     print(f"\n{total}")
     strict = os.environ.get("CI") == "true"
-    return 1 if total.failed or (strict and total.skipped) else 0
+    return 1 if total.failed or (strict and total.missing) else 0
 
 
 def parse_arguments():

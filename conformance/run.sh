@@ -40,5 +40,4 @@ install_python_peers() {
 
 install_system_peers
 install_python_peers
-export PATH="$environment/bin:$PATH"
 exec "$environment/bin/python" -u conformance/run.py "$@"

@@ -29,6 +29,7 @@ MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
 CONTEXTS_MAX = 128
 ASSOCIATIONS_AT_ONCE = 20
 SILENT_CONNECTIONS = 70
+STALLED_OBJECTS = 20
 TOOL_TIMEOUT_S = 180
 
 
@@ -109,13 +110,26 @@ def pynetdicom_parallel(run):
     expect(statuses == {SUCCESS}, statuses)
 
 
-def associate(run, contexts):
+def pynetdicom_beside_stalled(run):
+    """Peers that stop within an object must not use up what the others need."""
+    ct = run.file("CT_small.dcm")
+    with ExitStack() as stack:
+        for number in range(STALLED_OBJECTS):
+            peer = stack.enter_context(wire.connect(run))
+            peer.associate(run.aet)
+            peer.send(wire.store_command(f"1.2.826.0.1.3680043.8.498.{number}") + wire.p_data(bytes(500)))
+        association = associate(run, [(ct.sop_class, [ct.transfer_syntax])], patience_s=15)
+        expect(store(association, ct) == SUCCESS, "the object was refused")
+        association.release()
+
+
+def associate(run, contexts, patience_s=60):
     from pynetdicom import AE, _config
 
     # A file's own bytes instead of its data set encoded anew.
     _config.STORE_SEND_CHUNKED_DATASET = True
     ae = AE(ae_title="PYNETDICOM")
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience_s
     for abstract_syntax, transfer_syntaxes in contexts:
         ae.add_requested_context(abstract_syntax, transfer_syntaxes)
     association = ae.associate(run.host, run.port, ae_title=run.aet)
@@ -243,6 +257,7 @@ PYNETDICOM_CASES = {
     "pynetdicom: C-STORE of the files' own bytes": pynetdicom_store,
     "pynetdicom: a context that is not served": pynetdicom_refused_context,
     f"pynetdicom: {ASSOCIATIONS_AT_ONCE} associations at once": pynetdicom_parallel,
+    f"pynetdicom: stores beside {STALLED_OBJECTS} objects that stall": pynetdicom_beside_stalled,
 }
 DCMTK_CASES = {
     "echoscu: C-ECHO": echoscu,

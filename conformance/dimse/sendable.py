@@ -1,5 +1,6 @@
 """Files that a C-STORE SCU can send as they are, and what an answer to each is worth."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,13 @@ def sendable(path):
 
 def is_well_formed(path, sop_class, sop_instance):
     try:
-        dataset = pydicom.dcmread(path)
+        with warnings.catch_warnings():
+            # The data set is not in its transfer syntax.
+            warnings.filterwarnings("error", message="Expected (ex|im)plicit VR")
+            dataset = pydicom.dcmread(path)
         if any(is_cut_off(dataset.get_item(tag)) for tag in dataset.keys()):
+            return False
+        if dataset.get_item("SOPClassUID").VR not in (None, "UI"):
             return False
         dataset.walk(lambda *_: None)
         uids = [dataset.StudyInstanceUID, dataset.SeriesInstanceUID, sop_instance, sop_class]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
+from requests import HTTPError
 
 from . import dicomweb, dimse
 from .part10 import corpus, data_set, digest
@@ -21,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "dimse"))
 from sendable import sendable_files  # noqa: E402
 
 SENDERS = {}
+# Of what pydicom finds no fault in; a few of its files are broken in ways that it forgives.
+KEPT_LEAST = 0.9
 
 
 def sender(function):
@@ -55,53 +58,42 @@ def pynetdicom(context, server, files):
                 elif kind in batch:
                     refused.append((file.path.name, "presentation context refused"))
     sent = {uid: digest(data_set(path.read_bytes())) for uid, path in answers.items()}
-    compare(server, sent, data_set, refused, least=0.9 * len({file.sop_instance for file in files}))
+    compare(server, sent, data_set, refused, least=KEPT_LEAST * len(well_formed(files)))
 
 
 @sender
 def dicomweb_client(context, server, files):
-    """One file per request; what is sent is what dicomweb-client makes of a pydicom data set."""
+    """One file per request, so that each refusal names its file."""
     client = DICOMwebClient(server.web)
     sent, refused = {}, []
     for file in files:
-        uid, answer = file.sop_instance, stow_one(client, file.path)
-        if answer is None:
-            refused.append((file.path.name, "dicomweb-client cannot send it"))
-        elif isinstance(answer, int) or answer in (None, ""):
-            refused.append((file.path.name, f"reason {answer:#06x}"))
-        else:
-            sent.setdefault(uid, digest(answer))
-    compare(server, sent, bytes, refused, least=0.8 * len({file.sop_instance for file in files}))
+        data = file.path.read_bytes()
+        uid, reason = stow(client, data)
+        if reason is None:
+            sent.setdefault(uid, digest(data))
+        elif reason != dimse.CONFLICT or uid not in sent:
+            refused.append((file.path.name, f"failure reason {reason:#06x}"))
+    compare(server, sent, bytes, refused, least=KEPT_LEAST * len(well_formed(files)))
 
 
-def stow_one(client, path):
-    """The bytes that were sent and kept, the failure reason, or None where the client gave up."""
-    bodies = []
-    post, original = client._session.post, client._http_post_multipart_application_dicom
-
-    def noted(url, data, *arguments, **options):
-        bodies.extend(data)
-        return original(url, data, *arguments, **options)
-
-    client._http_post_multipart_application_dicom = noted
+def stow(client, data):
+    """The instance as the server names it, and None or the Failure Reason."""
     try:
-        response = client.store_instances([dcmread(path)])
-    except Exception as error:
-        return refusal_of(error)
-    finally:
-        client._http_post_multipart_application_dicom, client._session.post = original, post
-    failed = response.get("FailedSOPSequence", [])
-    return int(failed[0].FailureReason) if failed else bodies[0]
+        # `store_instances` would encode the data set anew.
+        response = client._http_post_multipart_application_dicom(f"{client.base_url}/studies", [data])
+    except HTTPError as error:
+        return refusal_of(error.response)
+    if response.get("FailedSOPSequence"):
+        failed = response.FailedSOPSequence[0]
+        return failed.get("ReferencedSOPInstanceUID"), int(failed.FailureReason)
+    return response.ReferencedSOPSequence[0].ReferencedSOPInstanceUID, None
 
 
-def refusal_of(error):
-    """A conflict status carries the response too (PS3.18 10.5.3); anything else is the client's own."""
-    response = getattr(error, "response", None)
-    if response is None:
-        return None
-    _, failed = dicomweb.store_outcome(response)
+def refusal_of(response):
+    """A conflict status carries the response too (PS3.18 10.5.3)."""
     assert response.status_code < 500, f"{response.status_code}: {response.text[:200]}"
-    return next(iter(failed.values()), 0)
+    _, failed = dicomweb.store_outcome(response)
+    return next(iter(failed.items()), (None, 0))
 
 
 @sender
@@ -131,7 +123,7 @@ def dcmtk(context, server, files, command):
     kept = dicomweb.locations(server)
     refused = [(file.path.name, "not kept") for file in unique if file.sop_instance in reference and file.sop_instance not in kept]
     sent = {uid: found for uid, found in reference.items() if uid in kept}
-    compare(server, sent, data_set, refused, least=0.8 * len(reference))
+    compare(server, sent, data_set, refused, least=KEPT_LEAST * len(reference))
 
 
 class reference_receiver:
@@ -149,6 +141,10 @@ class reference_receiver:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
+
+
+def well_formed(files):
+    return {file.sop_instance for file in files if file.well_formed}
 
 
 def note(answers, refused, file, status):

@@ -41,7 +41,7 @@ class Senders:
 
     def until_gone(self, send, number):
         study = generate_uid()
-        files = (image(study, f"{study}.1", n, SIDES[n % 3], seed=f"{self.seed}/{number}") for n in count(1))
+        files = (image(study, n, SIDES[n % 3], seed=f"{self.seed}/{number}") for n in count(1))
         try:
             send(files)
         except Exception:

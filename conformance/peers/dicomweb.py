@@ -73,7 +73,8 @@ def store(server, files):
 def store_outcome(answer):
     response = answer.json() if answer.content and "json" in answer.headers.get("Content-Type", "") else {}
     kept = [value(item, "00081155") for item in response.get("00081199", {}).get("Value", [])]
-    failed = response.get("00081198", {}).get("Value", [])
+    # An object whose UIDs were not read is among the others.
+    failed = [item for tag in ("00081198", "0008119A") for item in response.get(tag, {}).get("Value", [])]
     return kept, {value(item, "00081155"): value(item, "00081197") for item in failed}
 
 

@@ -41,8 +41,9 @@ def corpus():
     return folders + [Path(data_store.__file__).parent / "data"]
 
 
-def image(study, series, number, side, seed=0, modality="CT", sop_class=CTImageStorage):
-    """A 16-bit image with random pixels, as bytes of a file; unlike every other one."""
+def image(study, number, side, seed=0):
+    """A CT image of 16 bits with random pixels, as bytes of a file; unlike every other one."""
+    sop_class, series = CTImageStorage, generate_uid(entropy_srcs=[study, "series"])
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = sop_class, generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -51,9 +52,10 @@ def image(study, series, number, side, seed=0, modality="CT", sop_class=CTImageS
     made.StudyInstanceUID, made.SeriesInstanceUID = study, series
     made.PatientID, made.PatientName = f"C-{study[-8:]}", "Conformance^Case"
     made.StudyDate, made.StudyTime, made.AccessionNumber, made.StudyID = "20260102", "101500", "", "1"
-    made.Modality, made.SeriesNumber, made.InstanceNumber = modality, 1, number
+    made.Modality, made.SeriesNumber, made.InstanceNumber = "CT", 1, number
     made.ImagePositionPatient, made.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
-    made.FrameOfReferenceUID, made.PixelSpacing, made.SliceThickness = f"{series}.9", [0.7, 0.7], 1
+    made.FrameOfReferenceUID = generate_uid(entropy_srcs=[study, "frame of reference"])
+    made.PixelSpacing, made.SliceThickness = [0.7, 0.7], 1
     made.Rows = made.Columns = side
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 16, 12, 11, 0

@@ -216,6 +216,16 @@ fn inspection_lists_what_a_folder_holds() {
 }
 
 #[test]
+fn the_demonstration_model_is_whole_and_says_what_it_is() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model");
+    let inspection = inspect(&folder).unwrap();
+    assert!(inspection.is_loadable() && inspection.unused.is_empty(), "{inspection:?}");
+    assert!(inspection.files.iter().map(|file| file.bytes).sum::<u64>() <= 10_000_000);
+    assert!(inspection.identity.notice.is_some());
+    assert!(!inspection.identity.name.to_lowercase().contains("medgemma"));
+}
+
+#[test]
 fn inspection_names_missing_misshapen_and_unused_tensors() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["config.json", "tokenizer.json"] {

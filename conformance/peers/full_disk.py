@@ -1,0 +1,51 @@
+"""A disk that is full is a refusal with its reason; the server goes on and leaves nothing half-written."""
+
+import subprocess
+
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from . import dicomweb, dimse
+from .part10 import image, uid_of
+from .server import Server
+from .tally import equal
+
+DISK = "24m"
+# 2 MB each: the disk is full after about ten.
+SIDE, OFFERED = 1024, 20
+CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
+
+
+def run(context, tally):
+    # The disk is the data folder alone: the log lies beside it.
+    folder = context.folder("full-disk/data")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        tally.skip("full disk", f"a small file system cannot be mounted: {mounted.stderr.strip()}")
+        return
+    try:
+        with Server(context.binary, folder) as server:
+            check(tally, server)
+    finally:
+        subprocess.run(["umount", str(folder)], check=False)
+
+
+def check(tally, server):
+    study = generate_uid()
+    files = [image(study, number, SIDE) for number in range(1, OFFERED + 1)]
+    kept = set()
+    with tally.check("full disk: C-STORE is refused as out of resources, A700H"):
+        answers = dimse.send_bytes(server, files, CONTEXTS)
+        kept |= {uid_of(file) for file, status in zip(files, answers, strict=True) if status == dimse.SUCCESS}
+        print(f"     {len(kept)} of {OFFERED} were kept before the disk was full")
+        assert kept, "nothing was kept"
+        equal("other statuses", set(answers) - {dimse.SUCCESS}, {dimse.OUT_OF_RESOURCES})
+    with tally.check("full disk: STOW-RS says so in its Failure Reason"):
+        other = image(study, 100, SIDE)
+        stored, failed = dicomweb.store(server, [other])
+        equal("instances kept and reasons", (stored, list(failed.values())), ([], [dimse.OUT_OF_RESOURCES]))
+    with tally.check("full disk: the server goes on, with nothing half-written"):
+        equal("instances", {uids[2] for uids in dicomweb.instances(server)}, kept)
+        equal("files", len(dicomweb.stored_files(server.data_dir)), len(kept))
+        for place in dicomweb.locations(server).values():
+            dicomweb.retrieve(server, place)
+
