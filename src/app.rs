@@ -143,6 +143,8 @@ impl App {
     fn start_work(&self, work: &Work, lifecycle: &mut Lifecycle) {
         let analyses = Arc::clone(&self.analyses);
         lifecycle.spawn_once("start of waiting analyses", async move { analyses.resume_waiting().await.map(drop) });
+        let (events, stop) = (self.analyses.subscribe(), lifecycle.stop_token());
+        lifecycle.spawn_once("count of analyses", async move { endless(work::count(events, &stop).await) });
         for (name, kind) in [("study driver", JobKind::CompleteStudy), ("analysis driver", JobKind::AnalyseStudy)] {
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();
@@ -164,7 +166,7 @@ impl App {
         &self,
         listener: TcpListener,
         readiness: ModelReadiness,
-        _metrics: PrometheusHandle,
+        metrics: PrometheusHandle,
         lifecycle: &mut Lifecycle,
     ) {
         let state = http::State {
@@ -178,6 +180,7 @@ impl App {
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
             readiness: Arc::new(readiness),
             decodes: http::Decodes::new(settings::decodes()),
+            metrics: Arc::new(move || metrics.render()),
         };
         lifecycle.spawn("HTTP listener", http::serve(listener, Arc::new(state), lifecycle.stop_token()));
     }

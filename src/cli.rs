@@ -104,7 +104,11 @@ impl Command {
 
 fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(CliError::Runtime)?.block_on(work)
+    let runtime = runtime.map_err(CliError::Runtime)?;
+    let outcome = runtime.block_on(work);
+    // what still computes on a blocking thread was given its time and is not waited for
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The error and what caused it; causes that a message quotes already are not repeated.

@@ -31,6 +31,9 @@ pub use decoding::Decodes;
 pub use rest::hooks::{AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness};
 pub use server::serve;
 
+/// Renders all metrics in the text format of Prometheus.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// What the handlers share.
 pub struct State {
     pub db: Db,
@@ -40,6 +43,7 @@ pub struct State {
     pub analyses: Arc<dyn AnalysisRequests>,
     pub readiness: Arc<dyn Readiness>,
     pub decodes: Decodes,
+    pub metrics: RenderMetrics,
 }
 
 /// Limits of the listener and of single requests.

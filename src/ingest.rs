@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, instances, jobs};
 use crate::dicom::header;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
+use crate::telemetry::metrics::ingest as metric;
 
 pub use refusal::Refusal;
 pub use sweep::{SweepError, Swept};
@@ -166,6 +167,21 @@ impl Ingest {
     ///
     /// A refusal may come before the body has been read to its end.
     pub async fn store<R>(&self, received: Received<'_, R>) -> Result<Stored, Refused>
+    where
+        R: AsyncRead + Unpin + Send,
+    {
+        let source = received.origin.source.as_str();
+        let outcome = self.store_uncounted(received).await;
+        let word = match &outcome {
+            Ok(stored) if stored.outcome == Outcome::New => "new",
+            Ok(_) => "same",
+            Err(_) => "refused",
+        };
+        metrics::counter!(metric::OBJECTS, "source" => source, "outcome" => word).increment(1);
+        outcome
+    }
+
+    async fn store_uncounted<R>(&self, received: Received<'_, R>) -> Result<Stored, Refused>
     where
         R: AsyncRead + Unpin + Send,
     {

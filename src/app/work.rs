@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::analysis::{self, Analyses, Model};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+use crate::analysis::{self, Analyses, Event, Model};
 use crate::config::Config;
 use crate::jobs::completeness::{Deliveries, Patience};
 use crate::jobs::driver::Driver;
 use crate::jobs::{Bell, Handler, JobKind};
+use crate::telemetry::metrics::analysis as metric;
 
 use super::Archive;
 
@@ -60,6 +64,19 @@ impl Work {
             attempts_max: config.analysis.attempts_max,
             owner: format!("{}-{}", archive.serial_number, std::process::id()),
         }
+    }
+}
+
+/// Counts how analyses end, until the stop.
+pub(super) async fn count(mut events: broadcast::Receiver<Event>, stop: &CancellationToken) {
+    while let Some(event) = stop.run_until_cancelled(events.recv()).await {
+        let ending = match event {
+            Ok(Event::Done { .. }) => "done",
+            Ok(Event::Failed { .. }) => "failed",
+            Ok(_) | Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        metrics::counter!(metric::ENDED, "ending" => ending).increment(1);
     }
 }
 

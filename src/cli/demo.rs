@@ -102,6 +102,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), CliError> {
                 outcome.map_err(|error| super::sentence(&error))
             }
             Some(outcome) => Ok(serve_on(outcome)),
+            None if once => Err("it was interrupted before the reports were there".to_owned()),
             None => Ok(()),
         }
     });

@@ -17,6 +17,8 @@ pub enum Endpoint {
     Healthz,
     /// Readiness.
     Readyz,
+    /// What Prometheus scrapes.
+    Metrics,
     Dicomweb(Dicomweb),
     Rest(Rest),
 }
@@ -85,6 +87,7 @@ impl Endpoint {
             [""] => when(get, READ, Self::Console),
             ["healthz"] => when(get, READ, Self::Healthz),
             ["readyz"] => when(get, READ, Self::Readyz),
+            ["metrics"] => when(get, READ, Self::Metrics),
             ["dicom-web", rest @ ..] => Dicomweb::parse(method, rest).map(Self::Dicomweb),
             ["api", "v1", rest @ ..] => Rest::parse(method, rest).map(Self::Rest),
             _ => Err(RouteError::UnknownPath),
@@ -97,6 +100,7 @@ impl Endpoint {
             Self::Console => "console",
             Self::Healthz => "healthz",
             Self::Readyz => "readyz",
+            Self::Metrics => "metrics",
             Self::Dicomweb(endpoint) => endpoint.name(),
             Self::Rest(endpoint) => endpoint.name(),
         }

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Extensions, Method, Request, Response, StatusCode, Version};
@@ -23,6 +22,7 @@ use super::error::{self, HttpError};
 use super::query_string::QueryString;
 use super::urls::Urls;
 use super::{console, dicomweb, rest};
+use crate::telemetry::metrics::http as metric;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -86,9 +86,15 @@ where
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    count(name, response.status());
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%method, endpoint = name, status = response.status().as_u16(), ms, request_id, "request");
     if method == Method::HEAD { without_body(response) } else { response }
+}
+
+fn count(endpoint: &'static str, status: StatusCode) {
+    let status = status.as_u16().to_string();
+    metrics::counter!(metric::REQUESTS, "endpoint" => endpoint, "status" => status).increment(1);
 }
 
 async fn handle<B>(state: Arc<State>, endpoint: Endpoint, listener: SocketAddr, request: Request<B>) -> Answer
@@ -100,6 +106,7 @@ where
         Endpoint::Console => Ok(console::page()),
         Endpoint::Healthz => Ok(rest::health::alive()),
         Endpoint::Readyz => rest::health::ready(&state).await,
+        Endpoint::Metrics => Ok(rest::health::metrics(&state)),
         Endpoint::Dicomweb(endpoint) => dicomweb::handle(state, endpoint, asked, body).await,
         Endpoint::Rest(endpoint) => rest::handle(state, endpoint, asked, body).await,
     }

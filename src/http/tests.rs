@@ -77,6 +77,7 @@ impl Bench {
             analyses: Arc::new(Hooks),
             readiness: Arc::new(Hooks),
             decodes: Decodes::new(1),
+            metrics: Arc::new(String::new),
         });
         Self { _dir: dir, state }
     }

@@ -19,6 +19,24 @@ pub mod dimse {
     pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
 }
 
+/// Requests.
+pub mod http {
+    /// Counter by `endpoint` and `status`.
+    pub const REQUESTS: &str = "http_requests_total";
+}
+
+/// Objects through the one way in.
+pub mod ingest {
+    /// Counter by `source` and `outcome`: new, same, refused.
+    pub const OBJECTS: &str = "ingest_objects_total";
+}
+
+/// Analyses.
+pub mod analysis {
+    /// Counter by `ending`: done, failed.
+    pub const ENDED: &str = "analyses_ended_total";
+}
+
 /// The sweep after the start.
 pub mod sweep {
     /// Counter: objects without a row that were deleted.
@@ -36,11 +54,6 @@ pub fn install() -> Result<PrometheusHandle, Twice> {
     Ok(handle)
 }
 
-/// A handle that renders nothing, for servers beside the process's own.
-pub fn detached() -> PrometheusHandle {
-    PrometheusBuilder::new().build_recorder().handle()
-}
-
 fn describe() {
     describe_gauge!(dimse::ASSOCIATIONS, "associations that stand");
     describe_counter!(dimse::REJECTED, "association requests rejected, by reason");
@@ -48,5 +61,8 @@ fn describe() {
     describe_counter!(dimse::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
+    describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");
+    describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
+    describe_counter!(analysis::ENDED, "analyses that ended, by how");
     describe_counter!(sweep::DELETED, "objects without a row that the sweep deleted");
 }

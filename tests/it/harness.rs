@@ -1,7 +1,7 @@
 //! The whole server in this process, on any free ports, with a data folder of its own.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use metrics_exporter_prometheus::PrometheusHandle;
 use radiant::ai::scripted::ScriptedEngine;
 use radiant::analysis::Model;
 use radiant::app::{App, Archive, Listeners, Parts};
@@ -27,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-pub struct TestApp {
-    pub app: App,
+pub(crate) struct TestApp {
+    pub(crate) app: App,
     dir: tempfile::TempDir,
     stop: CancellationToken,
     running: JoinHandle<Result<(), Crash>>,
@@ -36,17 +37,17 @@ pub struct TestApp {
 
 impl TestApp {
     /// A server without a model.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Model::Absent, &[]).await
     }
 
     /// A server whose model gives every study the same answer.
-    pub async fn answering(answer: &str) -> Self {
+    pub(crate) async fn answering(answer: &str) -> Self {
         Self::with(Model::Ready(Arc::new(ScriptedEngine::always(answer))), &[]).await
     }
 
     /// `keys` are configuration keys with their values.
-    pub async fn with(model: Model, keys: &[(&'static str, &str)]) -> Self {
+    pub(crate) async fn with(model: Model, keys: &[(&'static str, &str)]) -> Self {
         Self::in_folder(tempfile::tempdir().unwrap(), model, keys).await
     }
 
@@ -55,7 +56,7 @@ impl TestApp {
         let listeners = Listeners::bind(&config).await.unwrap();
         let archive = Archive::open(&config, Clock::System).unwrap();
         let mut lifecycle = Lifecycle::new(Duration::from_secs(10));
-        let parts = Parts { config, archive, model, metrics: metrics::detached(), listeners };
+        let parts = Parts { config, archive, model, metrics: recorder(), listeners };
         let app = App::start(parts, &mut lifecycle).unwrap();
         let stop = lifecycle.stop_token();
         let (_nobody, interrupts) = mpsc::channel(1);
@@ -64,14 +65,14 @@ impl TestApp {
     }
 
     /// Ends the server as a signal would.
-    pub async fn stop(self) -> tempfile::TempDir {
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
         self.dir
     }
 
     /// The same data folder with another model.
-    pub async fn restart(self, model: Model) -> Self {
+    pub(crate) async fn restart(self, model: Model) -> Self {
         let Self { app, dir, stop, running } = self;
         stop.cancel();
         running.await.unwrap().unwrap();
@@ -80,7 +81,7 @@ impl TestApp {
     }
 
     /// Draws a phantom study and sends it by C-STORE; gives its Study Instance UID.
-    pub async fn send_phantom(&self, seed: u64, options: &Options) -> String {
+    pub(crate) async fn send_phantom(&self, seed: u64, options: &Options) -> String {
         let study = phantom::study(seed, options).unwrap();
         let folder = self.dir.path().join("outbox").join(&study.study_uid);
         std::fs::create_dir_all(&folder).unwrap();
@@ -94,7 +95,7 @@ impl TestApp {
         study.study_uid
     }
 
-    pub fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         Peer {
             address: self.app.dimse_address.to_string(),
             called_aet: "RADIANT".to_owned(),
@@ -102,7 +103,7 @@ impl TestApp {
         }
     }
 
-    pub async fn get(&self, path: &str, accept: &str) -> (StatusCode, Bytes) {
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> (StatusCode, Bytes) {
         let request = http::Request::get(format!("http://{}{path}", self.app.http_address))
             .header(http::header::ACCEPT, accept)
             .body(Empty::<Bytes>::new())
@@ -112,14 +113,14 @@ impl TestApp {
         (response.status(), response.into_body().collect().await.unwrap().to_bytes())
     }
 
-    pub async fn json(&self, path: &str) -> serde_json::Value {
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
         let (status, body) = self.get(path, "application/dicom+json, application/json").await;
         assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&body));
         if body.is_empty() { serde_json::Value::Null } else { serde_json::from_slice(&body).unwrap() }
     }
 
     /// Asks again until the answer is as wanted; gives that answer.
-    pub async fn json_when(&self, path: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    pub(crate) async fn json_when(&self, path: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         let asking = async {
             loop {
                 let answer = self.json(path).await;
@@ -134,6 +135,12 @@ impl TestApp {
             Err(_) => panic!("{path} is still {}", self.json(path).await),
         }
     }
+}
+
+/// One recorder for the process: all servers of a test run count into it.
+fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(|| metrics::install().unwrap()).clone()
 }
 
 fn config(dir: &tempfile::TempDir, keys: &[(&'static str, &str)]) -> Config {

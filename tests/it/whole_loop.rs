@@ -19,6 +19,9 @@ async fn a_study_sent_by_c_store_is_found_by_qido() {
     let study = app.send_phantom(1, &CHEST).await;
     let found = app.json(&format!("/dicom-web/studies?StudyInstanceUID={study}")).await;
     assert_eq!(found[0]["0020000D"]["Value"][0], study.as_str());
+    let (_, metrics) = app.get("/metrics", "text/plain").await;
+    let metrics = String::from_utf8_lossy(&metrics).into_owned();
+    assert!(metrics.contains("ingest_objects_total{source=\"dimse\",outcome=\"new\"}"), "{metrics}");
     app.stop().await;
 }
 

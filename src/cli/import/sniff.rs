@@ -2,8 +2,12 @@
 
 use std::io::{self, Read};
 
-/// Where the prefix of PS3.10 7.1 ends.
-pub(super) const HEAD_BYTES: usize = 132;
+use dicom_dictionary_std::uids;
+
+/// Enough for the prefix of PS3.10 7.1 and the first elements of the file meta information.
+const HEAD_BYTES: usize = 512;
+/// (0002,0002) Media Storage SOP Class UID, explicit VR little endian, up to its length.
+const MEDIA_STORAGE_SOP_CLASS: [u8; 6] = [2, 0, 2, 0, b'U', b'I'];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -24,13 +28,21 @@ pub(super) fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
 /// `name` is the last part of the path.
 pub(super) fn kind(name: &str, head: &[u8]) -> Kind {
     match head {
-        _ if head.get(128..HEAD_BYTES) == Some(b"DICM") => match name.eq_ignore_ascii_case("DICOMDIR") {
-            true => Kind::Dicomdir,
-            false => Kind::Dicom,
-        },
+        _ if head.get(128..132) == Some(b"DICM") => {
+            let index = name.eq_ignore_ascii_case("DICOMDIR") || is_directory_class(head);
+            if index { Kind::Dicomdir } else { Kind::Dicom }
+        }
         [b'P', b'K', 3 | 5, 4 | 6, ..] => Kind::Zip,
         _ => Kind::Other,
     }
+}
+
+/// A DICOMDIR may have any name once it has left its medium.
+fn is_directory_class(head: &[u8]) -> bool {
+    let uid = uids::MEDIA_STORAGE_DIRECTORY_STORAGE.as_bytes();
+    let element = MEDIA_STORAGE_SOP_CLASS.len() + 2;
+    head.windows(element + uid.len())
+        .any(|window| window.starts_with(&MEDIA_STORAGE_SOP_CLASS) && &window[element..] == uid)
 }
 
 #[cfg(test)]
@@ -47,6 +59,7 @@ mod tests {
         let dicom = [&[0; 128][..], b"DICM and more"].concat();
         check("a.dcm", &dicom, Kind::Dicom);
         check("DICOMDIR", &dicom, Kind::Dicomdir);
+        check("index", &[&dicom, &b"\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10\0"[..]].concat(), Kind::Dicomdir);
         check("a.zip", b"PK\x03\x04rest", Kind::Zip);
         check("empty.zip", b"PK\x05\x06", Kind::Zip);
         check("a.dcm", b"DICM", Kind::Other);

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
-use dicom_dictionary_std::uids;
 use indicatif::ProgressBar;
 use tokio::fs::File;
 use tokio::io::AsyncRead;
@@ -14,7 +13,7 @@ use super::summary::{Report, Verdict};
 use super::walk::FoundFile;
 use super::zips;
 use crate::app::Archive;
-use crate::ingest::{Body, Ingest, Origin, Outcome, Received, Refusal, Refused, Source};
+use crate::ingest::{Body, Ingest, Origin, Outcome, Received, Source};
 
 const NOT_DICOM: &str = "not a DICOM file";
 const DICOMDIR: &str = "a DICOMDIR, the index of a medium";
@@ -57,7 +56,7 @@ impl<'a> Importer<'a> {
         match self.ingest.store(received).await {
             Ok(stored) if stored.outcome == Outcome::New => Verdict::Stored,
             Ok(_) => Verdict::AlreadyThere,
-            Err(refused) => verdict(&refused),
+            Err(refused) => Verdict::Refused(refused.refusal.to_string()),
         }
     }
 }
@@ -90,16 +89,6 @@ fn reason(kind: Kind) -> &'static str {
 
 pub(super) fn unreadable(error: &io::Error) -> Verdict {
     Verdict::Refused(format!("cannot be read: {error}"))
-}
-
-/// A DICOMDIR under another name shows by its SOP class.
-fn verdict(refused: &Refused) -> Verdict {
-    match &refused.refusal {
-        Refusal::SopClassNotAccepted(uid) if uid == uids::MEDIA_STORAGE_DIRECTORY_STORAGE => {
-            Verdict::Skipped(DICOMDIR)
-        }
-        refusal => Verdict::Refused(refusal.to_string()),
-    }
 }
 
 /// Chunks of an entry on their way from the thread that inflates it.

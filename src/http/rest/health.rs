@@ -15,6 +15,14 @@ pub(crate) fn alive() -> Response<Body> {
     answer(StatusCode::OK, &json!({ "status": "ok" }))
 }
 
+/// The text format of Prometheus, version 0.0.4.
+pub(crate) fn metrics(state: &State) -> Response<Body> {
+    let mut response = Response::new(body::full((state.metrics)()));
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
 /// 503 when a part has failed; a part that is only degraded leaves the server ready.
 pub(crate) async fn ready(state: &State) -> Answer {
     let mut probes = vec![("database", database(state).await), ("storage", storage(state).await)];
