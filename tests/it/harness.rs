@@ -83,7 +83,7 @@ impl TestApp {
     /// Draws a phantom study and sends it by C-STORE; gives its Study Instance UID.
     pub(crate) async fn send_phantom(&self, seed: u64, options: &Options) -> String {
         let study = phantom::study(seed, options).unwrap();
-        let folder = self.dir.path().join("outbox").join(&study.study_uid);
+        let folder = self.dir.path().join("outbox").join(radiant::ids::row_id());
         std::fs::create_dir_all(&folder).unwrap();
         let paths: Vec<PathBuf> = (0..study.objects.len()).map(|n| folder.join(format!("{n}.dcm"))).collect();
         for (object, path) in study.objects.iter().zip(&paths) {

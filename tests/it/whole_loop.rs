@@ -54,6 +54,33 @@ async fn a_study_without_a_model_waits_and_is_analysed_once_there_is_one() {
     app.stop().await;
 }
 
+/// Each of the four brings the whole study; the first of each object is kept, the others are
+/// the same again.
+#[tokio::test(flavor = "multi_thread")]
+async fn four_associations_deliver_one_study_and_it_is_analysed_once() {
+    let app = TestApp::answering(EFFUSION).await;
+    let send = || app.send_phantom(3, &CHEST);
+    let (study, ..) = tokio::join!(send(), send(), send(), send());
+    let analyses = analyses_when(&app, &study, "done").await;
+    assert_eq!(analyses.len(), 1, "{analyses:?}");
+    let images = app.json(&format!("/dicom-web/studies/{study}/instances?Modality=DX")).await;
+    assert_eq!(images.as_array().map(Vec::len), Some(1), "{images}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_study_that_no_rule_names_is_kept_and_says_why_it_is_not_analysed() {
+    let app = TestApp::answering(EFFUSION).await;
+    let ct = Options { kind: Kind::Ct, shown_slices_only: true, ..CHEST };
+    let study = app.send_phantom(4, &ct).await;
+    let path = format!("/api/v1/studies/{study}");
+    let decided = |answer: &Value| answer["decisions"].as_array().is_some_and(|decisions| !decisions.is_empty());
+    let answer = app.json_when(&path, decided).await;
+    assert_eq!(answer["decisions"][0]["verdict"], "skip", "{answer}");
+    assert_eq!(app.json(&format!("{path}/analyses")).await["analyses"], serde_json::json!([]));
+    app.stop().await;
+}
+
 async fn analyses_when(app: &TestApp, study: &str, state: &str) -> Vec<Value> {
     let path = format!("/api/v1/studies/{study}/analyses");
     let reached = |answer: &Value| list(answer).iter().any(|analysis| analysis["state"] == state);

@@ -24,7 +24,7 @@ impl Board {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
         let line = |study: &DemoStudy| Line {
             title: study.title.clone(),
-            bar: bars.as_ref().map(|bars| bars.add(bar(&study.title))),
+            bar: bars.as_ref().map(|bars| start(bars.add(bar(&study.title)))),
         };
         Self { lines: studies.iter().map(line).collect() }
     }
@@ -62,6 +62,11 @@ fn bar(title: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {prefix:32} {elapsed:>4} {msg}");
     let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_prefix(title.to_owned());
+    bar
+}
+
+/// Only once the bar has its place among the others: before, it would draw itself alone.
+fn start(bar: ProgressBar) -> ProgressBar {
     bar.enable_steady_tick(TICK);
     bar
 }

@@ -13,6 +13,9 @@ use crate::report::findings::Answer;
 
 const NOTICE: &str = "A demonstration on synthetic phantoms. The model is not a medical model; nothing here is a diagnosis.";
 
+/// UCUM for ratios.
+const NO_UNIT: &str = "1";
+
 pub(super) fn opening(http: SocketAddr, dimse: SocketAddr, config: &Config) -> String {
     format!(
         "{NOTICE}\n\n\
@@ -63,12 +66,20 @@ fn answer(findings: &[Finding], measurements: &[Measurement], impression: &str) 
     let told = findings.iter().map(|finding| {
         let words = words(&finding.finding, &finding.laterality, finding.severity.clone());
         let measured = measurements.iter().filter(|measurement| measurement.finding == finding.id);
-        let measured: String = measured.map(|m| format!(", {} {} {}", m.name, m.value, m.unit)).collect();
+        let measured: String = measured.map(measured_words).collect();
         format!("{words} ({}{measured})", finding.certainty)
     });
     let told: Vec<String> = told.collect();
     let told = if told.is_empty() { "no finding".to_owned() } else { told.join("; ") };
     format!("  findings      {told}\n  impression    {impression}\n")
+}
+
+fn measured_words(measurement: &Measurement) -> String {
+    let Measurement { name, value, unit, .. } = measurement;
+    match unit.as_str() {
+        NO_UNIT => format!(", {name} {value}"),
+        unit => format!(", {name} {value} {unit}"),
+    }
 }
 
 fn words(finding: &str, laterality: &str, severity: Option<String>) -> String {
