@@ -144,7 +144,7 @@ impl App {
         let analyses = Arc::clone(&self.analyses);
         lifecycle.spawn_once("start of waiting analyses", async move { analyses.resume_waiting().await.map(drop) });
         let (events, stop) = (self.analyses.subscribe(), lifecycle.stop_token());
-        lifecycle.spawn_once("count of analyses", async move { endless(work::count(events, &stop).await) });
+        lifecycle.spawn_once("log of analyses", async move { endless(work::report(events, &stop).await) });
         for (name, kind) in [("study driver", JobKind::CompleteStudy), ("analysis driver", JobKind::AnalyseStudy)] {
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();

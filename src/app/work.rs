@@ -67,16 +67,26 @@ impl Work {
     }
 }
 
-/// Counts how analyses end, until the stop.
-pub(super) async fn count(mut events: broadcast::Receiver<Event>, stop: &CancellationToken) {
-    while let Some(event) = stop.run_until_cancelled(events.recv()).await {
-        let ending = match event {
-            Ok(Event::Done { .. }) => "done",
-            Ok(Event::Failed { .. }) => "failed",
-            Ok(_) | Err(RecvError::Lagged(_)) => continue,
-            Err(RecvError::Closed) => return,
-        };
-        metrics::counter!(metric::ENDED, "ending" => ending).increment(1);
+/// Logs what is decided about studies and counts how their analyses end, until the stop.
+pub(super) async fn report(mut events: broadcast::Receiver<Event>, stop: &CancellationToken) {
+    loop {
+        match stop.run_until_cancelled(events.recv()).await {
+            Some(Ok(event)) => log(&event),
+            Some(Err(RecvError::Lagged(missed))) => tracing::warn!(missed, "events of analyses were not logged"),
+            Some(Err(RecvError::Closed)) | None => return,
+        }
+    }
+}
+
+fn log(event: &Event) {
+    let ended = |ending: &'static str| metrics::counter!(metric::ENDED, "ending" => ending).increment(1);
+    match event {
+        Event::Decided { study, verdict, reason } => tracing::info!(%study, verdict, "study decided: {reason}"),
+        Event::Queued { study, analysis } => tracing::info!(%study, analysis, "analysis queued"),
+        Event::Waiting { study, analysis, reason } => tracing::warn!(%study, analysis, "analysis waiting: {reason}"),
+        Event::Done { .. } => ended("done"),
+        Event::Failed { .. } => ended("failed"),
+        Event::Progress { .. } => {}
     }
 }
 
