@@ -16,7 +16,7 @@ use crate::phantom;
 const ANSWER: &str = r#"{"findings":[{"finding":"pleural effusion","location":"pleural space","laterality":"left","certainty":"probable","severity":"small","image":1,"box_2d":[600,550,900,900],"measurements":[{"name":"thickness","value":12.5,"unit":"mm"}]}],"impression":"Small left pleural effusion."}"#;
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     db: Db,
     clock: Clock,
     ingest: Ingest,
@@ -30,7 +30,18 @@ impl Bench {
     }
 
     fn with_model(engine: ScriptedEngine, model: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap(), engine, model)
+    }
+
+    /// The same data folder after a restart.
+    fn restarted(self, engine: ScriptedEngine, model: bool) -> Self {
+        let Self { dir, clock, .. } = self;
+        let bench = Self::in_folder(dir, engine, model);
+        bench.clock.advance(clock.now().since(bench.clock.now()));
+        bench
+    }
+
+    fn in_folder(dir: tempfile::TempDir, engine: ScriptedEngine, model: bool) -> Self {
         let db = Db::open_sqlite(&dir.path().join("index"), SqliteSettings { readers: 2, group_max: 64 }).unwrap();
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let clock = Clock::manual(Timestamp(1_800_000_000_000_000));
@@ -66,7 +77,7 @@ impl Bench {
             model,
             serial_number: "1".to_owned(),
         };
-        Self { _dir: dir, db, clock, ingest, analyses: Arc::new(Analyses::new(parts)), engine }
+        Self { dir, db, clock, ingest, analyses: Arc::new(Analyses::new(parts)), engine }
     }
 
     async fn store(&self, objects: &[phantom::dicom::Object], delivery: Option<&str>) {
@@ -220,6 +231,10 @@ async fn without_a_model_a_study_waits_and_is_analysed_once_there_is_one() {
     assert_eq!(bench.texts(STATES).await, ["waiting"]);
     assert_eq!(bench.texts("select reason from analysis").await, [NO_MODEL]);
     assert_eq!(bench.analyses.resume_waiting().await.unwrap(), 0);
+    let bench = bench.restarted(ScriptedEngine::always(ANSWER), true);
+    assert_eq!(bench.analyses.resume_waiting().await.unwrap(), 1);
+    bench.run_due().await;
+    assert_eq!(bench.texts(STATES).await, ["done"]);
 }
 
 #[tokio::test]
