@@ -142,10 +142,14 @@ impl App {
     /// What waited for a model that is there now comes first.
     fn start_work(&self, work: &Work, lifecycle: &mut Lifecycle) {
         let analyses = Arc::clone(&self.analyses);
-        lifecycle.spawn_once("start of waiting analyses", async move { analyses.resume_waiting().await.map(drop) });
+        lifecycle.spawn_once("start of waiting analyses", async move {
+            analyses.resume_waiting().await.map(drop)
+        });
         let (events, stop) = (self.analyses.subscribe(), lifecycle.stop_token());
         lifecycle.spawn_once("log of analyses", async move { endless(work::report(events, &stop).await) });
-        for (name, kind) in [("study driver", JobKind::CompleteStudy), ("analysis driver", JobKind::AnalyseStudy)] {
+        for (name, kind) in
+            [("study driver", JobKind::CompleteStudy), ("analysis driver", JobKind::AnalyseStudy)]
+        {
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();
             lifecycle.spawn(name, async move { endless(driver::run(driver, stop).await) });
@@ -212,7 +216,11 @@ async fn sweep(ingest: &Ingest, before: Timestamp, stop: &CancellationToken) {
     match ingest.sweep(before, stop).await {
         Ok(swept) => {
             metrics::counter!(metric::DELETED).increment(swept.deleted);
-            tracing::info!(examined = swept.examined, deleted = swept.deleted, "objects without a row were swept");
+            tracing::info!(
+                examined = swept.examined,
+                deleted = swept.deleted,
+                "objects without a row were swept"
+            );
         }
         Err(error) => tracing::warn!(%error, "the sweep for objects without a row ended early"),
     }

@@ -136,7 +136,10 @@ impl Blobs {
     }
 
     /// Every stored key that was last written before `before` (microseconds since 1970).
-    pub fn keys_older_than(&self, before: crate::clock::Timestamp) -> BoxStream<'static, Result<BlobKey, BlobError>> {
+    pub fn keys_older_than(
+        &self,
+        before: crate::clock::Timestamp,
+    ) -> BoxStream<'static, Result<BlobKey, BlobError>> {
         let objects = self.store.list(None).map_err(BlobError::List);
         objects
             .try_filter_map(move |meta| async move {

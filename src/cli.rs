@@ -80,7 +80,9 @@ impl Cli {
         match self.command.run() {
             Ok(()) => ExitCode::SUCCESS,
             // who reads has read enough
-            Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
             Err(error) => {
                 eprintln!("radiant: {}", sentence(&error));
                 ExitCode::FAILURE

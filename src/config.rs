@@ -23,7 +23,9 @@ pub enum ConfigError {
     UnknownKey { origin: String, key: String },
     #[error("{origin}: {reason}")]
     BadValue { origin: String, reason: String },
-    #[error("{key} = {address} is not a loopback address: without access control the server only listens on loopback")]
+    #[error(
+        "{key} = {address} is not a loopback address: without access control the server only listens on loopback"
+    )]
     NotLoopback { key: &'static str, address: SocketAddr },
 }
 
@@ -261,7 +263,8 @@ impl Layers {
 
     fn defaults() -> Result<Self, ConfigError> {
         let origin = "built-in defaults";
-        let table: Table = DEFAULT.parse().map_err(|source| ConfigError::ParseFile { file: origin.to_owned(), source })?;
+        let table: Table =
+            DEFAULT.parse().map_err(|source| ConfigError::ParseFile { file: origin.to_owned(), source })?;
         let config = read(&table, origin)?;
         let origins = leaves(&table, "").into_iter().map(|key| (key, origin.to_owned())).collect();
         Ok(Self { table, config, origins })
@@ -286,9 +289,9 @@ impl Layers {
                 reason: format!("{key}: {reason}"),
             })?,
         };
-        let table = key.rsplit('.').fold(value, |inner, part| {
-            Value::Table(Table::from_iter([(part.to_owned(), inner)]))
-        });
+        let table = key
+            .rsplit('.')
+            .fold(value, |inner, part| Value::Table(Table::from_iter([(part.to_owned(), inner)])));
         match table {
             Value::Table(table) => self.overlay(origin, table),
             _ => Err(unknown()),
@@ -304,7 +307,8 @@ impl Layers {
 }
 
 fn parse_value(text: &str) -> Result<Value, String> {
-    let table: Table = format!("value = {text}").parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
+    let table: Table =
+        format!("value = {text}").parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
     table.get("value").cloned().ok_or_else(|| "is empty".to_owned())
 }
 

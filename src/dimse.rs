@@ -34,10 +34,7 @@ pub trait StoreSink: Send + Sync + 'static {
 }
 
 impl StoreSink for Ingest {
-    async fn store<R: AsyncRead + Unpin + Send>(
-        &self,
-        received: Received<'_, R>,
-    ) -> Result<Stored, Refused> {
+    async fn store<R: AsyncRead + Unpin + Send>(&self, received: Received<'_, R>) -> Result<Stored, Refused> {
         Ingest::store(self, received).await
     }
 }
@@ -96,17 +93,11 @@ impl SopClasses {
     /// `*` among the extra ones accepts any.
     pub fn standard_and(extra: impl IntoIterator<Item = String>) -> Self {
         let extra: BTreeSet<String> = extra.into_iter().collect();
-        Self {
-            any: extra.contains("*"),
-            extra,
-        }
+        Self { any: extra.contains("*"), extra }
     }
 
     pub fn accepts(&self, uid: &str) -> bool {
-        self.any
-            || uid == uids::VERIFICATION
-            || self.extra.contains(uid)
-            || is_standard_storage(uid)
+        self.any || uid == uids::VERIFICATION || self.extra.contains(uid) || is_standard_storage(uid)
     }
 }
 
@@ -126,11 +117,7 @@ mod sop_class_tests {
     #[test]
     fn verification_and_the_storage_classes_are_accepted() {
         check(&[], uids::VERIFICATION, true);
-        check(
-            &[],
-            uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
-            true,
-        );
+        check(&[], uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION, true);
     }
 
     #[test]

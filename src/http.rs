@@ -28,7 +28,9 @@ use crate::db::Db;
 use crate::ingest::Ingest;
 
 pub use decoding::Decodes;
-pub use rest::hooks::{AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness};
+pub use rest::hooks::{
+    AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness,
+};
 pub use server::serve;
 
 /// Renders all metrics in the text format of Prometheus.

@@ -228,7 +228,9 @@ impl Ingest {
         let batch = jobs::and_notice_arrival(instances::insert(&row, now), &row, self.policy.quiet_time, now);
         match self.db.run(batch).await {
             Ok(_) => Ok(Outcome::New),
-            Err(DbError::Unique { .. }) => self.lost_race(&row.identity.sop_instance, &key, &dataset_sha256).await,
+            Err(DbError::Unique { .. }) => {
+                self.lost_race(&row.identity.sop_instance, &key, &dataset_sha256).await
+            }
             Err(error) => {
                 self.discard(&key).await;
                 Err(index_refusal(error))
@@ -254,7 +256,12 @@ impl Ingest {
     }
 
     /// Another writer stored the same UID between our look and our insert.
-    async fn lost_race(&self, instance: &SopInstanceUid, ours: &BlobKey, digest: &[u8]) -> Result<Outcome, Refusal> {
+    async fn lost_race(
+        &self,
+        instance: &SopInstanceUid,
+        ours: &BlobKey,
+        digest: &[u8],
+    ) -> Result<Outcome, Refusal> {
         let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
         let known = known.ok_or(Refusal::Conflict)?;
         if known.blob_key != *ours {

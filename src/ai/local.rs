@@ -80,12 +80,7 @@ pub enum Precision {
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self {
-            queue_max: 16,
-            prefill_tokens_max: 512,
-            precision: Precision::default(),
-            clock: Clock::System,
-        }
+        Self { queue_max: 16, prefill_tokens_max: 512, precision: Precision::default(), clock: Clock::System }
     }
 }
 
@@ -174,15 +169,13 @@ fn load(files: &ModelFiles, options: &LocalOptions) -> Result<Model, LoadError> 
 /// so the next one finds it whole.
 fn answer(model: &Model, job: &Job, clock: &Clock) -> Result<Reply, EngineError> {
     let watch = Watch::start(&job.call, clock);
-    catch_unwind(AssertUnwindSafe(|| model.answer(&job.request, &watch))).unwrap_or_else(|panic| {
-        Err(EngineError::Forward(format!("panicked: {}", message(panic.as_ref()))))
-    })
+    catch_unwind(AssertUnwindSafe(|| model.answer(&job.request, &watch)))
+        .unwrap_or_else(|panic| Err(EngineError::Forward(format!("panicked: {}", message(panic.as_ref())))))
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(feature = "cuda")]

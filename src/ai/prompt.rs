@@ -52,8 +52,7 @@ pub struct Template {
 const CHEST_RADIOGRAPH: &str = include_str!("prompts/chest-radiograph.toml");
 const CT: &str = include_str!("prompts/ct.toml");
 
-static TEMPLATES: LazyLock<[Template; 2]> =
-    LazyLock::new(|| [CHEST_RADIOGRAPH, CT].map(compiled_in));
+static TEMPLATES: LazyLock<[Template; 2]> = LazyLock::new(|| [CHEST_RADIOGRAPH, CT].map(compiled_in));
 
 impl Pipeline {
     pub const ALL: [Self; 2] = [Self::ChestRadiograph, Self::Ct];
@@ -109,8 +108,7 @@ fn compiled_in(toml: &str) -> Template {
 
 fn parse(source: &str) -> Result<Template, toml::de::Error> {
     let mut template: Template = toml::from_str(source)?;
-    template.sha256 =
-        Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    template.sha256 = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(template)
 }
 

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{
-    AnswerFuture, Call, Engine, EngineError, ModelIdentity, Progress, Reply, Request, Usage,
-};
+use super::{AnswerFuture, Call, Engine, EngineError, ModelIdentity, Progress, Reply, Request, Usage};
 
 /// How often a hanging answer looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(5);
@@ -120,19 +118,14 @@ mod tests {
     }
 
     async fn ask(engine: &ScriptedEngine, call: Call) -> Result<String, EngineError> {
-        let request = Request {
-            system: None,
-            parts: vec![],
-            schema: "{}".into(),
-            settings: Settings::default(),
-        };
+        let request =
+            Request { system: None, parts: vec![], schema: "{}".into(), settings: Settings::default() };
         engine.answer(request, call).await.map(|reply| reply.text)
     }
 
     #[tokio::test]
     async fn plays_its_steps_and_is_then_gone() {
-        let engine =
-            ScriptedEngine::new([Step::Answer("one".into()), Step::Fail(EngineError::Repeating)]);
+        let engine = ScriptedEngine::new([Step::Answer("one".into()), Step::Fail(EngineError::Repeating)]);
         let call = call(&Cancel::default(), Duration::from_secs(60));
         assert_eq!(ask(&engine, call.clone()).await.unwrap(), "one");
         assert!(matches!(ask(&engine, call.clone()).await, Err(EngineError::Repeating)));

@@ -42,8 +42,12 @@ impl Analyses {
         let mut batch = Batch::new();
         for (skip, objects) in &sorted.skipped {
             let reason = skip.reason(*objects);
-            let decision =
-                analyses::Decision { verdict: VERDICT_SKIP, rule: skip.rule(), pipeline: None, reason: &reason };
+            let decision = analyses::Decision {
+                verdict: VERDICT_SKIP,
+                rule: skip.rule(),
+                pipeline: None,
+                reason: &reason,
+            };
             batch.push(analyses::decide(study, &decision, now));
             batch.push(audit::append(&decision_audit(study, skip.rule(), "skipped", &reason), now));
         }
@@ -56,14 +60,20 @@ impl Analyses {
     }
 
     /// One analysis per study, pipeline and content, however often it is asked for.
-    async fn start(&self, study: &StudyUid, content: &Content, trigger: &'static str) -> Result<Ticket, DbError> {
+    async fn start(
+        &self,
+        study: &StudyUid,
+        content: &Content,
+        trigger: &'static str,
+    ) -> Result<Ticket, DbError> {
         let content_sha256 = content.sha256();
         let pipeline = content.pipeline.name();
         if let Some(known) = analyses::with_content(&self.parts.db, study, pipeline, &content_sha256).await? {
             return Ok(Ticket { analysis: known.id, state: known.state });
         }
         let id = ids::row_id();
-        let new = analyses::NewAnalysis { id: &id, study, pipeline, content_sha256: &content_sha256, trigger };
+        let new =
+            analyses::NewAnalysis { id: &id, study, pipeline, content_sha256: &content_sha256, trigger };
         match self.run_batch(self.start_batch(&new, content)).await {
             Ok(()) => {
                 self.parts.bell.ring();
@@ -107,8 +117,8 @@ impl Analyses {
         }
         let content = match pipeline {
             Some(name) => {
-                let pipeline =
-                    Pipeline::from_name(name).ok_or_else(|| RequestError::UnknownPipeline(name.to_owned()))?;
+                let pipeline = Pipeline::from_name(name)
+                    .ok_or_else(|| RequestError::UnknownPipeline(name.to_owned()))?;
                 self.trigger().allowed(members, pipeline)
             }
             None => self.chosen_by_rules(members)?,
@@ -134,7 +144,12 @@ impl Analyses {
     }
 }
 
-fn decision_audit<'a>(study: &'a StudyUid, subject: &'a str, outcome: &'static str, detail: &'a str) -> Entry<'a> {
+fn decision_audit<'a>(
+    study: &'a StudyUid,
+    subject: &'a str,
+    outcome: &'static str,
+    detail: &'a str,
+) -> Entry<'a> {
     Entry {
         actor: "system",
         action: "decide-analysis",

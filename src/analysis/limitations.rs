@@ -9,13 +9,21 @@ pub(super) fn of_stacks(stacks: &Stacks, chosen: &Stack) -> Vec<String> {
 fn sentence(issue: &Issue) -> String {
     match issue {
         Issue::Localizers { frames } => format!("{frames} localizer images were left out."),
-        Issue::WithoutPlane { frames } => format!("{frames} images without a position in space were left out."),
+        Issue::WithoutPlane { frames } => {
+            format!("{frames} images without a position in space were left out.")
+        }
         Issue::MixedOrientation { orientations } => {
             format!("The series has images in {orientations} orientations; one was used.")
         }
-        Issue::MixedMatrix { sizes } => format!("The series has images of {sizes} matrix sizes; one was used."),
-        Issue::RepeatedPositions { times } => format!("Each position was imaged {times} times; one set was used."),
-        Issue::DuplicatePositions { frames } => format!("{frames} images at a position already covered were left out."),
+        Issue::MixedMatrix { sizes } => {
+            format!("The series has images of {sizes} matrix sizes; one was used.")
+        }
+        Issue::RepeatedPositions { times } => {
+            format!("Each position was imaged {times} times; one set was used.")
+        }
+        Issue::DuplicatePositions { frames } => {
+            format!("{frames} images at a position already covered were left out.")
+        }
         Issue::Gap { after, missing, distance_mm } => {
             format!("{missing} slices are missing after slice {} (a gap of {distance_mm:.1} mm).", after + 1)
         }
@@ -26,7 +34,9 @@ fn sentence(issue: &Issue) -> String {
             format!("Slices of {thickness_mm:.2} mm overlap at a spacing of {spacing_mm:.2} mm.")
         }
         Issue::InterSliceGap { thickness_mm, spacing_mm } => {
-            format!("Tissue between slices was not imaged (thickness {thickness_mm:.2} mm, spacing {spacing_mm:.2} mm).")
+            format!(
+                "Tissue between slices was not imaged (thickness {thickness_mm:.2} mm, spacing {spacing_mm:.2} mm)."
+            )
         }
         Issue::Sheared { degrees } => format!("The stack is sheared by {degrees:.1} degrees."),
     }

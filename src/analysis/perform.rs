@@ -21,7 +21,7 @@ pub(super) enum PerformError {
     Index(#[from] DbError),
     #[error("there is no pipeline {0}")]
     Pipeline(String),
-    #[error("the study has changed since the analysis was queued")]
+    #[error("the study, or what the rules name of it, has changed since the analysis was queued")]
     ContentChanged,
     #[error("the images could not be prepared")]
     Gather(#[from] GatherError),
@@ -82,7 +82,11 @@ impl Analyses {
             tracing::error!(analysis = id, %error, "the failure of an analysis could not be recorded");
         }
         tracing::warn!(analysis = id, reason, "an analysis failed");
-        self.tell(Event::Failed { study: analysis.study, analysis: id.to_owned(), reason: reason.to_owned() });
+        self.tell(Event::Failed {
+            study: analysis.study,
+            analysis: id.to_owned(),
+            reason: reason.to_owned(),
+        });
     }
 
     async fn try_perform(&self, id: &str) -> Result<Ending, PerformError> {
@@ -181,7 +185,12 @@ impl Analyses {
     }
 
     /// Asks the engine, passing its progress on. Dropped midway, it cancels the engine's work.
-    async fn ask(&self, engine: &Arc<dyn Engine>, analysis: &Pending, request: Request) -> Result<Reply, PerformError> {
+    async fn ask(
+        &self,
+        engine: &Arc<dyn Engine>,
+        analysis: &Pending,
+        request: Request,
+    ) -> Result<Reply, PerformError> {
         let (sender, mut stages) = watch::channel(ai::Progress::Queued);
         let cancel = CancelOnDrop(Cancel::default());
         let call = Call {

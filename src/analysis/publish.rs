@@ -109,7 +109,12 @@ impl Analyses {
         }))
     }
 
-    fn document_provenance(&self, analysis: &Pending, pipeline: Pipeline, answered: &Answered) -> document::Provenance {
+    fn document_provenance(
+        &self,
+        analysis: &Pending,
+        pipeline: Pipeline,
+        answered: &Answered,
+    ) -> document::Provenance {
         let kept = &answered.provenance;
         document::Provenance {
             analysis_id: analysis.id.clone(),
@@ -162,9 +167,13 @@ fn draft(
 }
 
 /// CPU work: the narrative, the SR, the PDF and its envelope.
-fn objects(report: &Report, pictures: &[std::sync::Arc<crate::ai::RgbImage>]) -> Result<Objects, PublishError> {
+fn objects(
+    report: &Report,
+    pictures: &[std::sync::Arc<crate::ai::RgbImage>],
+) -> Result<Objects, PublishError> {
     let evidence = report.key_image();
-    let key_image = pictures.get(evidence).map(|picture| KeyImage { picture, evidence, framing: Framing::Padded });
+    let key_image =
+        pictures.get(evidence).map(|picture| KeyImage { picture, evidence, framing: Framing::Padded });
     let pdf = pdf::write(report, key_image)?;
     Ok(Objects {
         sr: file(sr::write(report)?)?,
@@ -188,7 +197,8 @@ fn finding_row(report: &Report, number: usize, found: &ReportFinding) -> Result<
     let finding = &found.finding;
     let concept = codes::finding(&finding.finding);
     let code = concept.code;
-    let code = (concept.mapping == Mapping::Mapped).then(|| format!("{}|{}|{}", code.scheme, code.value, code.meaning));
+    let code = (concept.mapping == Mapping::Mapped)
+        .then(|| format!("{}|{}|{}", code.scheme, code.value, code.meaning));
     let image = report.image_of(found);
     let remarks: Vec<String> = report.remarks_on(number).map(parse::Remark::sentence).collect();
     Ok(FindingRow {
@@ -206,7 +216,9 @@ fn finding_row(report: &Report, number: usize, found: &ReportFinding) -> Result<
     })
 }
 
-fn measurement_row(measurement: &crate::report::findings::Measurement) -> Result<MeasurementRow, PublishError> {
+fn measurement_row(
+    measurement: &crate::report::findings::Measurement,
+) -> Result<MeasurementRow, PublishError> {
     Ok(MeasurementRow {
         name: word(&measurement.name)?,
         value: measurement.value,

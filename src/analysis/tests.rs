@@ -42,7 +42,8 @@ impl Bench {
     }
 
     fn in_folder(dir: tempfile::TempDir, engine: ScriptedEngine, model: bool) -> Self {
-        let db = Db::open_sqlite(&dir.path().join("index"), SqliteSettings { readers: 2, group_max: 64 }).unwrap();
+        let db =
+            Db::open_sqlite(&dir.path().join("index"), SqliteSettings { readers: 2, group_max: 64 }).unwrap();
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let clock = Clock::manual(Timestamp(1_800_000_000_000_000));
         let ingest = Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy());
@@ -81,11 +82,16 @@ impl Bench {
     }
 
     async fn store(&self, objects: &[phantom::dicom::Object], delivery: Option<&str>) {
-        let origin = Origin { source: Source::Dimse, calling_aet: "MOD".to_owned(), delivery: delivery.map(str::to_owned) };
+        let origin = Origin {
+            source: Source::Dimse,
+            calling_aet: "MOD".to_owned(),
+            delivery: delivery.map(str::to_owned),
+        };
         for object in objects {
             let mut bytes = Vec::new();
             object.write_all(&mut bytes).unwrap();
-            let received = Received { body: Body::Part10(bytes.as_slice()), origin: &origin, only_study: None };
+            let received =
+                Received { body: Body::Part10(bytes.as_slice()), origin: &origin, only_study: None };
             self.ingest.store(received).await.unwrap();
         }
     }
@@ -139,7 +145,8 @@ fn policy() -> Policy {
 }
 
 fn chest() -> phantom::Study {
-    let options = phantom::Options { kind: phantom::Kind::Chest, matrix: Some(128), ..phantom::Options::default() };
+    let options =
+        phantom::Options { kind: phantom::Kind::Chest, matrix: Some(128), ..phantom::Options::default() };
     phantom::study(2, &options).unwrap()
 }
 
@@ -168,7 +175,8 @@ async fn a_ct_is_shown_slice_by_slice_and_leaves_a_volume() {
     bench.store(&ct().objects, None).await;
     let endings = bench.settle().await;
     assert_eq!(endings.last(), Some(&Ending::Done("done".to_owned())), "{endings:?}");
-    let images = bench.engine.requests()[0].parts.iter().filter(|part| matches!(part, ai::Part::Image(_))).count();
+    let images =
+        bench.engine.requests()[0].parts.iter().filter(|part| matches!(part, ai::Part::Image(_))).count();
     assert_eq!(images, 4);
     let rows = bench.db.read(Statement::named("volume", "select description from volume")).await.unwrap();
     let volume: serde_json::Value = serde_json::from_slice(rows[0].bytes(0).unwrap()).unwrap();
@@ -251,7 +259,11 @@ async fn a_failure_of_the_model_is_kept_with_its_reason() {
 async fn what_no_rule_names_is_skipped_with_its_reason() {
     let bench = Bench::new(ScriptedEngine::always(ANSWER));
     let mut objects = chest().objects;
-    objects[0].put(dicom_core::DataElement::new(dicom_dictionary_std::tags::MODALITY, dicom_core::VR::CS, "US"));
+    objects[0].put(dicom_core::DataElement::new(
+        dicom_dictionary_std::tags::MODALITY,
+        dicom_core::VR::CS,
+        "US",
+    ));
     bench.store(&objects, None).await;
     bench.settle().await;
     assert_eq!(bench.texts("select verdict from decision").await, ["skip"]);
@@ -270,5 +282,11 @@ async fn a_second_run_after_a_crash_writes_nothing_twice() {
     let id = bench.texts("select id from analysis").await.remove(0);
     bench.clock.advance(Duration::from_secs(100));
     assert_eq!(bench.analyses.perform(&id).await, Ending::Done("done".to_owned()));
-    assert_eq!((bench.texts("select sop_instance_uid from instance where source = 'analysis'").await.len(), bench.engine.calls()), (2, 1));
+    assert_eq!(
+        (
+            bench.texts("select sop_instance_uid from instance where source = 'analysis'").await.len(),
+            bench.engine.calls()
+        ),
+        (2, 1)
+    );
 }

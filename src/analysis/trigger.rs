@@ -50,7 +50,10 @@ pub enum Skip {
     /// A rule that names no pipeline.
     Rule(String),
     /// A rule names a pipeline that does not exist.
-    UnknownPipeline { rule: String, pipeline: String },
+    UnknownPipeline {
+        rule: String,
+        pipeline: String,
+    },
     NoRule,
 }
 
@@ -236,14 +239,24 @@ mod tests {
     }
 
     fn chest() -> Rule {
-        Rule { name: "chest".into(), modality: vec!["DX".into()], pipeline: Some("chest-radiograph".into()), ..Rule::default() }
+        Rule {
+            name: "chest".into(),
+            modality: vec!["DX".into()],
+            pipeline: Some("chest-radiograph".into()),
+            ..Rule::default()
+        }
     }
 
     #[test]
     fn the_first_rule_whose_conditions_hold_decides() {
         let never = Rule { name: "never".into(), calling_aet: vec!["OTHER".into()], ..chest() };
         assert_eq!(sort(&[never, chest()], member()), Ok("chest".to_owned()));
-        let stop = Rule { name: "stop".into(), description: Some("*THORAX*".into()), pipeline: None, ..Rule::default() };
+        let stop = Rule {
+            name: "stop".into(),
+            description: Some("*THORAX*".into()),
+            pipeline: None,
+            ..Rule::default()
+        };
         assert_eq!(sort(&[stop, chest()], member()), Err(Skip::Rule("stop".into())));
         assert_eq!(sort(&[], member()), Err(Skip::NoRule));
     }
@@ -280,9 +293,13 @@ mod tests {
 
     #[test]
     fn patterns_match_whole_texts() {
-        for (pattern, text, expected) in
-            [("*chest*", "XR Chest PA", true), ("ch?st", "CHEST", true), ("chest", "chest pa", false), ("*", "", true), ("?", "", false)]
-        {
+        for (pattern, text, expected) in [
+            ("*chest*", "XR Chest PA", true),
+            ("ch?st", "CHEST", true),
+            ("chest", "chest pa", false),
+            ("*", "", true),
+            ("?", "", false),
+        ] {
             assert_eq!(like(pattern, text), expected, "{pattern} {text}");
         }
     }

@@ -19,7 +19,8 @@ impl DataDirLock {
         let failed = |source| AppError::DataDir { path: path(), source };
         fs::create_dir_all(data_dir).map_err(failed)?;
         let mut options = File::options();
-        let file = options.create(true).truncate(false).write(true).open(data_dir.join(LOCK)).map_err(failed)?;
+        let file =
+            options.create(true).truncate(false).write(true).open(data_dir.join(LOCK)).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(AppError::DataDirInUse { path: path() }),

@@ -25,7 +25,9 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Model, AppError> {
         LocalOptions { queue_max: config.model.queue_max, clock: clock.clone(), ..LocalOptions::default() };
     let dir = &config.model.dir;
     let engine = match (config.model.demo, dir.as_os_str().is_empty()) {
-        (true, _) => LocalEngine::start(ModelFiles::Embedded(DEMO_MODEL), options).map_err(AppError::DemoModel)?,
+        (true, _) => {
+            LocalEngine::start(ModelFiles::Embedded(DEMO_MODEL), options).map_err(AppError::DemoModel)?
+        }
         (false, true) => return Ok(Model::Absent),
         (false, false) => LocalEngine::start(ModelFiles::Folder(dir.clone()), options)
             .map_err(|source| AppError::Model { dir: dir.clone(), source })?,

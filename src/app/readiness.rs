@@ -9,7 +9,9 @@ impl ModelReadiness {
     pub(super) fn of(model: &Model) -> Self {
         Self(match model {
             Model::Ready(_) => ProbeOutcome::Ready,
-            Model::Absent => ProbeOutcome::Degraded("no model configured: studies wait for analysis".to_owned()),
+            Model::Absent => {
+                ProbeOutcome::Degraded("no model configured: studies wait for analysis".to_owned())
+            }
         })
     }
 }

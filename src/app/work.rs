@@ -72,7 +72,9 @@ pub(super) async fn report(mut events: broadcast::Receiver<Event>, stop: &Cancel
     loop {
         match stop.run_until_cancelled(events.recv()).await {
             Some(Ok(event)) => log(&event),
-            Some(Err(RecvError::Lagged(missed))) => tracing::warn!(missed, "events of analyses were not logged"),
+            Some(Err(RecvError::Lagged(missed))) => {
+                tracing::warn!(missed, "events of analyses were not logged")
+            }
             Some(Err(RecvError::Closed)) | None => return,
         }
     }
@@ -81,9 +83,13 @@ pub(super) async fn report(mut events: broadcast::Receiver<Event>, stop: &Cancel
 fn log(event: &Event) {
     let ended = |ending: &'static str| metrics::counter!(metric::ENDED, "ending" => ending).increment(1);
     match event {
-        Event::Decided { study, verdict, reason } => tracing::info!(%study, verdict, "study decided: {reason}"),
+        Event::Decided { study, verdict, reason } => {
+            tracing::info!(%study, verdict, "study decided: {reason}")
+        }
         Event::Queued { study, analysis } => tracing::info!(%study, analysis, "analysis queued"),
-        Event::Waiting { study, analysis, reason } => tracing::warn!(%study, analysis, "analysis waiting: {reason}"),
+        Event::Waiting { study, analysis, reason } => {
+            tracing::warn!(%study, analysis, "analysis waiting: {reason}")
+        }
         Event::Done { .. } => ended("done"),
         Event::Failed { .. } => ended("failed"),
         Event::Progress { .. } => {}

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn each_flag_overrides_its_key() {
-        let overrides = overrides(&["--http", "127.0.0.1:1", "--dimse", "[::1]:2", "--data-dir", "d", "--log", "warn"]);
+        let overrides =
+            overrides(&["--http", "127.0.0.1:1", "--dimse", "[::1]:2", "--data-dir", "d", "--log", "warn"]);
         let config = Config::load(&overrides).unwrap();
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:1");
         assert_eq!(config.dimse.listen.to_string(), "[::1]:2");

@@ -9,9 +9,7 @@ use super::CliError;
 #[derive(Debug, Subcommand)]
 pub(super) enum ModelCommand {
     /// Say what a model folder holds, whether it is complete and loadable, and its digests.
-    Check {
-        dir: PathBuf,
-    },
+    Check { dir: PathBuf },
 }
 
 pub(super) fn run(command: &ModelCommand) -> Result<(), CliError> {
@@ -65,7 +63,11 @@ mod local {
             writeln!(out, "notice      {notice}")?;
         }
         writeln!(out, "parameters  {}", inspection.parameters)?;
-        writeln!(out, "decoder     {} layers ({} global), {} wide", shape.layers, shape.global_layers, shape.hidden)?;
+        writeln!(
+            out,
+            "decoder     {} layers ({} global), {} wide",
+            shape.layers, shape.global_layers, shape.hidden
+        )?;
         writeln!(out, "vocabulary  {}, stop tokens {:?}", shape.vocabulary, shape.stop_tokens)?;
         writeln!(out, "context     {} tokens", shape.context)?;
         writeln!(out, "images      {0} x {0} pixels, {1} tokens", shape.image_size, shape.image_tokens)?;
@@ -119,6 +121,9 @@ mod tests {
     fn an_empty_folder_is_named_with_the_file_that_it_lacks() {
         let dir = tempfile::tempdir().unwrap();
         let error = check(dir.path()).unwrap_err().to_string();
-        assert!(error.contains(&dir.path().display().to_string()) && error.contains("config.json"), "{error}");
+        assert!(
+            error.contains(&dir.path().display().to_string()) && error.contains("config.json"),
+            "{error}"
+        );
     }
 }

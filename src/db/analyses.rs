@@ -78,7 +78,8 @@ pub struct Pending {
     pub usage: Option<Vec<u8>>,
 }
 
-const PENDING: &str = "select id, study_uid, pipeline, content_sha256, state, supersedes, queued_at, started_at,
+const PENDING: &str =
+    "select id, study_uid, pipeline, content_sha256, state, supersedes, queued_at, started_at,
     answer, finished_at, provenance from analysis";
 
 pub async fn pending(db: &Db, id: &str) -> Result<Option<Pending>, DbError> {
@@ -86,9 +87,15 @@ pub async fn pending(db: &Db, id: &str) -> Result<Option<Pending>, DbError> {
     db.read_one(statement).await?.as_ref().map(read_pending).transpose()
 }
 
-pub async fn with_content(db: &Db, study: &StudyUid, pipeline: &str, content_sha256: &str) -> Result<Option<Pending>, DbError> {
+pub async fn with_content(
+    db: &Db,
+    study: &StudyUid,
+    pipeline: &str,
+    content_sha256: &str,
+) -> Result<Option<Pending>, DbError> {
     let sql = format!("{PENDING} where study_uid = $1 and pipeline = $2 and content_sha256 = $3");
-    let statement = Statement::named("analysis_with_content", sql).bind(study).bind(pipeline).bind(content_sha256);
+    let statement =
+        Statement::named("analysis_with_content", sql).bind(study).bind(pipeline).bind(content_sha256);
     db.read_one(statement).await?.as_ref().map(read_pending).transpose()
 }
 
@@ -155,8 +162,10 @@ pub async fn waiting(db: &Db) -> Result<Vec<String>, DbError> {
 }
 
 pub fn note_progress(id: &str, progress: &str) -> Batch {
-    let statement =
-        Statement::named("note_progress", "update analysis set reason = $1 where id = $2 and state = 'running'");
+    let statement = Statement::named(
+        "note_progress",
+        "update analysis set reason = $1 where id = $2 and state = 'running'",
+    );
     Batch::new().then(statement.bind(progress).bind(id))
 }
 

@@ -224,7 +224,6 @@ fn read_known(row: &Row) -> Result<KnownInstance, DbError> {
 
 /// Whether any row refers to these bytes.
 pub async fn is_referenced(db: &Db, key: &BlobKey) -> Result<bool, DbError> {
-    let statement =
-        Statement::named("is_referenced", "select 1 from instance where blob_key = $1 limit 1");
+    let statement = Statement::named("is_referenced", "select 1 from instance where blob_key = $1 limit 1");
     Ok(db.read_one(statement.bind(key.as_str())).await?.is_some())
 }

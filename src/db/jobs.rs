@@ -10,7 +10,12 @@ use crate::jobs::{Job, JobKind, Task};
 
 /// Adds to an ingest batch what completeness needs: the job that looks at the study once it is
 /// quiet, and the association that is delivering. Our own results wake nobody.
-pub fn and_notice_arrival(mut batch: Batch, row: &InstanceRow, quiet_time: Duration, now: Timestamp) -> Batch {
+pub fn and_notice_arrival(
+    mut batch: Batch,
+    row: &InstanceRow,
+    quiet_time: Duration,
+    now: Timestamp,
+) -> Batch {
     if row.origin.source == Source::Analysis {
         return batch;
     }
@@ -69,7 +74,11 @@ pub fn end_delivery(delivery: &str, run_after: Timestamp) -> Batch {
 }
 
 /// Associations that delivered some of the study after `since` and have not ended.
-pub async fn open_deliveries(db: &Db, study: &crate::dicom::uid::StudyUid, since: Timestamp) -> Result<i64, DbError> {
+pub async fn open_deliveries(
+    db: &Db,
+    study: &crate::dicom::uid::StudyUid,
+    since: Timestamp,
+) -> Result<i64, DbError> {
     let statement = Statement::named(
         "open_deliveries",
         "select count(*) from delivery where study_uid = $1 and last_at > $2",
@@ -93,7 +102,13 @@ pub fn forget_earlier_process(now: Timestamp) -> Batch {
 
 /// Takes the job that has waited longest, or one whose lease ran out. The guard stands in the
 /// outer update too, so that two claimers never get one job.
-pub async fn claim(db: &Db, kind: JobKind, owner: &str, now: Timestamp, lease_until: Timestamp) -> Result<Option<Job>, DbError> {
+pub async fn claim(
+    db: &Db,
+    kind: JobKind,
+    owner: &str,
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<Option<Job>, DbError> {
     let statement = Statement::named(
         "claim_job",
         "update job set state = 'leased', lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3
@@ -157,7 +172,14 @@ pub fn finish(job: &Job, owner: &str, reason: &str, now: Timestamp) -> Batch {
 }
 
 /// leased → queued, to be looked at again; `attempts` starts anew when the wait is no failure.
-pub fn put_back(job: &Job, owner: &str, run_after: Timestamp, attempts: u32, reason: &str, now: Timestamp) -> Batch {
+pub fn put_back(
+    job: &Job,
+    owner: &str,
+    run_after: Timestamp,
+    attempts: u32,
+    reason: &str,
+    now: Timestamp,
+) -> Batch {
     let statement = Statement::named(
         "put_job_back",
         "update job set state = 'queued', run_after = $1, attempts = $2, reason = $3, lease_until = null,

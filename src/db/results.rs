@@ -104,13 +104,15 @@ pub struct Report {
 
 /// The studies that changed last, first.
 pub async fn studies(db: &Db, limit: u32, offset: u32) -> Result<Vec<StudySummary>, DbError> {
-    let sql = format!("{STUDY_SUMMARY} order by study.last_instance_at desc, study.id desc limit $1 offset $2");
+    let sql =
+        format!("{STUDY_SUMMARY} order by study.last_instance_at desc, study.id desc limit $1 offset $2");
     let statement = Statement::named("studies", sql).bind(i64::from(limit)).bind(i64::from(offset));
     db.read(statement).await?.iter().map(study_summary).collect()
 }
 
 pub async fn study(db: &Db, study: &StudyUid) -> Result<Option<StudySummary>, DbError> {
-    let statement = Statement::named("study", format!("{STUDY_SUMMARY} where study.study_uid = $1")).bind(study);
+    let statement =
+        Statement::named("study", format!("{STUDY_SUMMARY} where study.study_uid = $1")).bind(study);
     db.read_one(statement).await?.as_ref().map(study_summary).transpose()
 }
 
@@ -164,7 +166,8 @@ pub async fn series(db: &Db, study: &StudyUid) -> Result<Vec<SeriesSummary>, DbE
 
 /// Oldest first.
 pub async fn decisions(db: &Db, study: &StudyUid) -> Result<Vec<Decision>, DbError> {
-    const SQL: &str = "select at, verdict, rule, pipeline, reason from decision where study_uid = $1 order by id";
+    const SQL: &str =
+        "select at, verdict, rule, pipeline, reason from decision where study_uid = $1 order by id";
     let rows = db.read(Statement::named("study_decisions", SQL).bind(study)).await?;
     let decision = |row: &Row| {
         Ok(Decision {
@@ -185,7 +188,9 @@ const ANALYSIS: &str = "select analysis.id, analysis.study_uid, analysis.pipelin
 
 /// Newest first.
 pub async fn analyses(db: &Db, study: &StudyUid) -> Result<Vec<Analysis>, DbError> {
-    let sql = format!("{ANALYSIS} where analysis.study_uid = $1 order by analysis.queued_at desc, analysis.id desc");
+    let sql = format!(
+        "{ANALYSIS} where analysis.study_uid = $1 order by analysis.queued_at desc, analysis.id desc"
+    );
     let rows = db.read(Statement::named("study_analyses", sql).bind(study)).await?;
     rows.iter().map(analysis_row).collect()
 }
@@ -238,7 +243,8 @@ pub async fn findings(db: &Db, analysis: &str) -> Result<Vec<Finding>, DbError> 
 }
 
 pub async fn measurements(db: &Db, analysis: &str) -> Result<Vec<Measurement>, DbError> {
-    const SQL: &str = "select finding, name, value, unit, method from measurement where analysis = $1 order by id";
+    const SQL: &str =
+        "select finding, name, value, unit, method from measurement where analysis = $1 order by id";
     let rows = db.read(Statement::named("analysis_measurements", SQL).bind(analysis)).await?;
     let measurement = |row: &Row| {
         Ok(Measurement {
@@ -303,7 +309,8 @@ mod tests {
     #[tokio::test]
     async fn a_study_shows_its_newest_analysis_and_report() {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
+        let db =
+            Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
         let mut batch = Batch::new();
         for sql in [
             "insert into patient values (1, '', 'P', 'N', 'N', '', '', 0, 0)",

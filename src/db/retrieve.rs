@@ -48,12 +48,14 @@ pub async fn with_rows(db: &Db, scope: &Scope) -> Result<Vec<i64>, DbError> {
 
 /// The frame and bulk-data table of the one instance of a scope, as ingest wrote it.
 pub async fn layout(db: &Db, instance: &StoredInstance) -> Result<Vec<u8>, DbError> {
-    let statement = Statement::named("retrieve_layout", "select layout from instance where id = $1").bind(instance.row);
+    let statement =
+        Statement::named("retrieve_layout", "select layout from instance where id = $1").bind(instance.row);
     let row = db.read_one(statement).await?;
     row.map_or(Ok(Vec::new()), |row| row.bytes(0).map(<[u8]>::to_vec))
 }
 
-const FROM: &str = "instance join series on series.id = instance.series join study on study.id = instance.study";
+const FROM: &str =
+    "instance join series on series.id = instance.series join study on study.id = instance.study";
 
 fn page(name: &'static str, columns: &str, scope: &Scope, after: i64) -> Statement {
     let mut values = Vec::new();

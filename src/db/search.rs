@@ -84,7 +84,8 @@ impl Plan {
         let limit = condition.parameter(i64::from(request.limit) + 1);
         let offset = condition.parameter(i64::from(request.offset));
         let order = self.order();
-        let sql = format!("select {columns} from {from}{text} order by {order} limit {limit} offset {offset}");
+        let sql =
+            format!("select {columns} from {from}{text} order by {order} limit {limit} offset {offset}");
         bind_all(Statement::named("search_page", sql), condition.values)
     }
 
@@ -306,7 +307,8 @@ mod tests {
     /// Two studies: CT with two series of A^Ann, and MR of Bo, described `50% done`.
     async fn index() -> Index {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
+        let db =
+            Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
         let mut batch = Batch::new();
         for sql in ROWS {
             batch.push(Statement::named("row", *sql));
@@ -421,7 +423,10 @@ mod tests {
             let mut request = request(level, &[]);
             request.include.all = true;
             let page = search(&index.db, &request).await.unwrap();
-            assert_eq!(page.found[0].json.len(), page.found[0].series.iter().count() + page.found[0].instance.iter().count() + 1);
+            assert_eq!(
+                page.found[0].json.len(),
+                page.found[0].series.iter().count() + page.found[0].instance.iter().count() + 1
+            );
         }
         assert!(attributes::of_level(Level::Patient).count() > 5);
     }

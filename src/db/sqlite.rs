@@ -130,8 +130,7 @@ fn commit_group(connection: &mut Connection, group: &mut Vec<Write>) -> (Waiting
 }
 
 fn run_group(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<Results> {
-    let mut transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut results = Results::with_capacity(batches.len());
     for batch in batches {
         let savepoint = transaction.savepoint()?;
@@ -151,11 +150,7 @@ fn run_batch(connection: &Connection, batch: &Batch) -> Result<Vec<Effect>, DbEr
     batch.steps.iter().map(|(statement, expect)| run_step(connection, statement, *expect)).collect()
 }
 
-fn run_step(
-    connection: &Connection,
-    statement: &Statement,
-    expect: Expect,
-) -> Result<Effect, DbError> {
+fn run_step(connection: &Connection, statement: &Statement, expect: Expect) -> Result<Effect, DbError> {
     let effect = execute(connection, statement)?;
     match expect {
         Expect::Rows(wanted) if effect.affected != wanted => {
@@ -178,8 +173,7 @@ fn execute(connection: &Connection, statement: &Statement) -> Result<Effect, DbE
         .query_map(parameters, |row| (0..columns).map(|i| row.get_ref(i).map(value)).collect())
         .and_then(|rows| rows.collect::<rusqlite::Result<Vec<Vec<Value>>>>())
         .map_err(failed)?;
-    let rows: Vec<Row> =
-        rows.into_iter().map(|values| Row { statement: statement.name, values }).collect();
+    let rows: Vec<Row> = rows.into_iter().map(|values| Row { statement: statement.name, values }).collect();
     Ok(Effect { affected: rows.len(), rows })
 }
 

@@ -27,7 +27,9 @@ pub enum Matching {
     /// Single value or wildcard.
     Text,
     /// Single value or wildcard on this upper-case column.
-    Name { folded: &'static str },
+    Name {
+        folded: &'static str,
+    },
     /// One UID or a list of them.
     Uid,
     Date,

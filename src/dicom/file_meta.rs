@@ -1,8 +1,8 @@
 //! File Meta Information, PS3.10 7.1: read leniently, written exactly.
 
 use super::uid::{
-    IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SopClassUid, SopInstanceUid,
-    TransferSyntaxUid, UidError,
+    IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SopClassUid, SopInstanceUid, TransferSyntaxUid,
+    UidError,
 };
 
 const PREAMBLE: usize = 128;

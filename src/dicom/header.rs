@@ -144,10 +144,7 @@ impl Parser {
         }
     }
 
-    fn token<D: StatefulDecode>(
-        &mut self,
-        token: LazyDataToken<D>,
-    ) -> Result<Option<Stop>, HeaderError> {
+    fn token<D: StatefulDecode>(&mut self, token: LazyDataToken<D>) -> Result<Option<Stop>, HeaderError> {
         match token {
             LazyDataToken::ElementHeader(header) => {
                 if header.tag == tags::PIXEL_DATA && self.open.is_empty() {
@@ -222,9 +219,11 @@ impl Parser {
         }
         match self.open.last_mut() {
             Some(Open::Item(item)) => item.put(element),
-            Some(Open::Sequence { .. }) => return Err(HeaderError::Parse(
-                "an element stands between the items of a sequence".to_owned(),
-            )),
+            Some(Open::Sequence { .. }) => {
+                return Err(HeaderError::Parse(
+                    "an element stands between the items of a sequence".to_owned(),
+                ));
+            }
             None => self.root.put(element),
         };
         Ok(())
@@ -269,8 +268,7 @@ impl Parser {
             Open::Sequence { tag, items } => format!("{}/{}", hex(*tag), items.len()),
             Open::Item(_) => String::new(),
         });
-        let parts: Vec<String> =
-            open.chain(last.map(hex)).filter(|part| !part.is_empty()).collect();
+        let parts: Vec<String> = open.chain(last.map(hex)).filter(|part| !part.is_empty()).collect();
         parts.join("/")
     }
 

@@ -31,18 +31,12 @@ pub(super) struct Shared<K> {
 impl<K> Shared<K> {
     pub(super) fn new(server: Server<K>, stop: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(server.settings.associations_max));
-        Self {
-            server,
-            stop,
-            places,
-        }
+        Self { server, stop, places }
     }
 
     fn place(&self) -> Result<Place, Rejection> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
-        permit
-            .map(Place::new)
-            .map_err(|_| Rejection::TooManyAssociations)
+        permit.map(Place::new).map_err(|_| Rejection::TooManyAssociations)
     }
 }
 
@@ -110,11 +104,10 @@ async fn negotiate_and_serve<S: Transport, K: StoreSink>(
         request = requested(connection) => request?,
     };
     tracing::Span::current().record("calling_aet", request.calling_ae_title.as_str());
-    let place =
-        match negotiation::admit(&request, &shared.server.settings).and_then(|()| shared.place()) {
-            Ok(place) => place,
-            Err(rejection) => return reject(connection, rejection).await,
-        };
+    let place = match negotiation::admit(&request, &shared.server.settings).and_then(|()| shared.place()) {
+        Ok(place) => place,
+        Err(rejection) => return reject(connection, rejection).await,
+    };
     let mut association = establish(connection, request, shared).await?;
     let ended = association.serve().await;
     association.on_end(&ended);
@@ -127,9 +120,7 @@ async fn requested<S: Transport>(connection: &mut Connection<S>) -> Result<Assoc
     match connection.next().await? {
         Incoming::Pdu(Pdu::AssociationRQ(request)) => Ok(request),
         Incoming::Pdu(Pdu::AbortRQ { .. }) => Err(UlError::Aborted),
-        _ => Err(UlError::Unexpected(
-            "anything but A-ASSOCIATE-RQ as the first PDU",
-        )),
+        _ => Err(UlError::Unexpected("anything but A-ASSOCIATE-RQ as the first PDU")),
     }
 }
 
@@ -151,18 +142,12 @@ async fn establish<'a, S: Transport, K: StoreSink>(
     shared: &'a Arc<Shared<K>>,
 ) -> Result<Association<'a, S, K>, UlError> {
     let settings = &shared.server.settings;
-    let (peer_pdu_bytes_max, calling_aet) = (
-        maximum_length(&request.user_variables),
-        request.calling_ae_title.clone(),
-    );
+    let (peer_pdu_bytes_max, calling_aet) =
+        (maximum_length(&request.user_variables), request.calling_ae_title.clone());
     let (answer, contexts) = negotiation::accept(request, settings);
     connection.send(&answer.into()).await?;
     connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
-    let origin = Origin {
-        source: Source::Dimse,
-        calling_aet,
-        delivery: Some(ids::row_id()),
-    };
+    let origin = Origin { source: Source::Dimse, calling_aet, delivery: Some(ids::row_id()) };
     Ok(Association {
         connection,
         shared,
@@ -202,9 +187,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
                 Incoming::Pdu(Pdu::ReleaseRQ) => return self.on_release().await,
                 Incoming::Pdu(Pdu::AbortRQ { .. }) => return Err(UlError::Aborted),
                 Incoming::Pdu(_) => {
-                    return Err(UlError::Unexpected(
-                        "a negotiation PDU within an association",
-                    ));
+                    return Err(UlError::Unexpected("a negotiation PDU within an association"));
                 }
             }
         }
@@ -227,34 +210,22 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             field::C_ECHO => self.on_echo(request).await,
             // What it would cancel has been answered by the time it is read.
             field::C_CANCEL => Ok(()),
-            response if response & field::RESPONSE != 0 => {
-                Err(UlError::Unexpected("a response to nothing"))
-            }
+            response if response & field::RESPONSE != 0 => Err(UlError::Unexpected("a response to nothing")),
             _ => self.on_unknown_operation(request).await,
         }
     }
 
     /// PS3.7 C.5.23.
-    async fn on_unknown_operation(
-        &mut self,
-        request: Contextual<CommandSet>,
-    ) -> Result<(), UlError> {
+    async fn on_unknown_operation(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
         self.skip_data_set(&request).await?;
         let response = request.message.response(status::UNRECOGNIZED_OPERATION)?;
-        self.connection
-            .send_command(request.context_id, &response)
-            .await
+        self.connection.send_command(request.context_id, &response).await
     }
 
-    pub(super) async fn skip_data_set(
-        &mut self,
-        request: &Contextual<CommandSet>,
-    ) -> Result<(), UlError> {
+    pub(super) async fn skip_data_set(&mut self, request: &Contextual<CommandSet>) -> Result<(), UlError> {
         if request.message.has_data_set()? {
             let patience = self.shared.server.settings.idle_timeout;
-            DataSet::new(self.connection, request.context_id)
-                .finish(patience)
-                .await?;
+            DataSet::new(self.connection, request.context_id).finish(patience).await?;
         }
         Ok(())
     }
@@ -265,11 +236,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     }
 
     async fn on_stop(&mut self) -> Result<Ended, UlError> {
-        self.connection
-            .send(&Pdu::AbortRQ {
-                source: AbortRQSource::ServiceUser,
-            })
-            .await?;
+        self.connection.send(&Pdu::AbortRQ { source: AbortRQSource::ServiceUser }).await?;
         Ok(Ended::Stopped)
     }
 

@@ -10,8 +10,6 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     pub(super) async fn on_echo(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
         self.skip_data_set(&request).await?;
         let response = request.message.response(status::SUCCESS)?;
-        self.connection
-            .send_command(request.context_id, &response)
-            .await
+        self.connection.send_command(request.context_id, &response).await
     }
 }

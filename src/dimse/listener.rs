@@ -21,18 +21,10 @@ const CONNECTIONS_SPARE: usize = 512;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`; then lets objects in flight finish, for at most the stop timeout.
-pub async fn serve<K: StoreSink>(
-    listener: TcpListener,
-    server: Server<K>,
-    stop: CancellationToken,
-) {
+pub async fn serve<K: StoreSink>(listener: TcpListener, server: Server<K>, stop: CancellationToken) {
     let stop_timeout = server.settings.stop_timeout;
-    let connections = Arc::new(Semaphore::new(
-        server
-            .settings
-            .associations_max
-            .saturating_add(CONNECTIONS_SPARE),
-    ));
+    let connections =
+        Arc::new(Semaphore::new(server.settings.associations_max.saturating_add(CONNECTIONS_SPARE)));
     let shared = Arc::new(Shared::new(server, stop.clone()));
     let mut tasks = JoinSet::new();
     loop {
@@ -64,11 +56,7 @@ fn on_connection<K: StoreSink>(
     tasks.spawn(on_stream(stream, permit, Arc::clone(shared)).instrument(span));
 }
 
-async fn on_stream<K: StoreSink>(
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-    shared: Arc<Shared<K>>,
-) {
+async fn on_stream<K: StoreSink>(stream: TcpStream, _place: OwnedSemaphorePermit, shared: Arc<Shared<K>>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the connection ended before it began");
         return;
@@ -90,10 +78,7 @@ fn on_task_end(ended: Result<(), JoinError>) {
 async fn finish(mut tasks: JoinSet<()>, stop_timeout: Duration) {
     let all = async { while tasks.join_next().await.is_some() {} };
     if timeout(stop_timeout, all).await.is_err() {
-        tracing::warn!(
-            associations = tasks.len(),
-            "associations cut off: they did not end in time"
-        );
+        tracing::warn!(associations = tasks.len(), "associations cut off: they did not end in time");
         tasks.shutdown().await;
     }
 }

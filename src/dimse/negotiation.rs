@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
-    AssociationAC, AssociationRJ, AssociationRJResult,
-    AssociationRJServiceProviderASCEReason as AcseReason,
+    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason as AcseReason,
     AssociationRJServiceProviderPresentationReason as PresentationReason,
     AssociationRJServiceUserReason as UserReason, AssociationRJSource, AssociationRQ,
-    PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason as ContextResult, UserVariableItem,
+    PresentationContextProposed, PresentationContextResult, PresentationContextResultReason as ContextResult,
+    UserVariableItem,
 };
 
 use super::Settings;
@@ -54,20 +53,17 @@ impl Rejection {
     }
 
     pub(super) fn pdu(self) -> AssociationRJ {
-        let permanent = |source| AssociationRJ {
-            result: AssociationRJResult::Permanent,
-            source,
-        };
+        let permanent = |source| AssociationRJ { result: AssociationRJResult::Permanent, source };
         match self {
-            Self::ProtocolVersion => permanent(AssociationRJSource::ServiceProviderASCE(
-                AcseReason::ProtocolVersionNotSupported,
-            )),
-            Self::ApplicationContext => permanent(AssociationRJSource::ServiceUser(
-                UserReason::ApplicationContextNameNotSupported,
-            )),
-            Self::CalledAeTitle => permanent(AssociationRJSource::ServiceUser(
-                UserReason::CalledAETitleNotRecognized,
-            )),
+            Self::ProtocolVersion => {
+                permanent(AssociationRJSource::ServiceProviderASCE(AcseReason::ProtocolVersionNotSupported))
+            }
+            Self::ApplicationContext => {
+                permanent(AssociationRJSource::ServiceUser(UserReason::ApplicationContextNameNotSupported))
+            }
+            Self::CalledAeTitle => {
+                permanent(AssociationRJSource::ServiceUser(UserReason::CalledAETitleNotRecognized))
+            }
             Self::TooManyAssociations => AssociationRJ {
                 result: AssociationRJResult::Transient,
                 source: AssociationRJSource::ServiceProviderPresentation(
@@ -96,11 +92,8 @@ pub(super) fn admit(request: &AssociationRQ, settings: &Settings) -> Result<(), 
 /// extended negotiation) take their defaults, PS3.7 D.3.3.
 pub(super) fn accept(request: AssociationRQ, settings: &Settings) -> (AssociationAC, Contexts) {
     let mut contexts = Contexts::default();
-    let results = request
-        .presentation_contexts
-        .iter()
-        .map(|proposed| contexts.answer(proposed, settings))
-        .collect();
+    let results =
+        request.presentation_contexts.iter().map(|proposed| contexts.answer(proposed, settings)).collect();
     let answer = AssociationAC {
         protocol_version: 1,
         calling_ae_title: request.calling_ae_title,
@@ -155,15 +148,9 @@ impl Contexts {
         if !settings.sop_classes.accepts(&abstract_syntax) {
             return Err(ContextResult::AbstractSyntaxNotSupported);
         }
-        let transfer_syntax = proposed
-            .transfer_syntaxes
-            .iter()
-            .find_map(|uid| uid.parse().ok());
+        let transfer_syntax = proposed.transfer_syntaxes.iter().find_map(|uid| uid.parse().ok());
         let transfer_syntax = transfer_syntax.ok_or(ContextResult::TransferSyntaxesNotSupported)?;
-        Ok(Context {
-            abstract_syntax,
-            transfer_syntax,
-        })
+        Ok(Context { abstract_syntax, transfer_syntax })
     }
 }
 
@@ -184,44 +171,24 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_context(
-        abstract_syntax: &str,
-        transfer_syntaxes: &[&str],
-        reason: ContextResult,
-        chosen: &str,
-    ) {
-        let (answer, _) = accept(
-            request(&[(abstract_syntax, transfer_syntaxes)]),
-            &settings(),
-        );
+    fn check_context(abstract_syntax: &str, transfer_syntaxes: &[&str], reason: ContextResult, chosen: &str) {
+        let (answer, _) = accept(request(&[(abstract_syntax, transfer_syntaxes)]), &settings());
         let result = &answer.presentation_contexts[0];
-        assert_eq!(
-            (&result.reason, result.transfer_syntax.as_str()),
-            (&reason, chosen)
-        );
+        assert_eq!((&result.reason, result.transfer_syntax.as_str()), (&reason, chosen));
     }
 
     #[test]
     fn rejects_what_it_cannot_serve() {
         check_rejection(|rq| rq.protocol_version = 2, Rejection::ProtocolVersion);
-        check_rejection(
-            |rq| rq.application_context_name = "1.2.3".into(),
-            Rejection::ApplicationContext,
-        );
-        check_rejection(
-            |rq| rq.called_ae_title = "SOMEONE".into(),
-            Rejection::CalledAeTitle,
-        );
+        check_rejection(|rq| rq.application_context_name = "1.2.3".into(), Rejection::ApplicationContext);
+        check_rejection(|rq| rq.called_ae_title = "SOMEONE".into(), Rejection::CalledAeTitle);
     }
 
     #[test]
     fn a_lenient_server_answers_to_any_name() {
         let mut request = request(&[]);
         request.called_ae_title = "SOMEONE".into();
-        let settings = Settings {
-            called_aet_strict: false,
-            ..settings()
-        };
+        let settings = Settings { called_aet_strict: false, ..settings() };
         assert_eq!(admit(&request, &settings), Ok(()));
     }
 
@@ -245,18 +212,8 @@ mod tests {
     #[test]
     fn says_why_a_context_is_refused() {
         let implicit = uids::IMPLICIT_VR_LITTLE_ENDIAN;
-        check_context(
-            "1.2.3",
-            &[implicit],
-            ContextResult::AbstractSyntaxNotSupported,
-            implicit,
-        );
-        check_context(
-            uids::CT_IMAGE_STORAGE,
-            &[],
-            ContextResult::TransferSyntaxesNotSupported,
-            implicit,
-        );
+        check_context("1.2.3", &[implicit], ContextResult::AbstractSyntaxNotSupported, implicit);
+        check_context(uids::CT_IMAGE_STORAGE, &[], ContextResult::TransferSyntaxesNotSupported, implicit);
     }
 
     #[test]
@@ -269,19 +226,8 @@ mod tests {
         request.presentation_contexts[1].id = 1;
         request.presentation_contexts[2].id = 4;
         let (answer, contexts) = accept(request, &settings());
-        let reasons: Vec<_> = answer
-            .presentation_contexts
-            .iter()
-            .map(|context| &context.reason)
-            .collect();
-        assert_eq!(
-            reasons,
-            [
-                &ContextResult::Acceptance,
-                &ContextResult::NoReason,
-                &ContextResult::NoReason
-            ]
-        );
+        let reasons: Vec<_> = answer.presentation_contexts.iter().map(|context| &context.reason).collect();
+        assert_eq!(reasons, [&ContextResult::Acceptance, &ContextResult::NoReason, &ContextResult::NoReason]);
         assert!(contexts.get(1).is_ok() && contexts.get(4).is_err());
     }
 }

@@ -18,10 +18,7 @@ const SOP_INSTANCE: &str = "Affected SOP Instance UID (0000,1000)";
 impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     /// The response leaves only when the sink has answered, and the data set is always read to
     /// its end: a refused object does not cost the association.
-    pub(super) async fn on_store(
-        &mut self,
-        request: Contextual<CommandSet>,
-    ) -> Result<(), UlError> {
+    pub(super) async fn on_store(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
         let outcome = match self.store_command(&request) {
             Ok(command) => self.receive(request.context_id, command).await?,
             Err(refusal) => {
@@ -30,32 +27,22 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             }
         };
         let response = self.store_response(&request.message, outcome)?;
-        self.connection
-            .send_command(request.context_id, &response)
-            .await
+        self.connection.send_command(request.context_id, &response).await
     }
 
     fn store_command(&self, request: &Contextual<CommandSet>) -> Result<StoreCommand, Refusal> {
-        let context =
-            self.contexts
-                .get(request.context_id)
-                .map_err(|_| Refusal::CommandMismatch {
-                    attribute: SOP_CLASS,
-                })?;
+        let context = self
+            .contexts
+            .get(request.context_id)
+            .map_err(|_| Refusal::CommandMismatch { attribute: SOP_CLASS })?;
         let command = StoreCommand {
             sop_class: uid(&request.message, tags::AFFECTED_SOP_CLASS_UID, SOP_CLASS)?,
-            sop_instance: uid(
-                &request.message,
-                tags::AFFECTED_SOP_INSTANCE_UID,
-                SOP_INSTANCE,
-            )?,
+            sop_instance: uid(&request.message, tags::AFFECTED_SOP_INSTANCE_UID, SOP_INSTANCE)?,
             transfer_syntax: context.transfer_syntax.clone(),
         };
         match request.message.has_data_set() {
             Ok(true) if context.abstract_syntax == command.sop_class.as_str() => Ok(command),
-            Ok(true) => Err(Refusal::CommandMismatch {
-                attribute: SOP_CLASS,
-            }),
+            Ok(true) => Err(Refusal::CommandMismatch { attribute: SOP_CLASS }),
             _ => Err(Refusal::MissingAttribute("data set")),
         }
     }
@@ -66,19 +53,10 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         command: StoreCommand,
     ) -> Result<Result<(), Refusal>, UlError> {
         let mut data_set = DataSet::new(self.connection, context_id);
-        let body = Body::DataSet {
-            reader: &mut data_set,
-            command,
-        };
-        let received = Received {
-            body,
-            origin: &self.origin,
-            only_study: None,
-        };
+        let body = Body::DataSet { reader: &mut data_set, command };
+        let received = Received { body, origin: &self.origin, only_study: None };
         let stored = self.shared.server.sink.store(received).await;
-        let bytes = data_set
-            .finish(self.shared.server.settings.idle_timeout)
-            .await?;
+        let bytes = data_set.finish(self.shared.server.settings.idle_timeout).await?;
         metrics::counter!(metric::RECEIVED_BYTES).increment(bytes);
         Ok(stored.map(|_| ()).map_err(|refused| refused.refusal))
     }
@@ -88,9 +66,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         request: &CommandSet,
         outcome: Result<(), Refusal>,
     ) -> Result<CommandSet, UlError> {
-        let status = outcome
-            .as_ref()
-            .map_or_else(Refusal::dimse_status, |()| status::SUCCESS);
+        let status = outcome.as_ref().map_or_else(Refusal::dimse_status, |()| status::SUCCESS);
         metrics::counter!(metric::STORES, "status" => format!("{status:04X}")).increment(1);
         let response = request.response(status)?;
         match outcome {
@@ -100,10 +76,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             }
             Err(refusal) => {
                 self.counts.refused += 1;
-                tracing::warn!(
-                    status = format_args!("{status:04X}"),
-                    "object refused: {refusal}"
-                );
+                tracing::warn!(status = format_args!("{status:04X}"), "object refused: {refusal}");
                 Ok(response.with_error_comment(&refusal.to_string()))
             }
         }
@@ -115,9 +88,6 @@ fn uid<T: std::str::FromStr<Err = UidError>>(
     tag: Tag,
     attribute: &'static str,
 ) -> Result<T, Refusal> {
-    let text = request
-        .text(tag)
-        .ok_or(Refusal::MissingAttribute(attribute))?;
-    text.parse()
-        .map_err(|source| Refusal::BadUid { attribute, source })
+    let text = request.text(tag).ok_or(Refusal::MissingAttribute(attribute))?;
+    text.parse().map_err(|source| Refusal::BadUid { attribute, source })
 }

@@ -34,10 +34,7 @@ async fn an_object_of_many_pdus_arrives_as_it_was_sent() {
     let harness = Harness::new(settings());
     let mut association = harness.associate(&[ct_context()]).await.unwrap();
     let bytes = object(1_000_001);
-    let reply = association
-        .store(&ct("1.2.3"), &mut &bytes[..], 1_000_001)
-        .await
-        .unwrap();
+    let reply = association.store(&ct("1.2.3"), &mut &bytes[..], 1_000_001).await.unwrap();
     assert_eq!((reply.status, reply.comment), (0x0000, None));
     assert_eq!(harness.sink.stored(), [("1.2.3".to_owned(), bytes)]);
 }
@@ -47,10 +44,7 @@ async fn a_released_association_that_delivered_is_reported_once() {
     let harness = Harness::new(settings());
     let mut association = harness.associate(&[ct_context()]).await.unwrap();
     for uid in ["1.2.1", "1.2.2"] {
-        association
-            .store(&ct(uid), &mut &object(10)[..], 10)
-            .await
-            .unwrap();
+        association.store(&ct(uid), &mut &object(10)[..], 10).await.unwrap();
     }
     association.release().await.unwrap();
     harness.all_ended().await;
@@ -61,13 +55,7 @@ async fn a_released_association_that_delivered_is_reported_once() {
 #[tokio::test]
 async fn an_association_that_delivered_nothing_is_not_reported() {
     let harness = Harness::new(settings());
-    harness
-        .associate(&[])
-        .await
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
+    harness.associate(&[]).await.unwrap().release().await.unwrap();
     harness.all_ended().await;
     assert!(harness.ended().is_empty());
 }
@@ -76,30 +64,17 @@ async fn an_association_that_delivered_nothing_is_not_reported() {
 async fn a_refused_object_costs_neither_the_rest_nor_the_association() {
     let harness = Harness::new(settings());
     let mut association = harness.associate(&[ct_context()]).await.unwrap();
-    harness
-        .sink
-        .refuse_next(Refusal::TooLarge { limit_bytes: 9 });
-    let reply = association
-        .store(&ct("1.2.1"), &mut &object(700_000)[..], 700_000)
-        .await
-        .unwrap();
-    assert_eq!(
-        (reply.status, reply.comment.as_deref()),
-        (0xA700, Some("the object is larger than 9 bytes"))
-    );
-    let reply = association
-        .store(&ct("1.2.2"), &mut &object(10)[..], 10)
-        .await
-        .unwrap();
+    harness.sink.refuse_next(Refusal::TooLarge { limit_bytes: 9 });
+    let reply = association.store(&ct("1.2.1"), &mut &object(700_000)[..], 700_000).await.unwrap();
+    assert_eq!((reply.status, reply.comment.as_deref()), (0xA700, Some("the object is larger than 9 bytes")));
+    let reply = association.store(&ct("1.2.2"), &mut &object(10)[..], 10).await.unwrap();
     assert!(reply.is_stored() && harness.sink.stored().len() == 1);
 }
 
 #[tokio::test]
 async fn an_object_on_the_context_of_another_class_is_refused() {
     let harness = Harness::new(settings());
-    let mut raw = harness
-        .raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])])
-        .await;
+    let mut raw = harness.raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])]).await;
     send_store_command(&mut raw, 1, uids::MR_IMAGE_STORAGE, "1.2.3").await;
     harness::send_data(&mut raw, 1, b"x", true).await;
     assert_eq!(harness::status(&mut raw).await, 0xA900);
@@ -109,9 +84,7 @@ async fn an_object_on_the_context_of_another_class_is_refused() {
 #[tokio::test]
 async fn a_command_with_a_bad_uid_is_refused_and_its_data_set_skipped() {
     let harness = Harness::new(settings());
-    let mut raw = harness
-        .raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])])
-        .await;
+    let mut raw = harness.raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])]).await;
     for (uid, status) in [("1.02", 0xC000), ("", 0xC000), ("1.2", 0x0000)] {
         send_store_command(&mut raw, 1, uids::CT_IMAGE_STORAGE, uid).await;
         harness::send_data(&mut raw, 1, b"data", true).await;
@@ -122,35 +95,21 @@ async fn a_command_with_a_bad_uid_is_refused_and_its_data_set_skipped() {
 #[tokio::test]
 async fn odd_and_empty_fragments_are_put_together() {
     let harness = Harness::new(settings());
-    let mut raw = harness
-        .raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])])
-        .await;
+    let mut raw = harness.raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])]).await;
     send_store_command(&mut raw, 1, uids::CT_IMAGE_STORAGE, "1.2.3").await;
-    for (bytes, last) in [
-        (&b"abc"[..], false),
-        (b"", false),
-        (b"d", false),
-        (b"", true),
-    ] {
+    for (bytes, last) in [(&b"abc"[..], false), (b"", false), (b"d", false), (b"", true)] {
         harness::send_data(&mut raw, 1, bytes, last).await;
     }
     assert_eq!(harness::status(&mut raw).await, 0x0000);
-    assert_eq!(
-        harness.sink.stored(),
-        [("1.2.3".to_owned(), b"abcd".to_vec())]
-    );
+    assert_eq!(harness.sink.stored(), [("1.2.3".to_owned(), b"abcd".to_vec())]);
 }
 
 #[tokio::test]
 async fn a_command_and_its_data_set_may_share_a_pdu() {
     let harness = Harness::new(settings());
-    let mut raw = harness
-        .raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])])
-        .await;
-    let (command, mut pdu) = (
-        harness::store_command(uids::CT_IMAGE_STORAGE, "1.2.3").encode(),
-        BytesMut::new(),
-    );
+    let mut raw = harness.raw(&[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])]).await;
+    let (command, mut pdu) =
+        (harness::store_command(uids::CT_IMAGE_STORAGE, "1.2.3").encode(), BytesMut::new());
     put_p_data_header(&mut pdu, 1, MessagePart::Command, true, command.len());
     pdu.extend_from_slice(&command);
     let length = (command.len() + 6 + 8) as u32;
@@ -158,61 +117,37 @@ async fn a_command_and_its_data_set_may_share_a_pdu() {
     pdu.extend_from_slice(&[0, 0, 0, 4, 1, 2, b'a', b'b']);
     raw.write(&pdu).await.unwrap();
     assert_eq!(harness::status(&mut raw).await, 0x0000);
-    assert_eq!(
-        harness.sink.stored(),
-        [("1.2.3".to_owned(), b"ab".to_vec())]
-    );
+    assert_eq!(harness.sink.stored(), [("1.2.3".to_owned(), b"ab".to_vec())]);
 }
 
 #[tokio::test]
 async fn an_unknown_operation_is_answered_and_a_cancel_is_not() {
     const C_FIND: u16 = 0x0020;
-    let mut raw = Harness::new(settings())
-        .raw(&[(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])])
-        .await;
+    let mut raw =
+        Harness::new(settings()).raw(&[(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])]).await;
     let cancel = CommandSet::default().with_u16(tags::COMMAND_FIELD, field::C_CANCEL);
     raw.send_command(1, &cancel).await.unwrap();
-    raw.send_command(1, &CommandSet::request(C_FIND, 1).announcing_data_set())
-        .await
-        .unwrap();
+    raw.send_command(1, &CommandSet::request(C_FIND, 1).announcing_data_set()).await.unwrap();
     harness::send_data(&mut raw, 1, b"identifier", true).await;
     assert_eq!(harness::status(&mut raw).await, 0x0211);
 }
 
 #[tokio::test]
 async fn a_context_that_was_refused_is_told_by_name() {
-    let context = ProposedContext {
-        sop_class: "1.2.3".parse().unwrap(),
-        ..ct_context()
-    };
-    let mut association = Harness::new(settings())
-        .associate(&[context])
-        .await
-        .unwrap();
-    let command = crate::ingest::StoreCommand {
-        sop_class: "1.2.3".parse().unwrap(),
-        ..ct("1.2")
-    };
-    let error = association
-        .store(&command, &mut &b"x"[..], 1)
-        .await
-        .unwrap_err();
+    let context = ProposedContext { sop_class: "1.2.3".parse().unwrap(), ..ct_context() };
+    let mut association = Harness::new(settings()).associate(&[context]).await.unwrap();
+    let command = crate::ingest::StoreCommand { sop_class: "1.2.3".parse().unwrap(), ..ct("1.2") };
+    let error = association.store(&command, &mut &b"x"[..], 1).await.unwrap_err();
     assert!(matches!(error, ScuError::ContextRefused { .. }), "{error}");
     assert_eq!(association.echo().await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn one_association_too_many_is_rejected_until_another_ends() {
-    let harness = Harness::new(Settings {
-        associations_max: 1,
-        ..settings()
-    });
+    let harness = Harness::new(Settings { associations_max: 1, ..settings() });
     let first = harness.associate(&[]).await.unwrap();
     let error = harness.associate(&[]).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the association was rejected: local limit exceeded"
-    );
+    assert_eq!(error.to_string(), "the association was rejected: local limit exceeded");
     first.release().await.unwrap();
     harness.all_ended().await;
     assert!(harness.associate(&[]).await.is_ok());
@@ -220,15 +155,9 @@ async fn one_association_too_many_is_rejected_until_another_ends() {
 
 #[tokio::test]
 async fn a_wrong_called_title_is_rejected() {
-    let harness = Harness::new(Settings {
-        ae_title: "OTHER".into(),
-        ..settings()
-    });
+    let harness = Harness::new(Settings { ae_title: "OTHER".into(), ..settings() });
     let error = harness.associate(&[]).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the association was rejected: called AE title not recognized"
-    );
+    assert_eq!(error.to_string(), "the association was rejected: called AE title not recognized");
 }
 
 #[tokio::test]
@@ -236,17 +165,11 @@ async fn a_stopping_server_finishes_the_object_and_aborts_the_association() {
     let harness = Harness::new(settings());
     let mut association = harness.associate(&[ct_context()]).await.unwrap();
     harness.sink.stop_when_stored(harness.stop.clone());
-    let reply = association
-        .store(&ct("1.2.3"), &mut &object(300_000)[..], 300_000)
-        .await
-        .unwrap();
+    let reply = association.store(&ct("1.2.3"), &mut &object(300_000)[..], 300_000).await.unwrap();
     assert!(reply.is_stored());
     let error = association.echo().await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            ScuError::UpperLayer(UlError::Aborted | UlError::Closed | UlError::Io(_))
-        ),
+        matches!(error, ScuError::UpperLayer(UlError::Aborted | UlError::Closed | UlError::Io(_))),
         "{error}"
     );
     harness.all_ended().await;
@@ -258,29 +181,11 @@ async fn serves_associations_side_by_side_over_tcp_and_stops() {
     let (harness, stop) = (Harness::new(settings()), CancellationToken::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = peer(&listener.local_addr().unwrap().to_string());
-    let Server {
-        settings,
-        sink,
-        association_ended,
-    } = harness.server();
-    let serving = tokio::spawn(serve(
-        listener,
-        Server {
-            settings,
-            sink,
-            association_ended,
-        },
-        stop.clone(),
-    ));
+    let Server { settings, sink, association_ended } = harness.server();
+    let serving = tokio::spawn(serve(listener, Server { settings, sink, association_ended }, stop.clone()));
     let mut first = Association::connect(&peer, &[ct_context()]).await.unwrap();
     let mut second = Association::connect(&peer, &[ct_context()]).await.unwrap();
-    assert!(
-        second
-            .store(&ct("1.2.3"), &mut &object(500_000)[..], 500_000)
-            .await
-            .unwrap()
-            .is_stored()
-    );
+    assert!(second.store(&ct("1.2.3"), &mut &object(500_000)[..], 500_000).await.unwrap().is_stored());
     assert_eq!(first.echo().await.unwrap(), 0);
     stop.cancel();
     serving.await.unwrap();
@@ -290,14 +195,8 @@ async fn serves_associations_side_by_side_over_tcp_and_stops() {
 #[tokio::test]
 async fn a_small_maximum_length_of_the_peer_splits_the_response() {
     let harness = Harness::new(settings());
-    let mut raw = harness
-        .raw_taking(
-            &[(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])],
-            100,
-        )
-        .await;
-    let echo = CommandSet::request(field::C_ECHO, 1)
-        .with_uid(tags::AFFECTED_SOP_CLASS_UID, &"1.".repeat(32));
+    let mut raw = harness.raw_taking(&[(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])], 100).await;
+    let echo = CommandSet::request(field::C_ECHO, 1).with_uid(tags::AFFECTED_SOP_CLASS_UID, &"1.".repeat(32));
     raw.send_command(1, &echo).await.unwrap();
     let mut fragments = 0;
     while let Incoming::Fragment(fragment) = raw.next().await.unwrap() {
@@ -314,9 +213,6 @@ async fn a_small_maximum_length_of_the_peer_splits_the_response() {
 async fn a_release_is_confirmed() {
     let mut raw = Harness::new(settings()).raw(&[]).await;
     raw.send(&Pdu::ReleaseRQ).await.unwrap();
-    assert!(matches!(
-        raw.next().await,
-        Ok(Incoming::Pdu(Pdu::ReleaseRP))
-    ));
+    assert!(matches!(raw.next().await, Ok(Incoming::Pdu(Pdu::ReleaseRP))));
     raw.close(Duration::ZERO).await;
 }

@@ -29,10 +29,7 @@ pub enum ScuError {
     #[error("an association takes {CONTEXTS_MAX} presentation contexts at most")]
     TooManyContexts,
     #[error("the peer does not take {sop_class} in {transfer_syntax}")]
-    ContextRefused {
-        sop_class: SopClassUid,
-        transfer_syntax: TransferSyntaxUid,
-    },
+    ContextRefused { sop_class: SopClassUid, transfer_syntax: TransferSyntaxUid },
     #[error("the object cannot be read: {0}")]
     Read(#[source] io::Error),
     #[error(transparent)]
@@ -71,16 +68,10 @@ pub async fn send_files(
     mut progress: impl FnMut(&SendOutcome) + Send,
 ) -> Vec<SendOutcome> {
     let mut outcomes = Vec::with_capacity(files.len());
-    let mut sender = Sender {
-        peer,
-        association: None,
-    };
+    let mut sender = Sender { peer, association: None };
     for (index, path) in files.iter().enumerate() {
         let result = sender.send(path, &files[index..]).await;
-        let outcome = SendOutcome {
-            path: path.clone(),
-            result,
-        };
+        let outcome = SendOutcome { path: path.clone(), result };
         progress(&outcome);
         outcomes.push(outcome);
     }

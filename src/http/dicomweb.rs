@@ -21,10 +21,10 @@ use futures::stream::BoxStream;
 use http::HeaderMap;
 
 use super::State;
-use super::error::HttpError;
-use super::negotiation::Offer;
 use super::body::{BoxError, Inbound};
 use super::endpoint::Dicomweb;
+use super::error::HttpError;
+use super::negotiation::Offer;
 use super::service::{Answer, Asked};
 use crate::query::Scope;
 
@@ -34,7 +34,9 @@ type Content = BoxStream<'static, Result<Bytes, BoxError>>;
 pub(crate) async fn handle(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbound) -> Answer {
     match endpoint {
         Dicomweb::Store { study } => store::store(&state, study, &asked, body).await,
-        Dicomweb::Search { level, study, series } => search::search(&state, level, study, series, &asked).await,
+        Dicomweb::Search { level, study, series } => {
+            search::search(&state, level, study, series, &asked).await
+        }
         Dicomweb::Retrieve(scope) => instances::retrieve(state, scope, &asked).await,
         Dicomweb::Metadata(scope) => metadata::retrieve(state, scope, &asked).await,
         Dicomweb::Rendered(scope, frames) => rendered::rendered(state, scope, frames, &asked).await,

@@ -159,7 +159,9 @@ impl Dicomweb {
             ["frames", frames] => Ok(Self::Frames(instance, frames.parse()?)),
             ["frames", frames, "rendered"] => Ok(Self::Rendered(instance, Some(frames.parse()?))),
             ["frames", frames, "thumbnail"] => Ok(Self::Thumbnail(instance, Some(frames.parse()?))),
-            ["bulkdata", path @ ..] if is_attribute_path(path) => Ok(Self::Bulkdata { instance, path: path.join("/") }),
+            ["bulkdata", path @ ..] if is_attribute_path(path) => {
+                Ok(Self::Bulkdata { instance, path: path.join("/") })
+            }
             _ => Self::of_scope(instance, rest),
         }
     }
@@ -258,7 +260,11 @@ mod tests {
     #[test]
     fn store_with_and_without_a_study() {
         check(Method::POST, "/dicom-web/studies/", "Ok(Dicomweb(Store { study: None }))");
-        check(Method::POST, "/dicom-web/studies/1.2", r#"Ok(Dicomweb(Store { study: Some(StudyUid("1.2")) }))"#);
+        check(
+            Method::POST,
+            "/dicom-web/studies/1.2",
+            r#"Ok(Dicomweb(Store { study: Some(StudyUid("1.2")) }))"#,
+        );
         check(Method::POST, "/dicom-web/studies/1.02", "Err(Uid(LeadingZero))");
     }
 
@@ -299,7 +305,11 @@ mod tests {
     fn bulkdata_at_any_depth() {
         named("/dicom-web/studies/1/series/2/instances/3/bulkdata/00420011", "retrieve-bulkdata");
         named("/dicom-web/studies/1/series/2/instances/3/bulkdata/54000100/0/54001010", "retrieve-bulkdata");
-        check(Method::GET, "/dicom-web/studies/1/series/2/instances/3/bulkdata/54000100/0", "Err(UnknownPath)");
+        check(
+            Method::GET,
+            "/dicom-web/studies/1/series/2/instances/3/bulkdata/54000100/0",
+            "Err(UnknownPath)",
+        );
     }
 
     #[test]

@@ -113,7 +113,8 @@ pub(crate) struct Accept {
 impl Accept {
     /// No header and no parameter accept everything.
     pub(crate) fn of(headers: &HeaderMap, query_accept: Option<&str>) -> Self {
-        let header: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let header: Vec<&str> =
+            headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
         let text = query_accept.map_or_else(|| header.join(","), str::to_owned);
         let mut ranges: Vec<MediaType> = split_unquoted(&text, ',').filter_map(MediaType::parse).collect();
         if text.trim().is_empty() {
@@ -141,9 +142,9 @@ fn described(offers: &[Offer]) -> String {
 fn takes(range: &MediaType, offer: &Offer) -> bool {
     let fits = match (range.essence.as_str(), offer.packaging) {
         ("*/*", _) => true,
-        ("multipart/related" | "multipart/*", Packaging::Multipart) => {
-            range.parameter("type").is_none_or(|inner| matches_range(&inner.to_ascii_lowercase(), offer.media_type))
-        }
+        ("multipart/related" | "multipart/*", Packaging::Multipart) => range
+            .parameter("type")
+            .is_none_or(|inner| matches_range(&inner.to_ascii_lowercase(), offer.media_type)),
         (essence, Packaging::Single) => matches_range(essence, offer.media_type),
         (_, Packaging::Multipart) => false,
     };

@@ -55,6 +55,8 @@ fn limit(query: &QueryString) -> Result<u32, HttpError> {
 }
 
 fn number(query: &QueryString, name: &str) -> Result<Option<u32>, HttpError> {
-    let parse = |text: &str| text.parse().map_err(|_| HttpError::bad_request(format!("{name} is a whole number from 0")));
+    let parse = |text: &str| {
+        text.parse().map_err(|_| HttpError::bad_request(format!("{name} is a whole number from 0")))
+    };
     query.get(name).map(parse).transpose()
 }

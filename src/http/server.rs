@@ -92,7 +92,11 @@ async fn speaks_within(stream: &TcpStream, timeout: Duration) -> bool {
 fn builder(settings: &Settings) -> Builder<TokioExecutor> {
     let (header_timeout, header_bytes_max) = (settings.header_timeout, settings.header_bytes_max);
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(header_bytes_max.max(BUFFER_BYTES_MIN));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(header_bytes_max.max(BUFFER_BYTES_MIN));
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
-use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RANGE};
+use http::header::{
+    ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RANGE,
+};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -246,7 +248,8 @@ async fn instances_come_back_bit_exact_in_both_packagings() {
     let path = format!("{SERIES}/instances/1.2.3.4.1");
     let single = bench.accepting(&path, "application/dicom").await;
     assert_eq!(single.body, image("1.2.3.4.1"));
-    let all = bench.accepting("/dicom-web/studies/1.2.3", "multipart/related; type=\"application/dicom\"").await;
+    let all =
+        bench.accepting("/dicom-web/studies/1.2.3", "multipart/related; type=\"application/dicom\"").await;
     assert_eq!(parts(&all).await, [image("1.2.3.4.1"), image("1.2.3.4.2"), document("1.2.3.4.3")]);
 }
 
@@ -256,7 +259,9 @@ async fn a_search_answers_with_what_the_standard_asks_for_q3() {
     let found = bench.get("/dicom-web/studies?PatientName=phantom%2A&includefield=PatientAge", &[]).await;
     assert_eq!(found.header(CONTENT_TYPE), "application/dicom+json");
     let study = &found.json()[0];
-    for key in ["00080020", "00080030", "00080050", "00080061", "00080090", "00081190", "00100010", "00100020"] {
+    for key in
+        ["00080020", "00080030", "00080050", "00080061", "00080090", "00081190", "00100010", "00100020"]
+    {
         assert!(study.get(key).is_some(), "{key}");
     }
     assert_eq!(study["00201208"]["Value"][0], 3);
@@ -282,7 +287,12 @@ async fn links_in_the_metadata_lead_to_the_bytes_w15_w16() {
 async fn frames_come_in_the_order_asked_and_all_or_none_w11_w12() {
     let bench = Bench::filled().await;
     let frames = format!("{SERIES}/instances/1.2.3.4.1/frames");
-    let two = bench.accepting(&format!("{frames}/2,1"), "multipart/related; type=application/octet-stream; transfer-syntax=*").await;
+    let two = bench
+        .accepting(
+            &format!("{frames}/2,1"),
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+        )
+        .await;
     assert_eq!(two.status, StatusCode::OK, "{:?}", two.body);
     assert_eq!(parts(&two).await, [little_endian(24..48), little_endian(0..24)]);
     let one = bench.accepting(&format!("{frames}/1"), "application/octet-stream").await;
@@ -294,7 +304,9 @@ async fn frames_come_in_the_order_asked_and_all_or_none_w11_w12() {
 #[tokio::test]
 async fn images_are_rendered_and_documents_given_as_pdf_w28_w34b() {
     let bench = Bench::filled().await;
-    let rendered = bench.get(&format!("{SERIES}/instances/1.2.3.4.1/frames/2/rendered?accept=image/png&viewport=12,12"), &[]).await;
+    let rendered = bench
+        .get(&format!("{SERIES}/instances/1.2.3.4.1/frames/2/rendered?accept=image/png&viewport=12,12"), &[])
+        .await;
     let picture = image::load_from_memory(&rendered.body).unwrap();
     assert_eq!((rendered.header(CONTENT_TYPE), picture.width(), picture.height()), ("image/png", 12, 8));
     let thumbnail = bench.accepting("/dicom-web/studies/1.2.3/thumbnail", "image/jpeg").await;
@@ -306,7 +318,9 @@ async fn images_are_rendered_and_documents_given_as_pdf_w28_w34b() {
 #[tokio::test]
 async fn what_is_not_there_is_404_and_what_is_known_304_w7_g19() {
     let bench = Bench::filled().await;
-    for path in ["/dicom-web/studies/9", "/dicom-web/studies/9/metadata", "/dicom-web/studies/1.2.3/series/9", "/x"] {
+    for path in
+        ["/dicom-web/studies/9", "/dicom-web/studies/9/metadata", "/dicom-web/studies/1.2.3/series/9", "/x"]
+    {
         assert_eq!(bench.get(path, &[]).await.status, StatusCode::NOT_FOUND, "{path}");
     }
     for path in ["/metadata", "/instances/1.2.3.4.1", "/instances/1.2.3.4.1/frames/1"] {
@@ -335,8 +349,12 @@ async fn the_rest_api_shows_studies_and_takes_requests() {
     assert_eq!((&study["patient"]["id"], study["series"].as_array().unwrap().len()), (&Value::from("P1"), 1));
     let request = Request::post("/api/v1/studies/1.2.3/analyses").body(body::empty()).unwrap();
     let accepted = bench.send(request).await;
-    assert_eq!((accepted.status, accepted.header(LOCATION)), (StatusCode::ACCEPTED, "http://127.0.0.1:8080/api/v1/analyses/a1"));
-    let request = Request::post("/api/v1/studies/1.2.3/analyses").body(body::full(r#"{"pipeline":"x"}"#)).unwrap();
+    assert_eq!(
+        (accepted.status, accepted.header(LOCATION)),
+        (StatusCode::ACCEPTED, "http://127.0.0.1:8080/api/v1/analyses/a1")
+    );
+    let request =
+        Request::post("/api/v1/studies/1.2.3/analyses").body(body::full(r#"{"pipeline":"x"}"#)).unwrap();
     assert_eq!(bench.send(request).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(bench.get("/api/v1/reports/none", &[]).await.status, StatusCode::NOT_FOUND);
 }

@@ -64,7 +64,9 @@ impl Bench {
 
 fn walk(dir: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path.display().to_string()] }).collect()
+    entries
+        .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path.display().to_string()] })
+        .collect()
 }
 
 fn image(instance: &str) -> InMemDicomObject {

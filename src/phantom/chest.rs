@@ -56,9 +56,9 @@ pub fn chest(seed: u64, options: &ChestOptions) -> ChestPhantom {
     anatomy.nodule = anatomy.nodule.filter(|_| options.nodules);
     let detector = Detector::draw(&mut Random::new(seed, 2), options);
     let mut noise = Random::new(seed, 3);
-    let pixels = detector.positions().map(|(x, y)| {
-        detector.stored(anatomy.density(x, y) + detector.noise * noise.noise())
-    });
+    let pixels = detector
+        .positions()
+        .map(|(x, y)| detector.stored(anatomy.density(x, y) + detector.noise * noise.noise()));
     ChestPhantom {
         rows: detector.rows,
         columns: detector.columns,
@@ -369,8 +369,7 @@ fn heart(right: &Lung, left: &Lung, ratio: f32, random: &mut Random) -> Ellipse 
 mod tests {
     use super::*;
 
-    const SMALL: ChestOptions =
-        ChestOptions { matrix: Some(128), photometric: None, nodules: false };
+    const SMALL: ChestOptions = ChestOptions { matrix: Some(128), photometric: None, nodules: false };
 
     fn as_mono(seed: u64, photometric: Photometric) -> ChestPhantom {
         chest(seed, &ChestOptions { photometric: Some(photometric), ..SMALL })

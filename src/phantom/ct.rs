@@ -201,11 +201,7 @@ impl Anatomy {
     }
 
     /// The shown slice on which a shape is largest, and its box there.
-    fn place<'a, C: Fn(f32, f32) -> f32>(
-        &'a self,
-        slices: usize,
-        shape: impl Fn(Section<'a>) -> C,
-    ) -> Place {
+    fn place<'a, C: Fn(f32, f32) -> f32>(&'a self, slices: usize, shape: impl Fn(Section<'a>) -> C) -> Place {
         let seen = shown(slices).map(|index| area_and_box(shape(self.section(along(index, slices)))));
         let (mut image, mut largest) = (1, seen[0]);
         for (number, candidate) in (1..).zip(seen) {

@@ -57,21 +57,12 @@ pub fn chest(label: Label, phantom: &ChestPhantom) -> Result<Object, WithMetaErr
 }
 
 /// The slices `indices` (0 at the head) of a CT study; instance numbers need not follow position.
-pub fn ct(
-    label: Label,
-    phantom: &CtPhantom,
-    indices: &[usize],
-) -> Result<Vec<Object>, WithMetaError> {
+pub fn ct(label: Label, phantom: &CtPhantom, indices: &[usize]) -> Result<Vec<Object>, WithMetaError> {
     let numbers = instance_numbers(label.seed, phantom.slices);
     indices.iter().map(|&index| ct_slice(label, phantom, index, numbers[index])).collect()
 }
 
-fn ct_slice(
-    label: Label,
-    phantom: &CtPhantom,
-    index: usize,
-    number: u32,
-) -> Result<Object, WithMetaError> {
+fn ct_slice(label: Label, phantom: &CtPhantom, index: usize, number: u32) -> Result<Object, WithMetaError> {
     let stored: Vec<u16> =
         phantom.slice(index).iter().map(|&hounsfield| (hounsfield + 1024) as u16).collect();
     let mut dataset = common(label, uids::CT_IMAGE_STORAGE, number);
@@ -227,8 +218,7 @@ fn text(dataset: &mut Dataset, tag: Tag, vr: VR, value: &str) {
 
 /// Decimal strings hold at most 16 characters (PS3.5 6.2).
 fn decimals(dataset: &mut Dataset, tag: Tag, values: &[f64]) {
-    let strings: Vec<String> =
-        values.iter().map(|value| ((value * 1e6).round() / 1e6).to_string()).collect();
+    let strings: Vec<String> = values.iter().map(|value| ((value * 1e6).round() / 1e6).to_string()).collect();
     text(dataset, tag, VR::DS, &strings.join("\\"));
 }
 

@@ -46,10 +46,7 @@ pub struct Viewport {
 pub const THUMBNAIL: Rendering = Rendering {
     format: Format::Jpeg { quality: 80 },
     window: Window::First,
-    viewport: Some(Viewport {
-        columns: 128,
-        rows: 128,
-    }),
+    viewport: Some(Viewport { columns: 128, rows: 128 }),
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +70,8 @@ pub fn render(
     rendering: Rendering,
 ) -> Result<Vec<u8>, RenderingError> {
     let decoded = pixels::decode(&ImageDescription::from_object(attributes)?, frame)?;
-    let picture = grayscale::display(
-        &decoded,
-        &FrameAttributes::new(attributes, frame_index),
-        rendering.window,
-    )?;
+    let picture =
+        grayscale::display(&decoded, &FrameAttributes::new(attributes, frame_index), rendering.window)?;
     encode(picture, rendering.format, rendering.viewport)
 }
 
@@ -95,14 +89,9 @@ pub fn encode(
     let (columns, rows) = (picture.width(), picture.height());
     let mut bytes = Vec::new();
     match format {
-        Format::Jpeg { quality } => JpegEncoder::new_with_quality(
-            &mut bytes,
-            quality.clamp(1, 100),
-        )
-        .write_image(picture.as_bytes(), columns, rows, color),
-        Format::Png => {
-            PngEncoder::new(&mut bytes).write_image(picture.as_bytes(), columns, rows, color)
-        }
+        Format::Jpeg { quality } => JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
+            .write_image(picture.as_bytes(), columns, rows, color),
+        Format::Png => PngEncoder::new(&mut bytes).write_image(picture.as_bytes(), columns, rows, color),
     }?;
     Ok(bytes)
 }
@@ -112,16 +101,12 @@ fn into_image(picture: Picture) -> DynamicImage {
         Picture::Gray(levels) => {
             let (rows, columns) = levels.dim();
             let pixels = levels.into_iter().collect();
-            GrayImage::from_raw(columns as u32, rows as u32, pixels)
-                .unwrap_or_default()
-                .into()
+            GrayImage::from_raw(columns as u32, rows as u32, pixels).unwrap_or_default().into()
         }
         Picture::Rgb(levels) => {
             let (rows, columns, _) = levels.dim();
             let pixels = levels.into_iter().collect();
-            RgbImage::from_raw(columns as u32, rows as u32, pixels)
-                .unwrap_or_default()
-                .into()
+            RgbImage::from_raw(columns as u32, rows as u32, pixels).unwrap_or_default().into()
         }
     }
 }
@@ -129,9 +114,7 @@ fn into_image(picture: Picture) -> DynamicImage {
 /// A picture that already fits exactly is left alone; a smaller one is enlarged, as 8.3.5.1.3 asks.
 fn fit(picture: DynamicImage, viewport: Option<Viewport>) -> DynamicImage {
     match viewport {
-        Some(Viewport { columns, rows })
-            if (columns, rows) != (picture.width(), picture.height()) =>
-        {
+        Some(Viewport { columns, rows }) if (columns, rows) != (picture.width(), picture.height()) => {
             picture.resize(columns.max(1), rows.max(1), FilterType::Triangle)
         }
         _ => picture,
@@ -151,47 +134,33 @@ mod tests {
     }
 
     fn ramp() -> Picture {
-        Picture::Gray(Array2::from_shape_fn((20, 40), |(row, column)| {
-            (row * 5 + column) as u8
-        }))
+        Picture::Gray(Array2::from_shape_fn((20, 40), |(row, column)| (row * 5 + column) as u8))
     }
 
     #[test]
     fn png_keeps_every_level() {
-        let Picture::Gray(levels) = ramp() else {
-            unreachable!()
-        };
+        let Picture::Gray(levels) = ramp() else { unreachable!() };
         let read = decoded(Format::Png, ramp(), None).into_luma8();
         assert_eq!(read.into_raw(), levels.into_iter().collect::<Vec<_>>());
     }
 
     #[test]
     fn jpeg_is_close_to_the_picture() {
-        let Picture::Gray(levels) = ramp() else {
-            unreachable!()
-        };
+        let Picture::Gray(levels) = ramp() else { unreachable!() };
         let read = decoded(Format::Jpeg { quality: 95 }, ramp(), None).into_luma8();
         assert_eq!(read.dimensions(), (40, 20));
-        assert!(
-            read.into_raw()
-                .iter()
-                .zip(&levels)
-                .all(|(read, level)| read.abs_diff(*level) < 6)
-        );
+        assert!(read.into_raw().iter().zip(&levels).all(|(read, level)| read.abs_diff(*level) < 6));
     }
 
     #[test]
     fn color_keeps_its_channel_order() {
-        let red = Picture::Rgb(Array3::from_shape_fn((2, 3, 3), |(_, _, channel)| {
-            if channel == 0 { 200 } else { 7 }
-        }));
-        assert_eq!(
-            decoded(Format::Png, red, None)
-                .into_rgb8()
-                .get_pixel(2, 1)
-                .0,
-            [200, 7, 7]
-        );
+        let red = Picture::Rgb(Array3::from_shape_fn(
+            (2, 3, 3),
+            |(_, _, channel)| {
+                if channel == 0 { 200 } else { 7 }
+            },
+        ));
+        assert_eq!(decoded(Format::Png, red, None).into_rgb8().get_pixel(2, 1).0, [200, 7, 7]);
     }
 
     fn rendered(bytes: &[u8], window: Window) -> Result<Vec<u8>, RenderingError> {
@@ -203,64 +172,30 @@ mod tests {
             (tags::RESCALE_INTERCEPT, "-1000"),
         ]);
         let frame = EncodedFrame::new(uids::EXPLICIT_VR_LITTLE_ENDIAN, bytes);
-        let rendering = Rendering {
-            format: Format::Png,
-            window,
-            viewport: None,
-        };
+        let rendering = Rendering { format: Format::Png, window, viewport: None };
         let file = render(&attributes, 0, frame, rendering)?;
         Ok(image::load_from_memory(&file)?.into_luma8().into_raw())
     }
 
     #[test]
     fn a_frame_is_decoded_windowed_and_encoded() {
-        let bytes: Vec<u8> = [900_u16, 1000, 1100]
-            .into_iter()
-            .flat_map(u16::to_le_bytes)
-            .collect();
-        let window = WindowLevel {
-            center: 0.0,
-            width: 400.0,
-            function: VoiFunction::LinearExact,
-        };
-        assert_eq!(
-            rendered(&bytes, Window::Explicit(window)).unwrap(),
-            [64, 128, 191]
-        );
+        let bytes: Vec<u8> = [900_u16, 1000, 1100].into_iter().flat_map(u16::to_le_bytes).collect();
+        let window = WindowLevel { center: 0.0, width: 400.0, function: VoiFunction::LinearExact };
+        assert_eq!(rendered(&bytes, Window::Explicit(window)).unwrap(), [64, 128, 191]);
         assert_eq!(rendered(&bytes, Window::First).unwrap(), [0, 128, 255]);
     }
 
     #[test]
     fn a_short_frame_is_refused() {
         let refused = rendered(&[0; 5], Window::First).unwrap_err();
-        assert!(matches!(
-            refused,
-            RenderingError::Pixels(PixelError::Truncated {
-                found: 5,
-                needed: 6
-            })
-        ));
+        assert!(matches!(refused, RenderingError::Pixels(PixelError::Truncated { found: 5, needed: 6 })));
     }
 
     #[test]
     fn a_viewport_keeps_the_aspect_ratio() {
-        let read = decoded(
-            Format::Png,
-            ramp(),
-            Some(Viewport {
-                columns: 16,
-                rows: 16,
-            }),
-        );
+        let read = decoded(Format::Png, ramp(), Some(Viewport { columns: 16, rows: 16 }));
         assert_eq!((read.width(), read.height()), (16, 8));
-        let read = decoded(
-            Format::Png,
-            ramp(),
-            Some(Viewport {
-                columns: 160,
-                rows: 160,
-            }),
-        );
+        let read = decoded(Format::Png, ramp(), Some(Viewport { columns: 160, rows: 160 }));
         assert_eq!((read.width(), read.height()), (160, 80));
     }
 }

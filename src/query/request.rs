@@ -33,7 +33,8 @@ impl Include {
 
     /// Whether an answer needs the stored JSON and not the columns alone.
     pub fn needs_json(&self) -> bool {
-        let in_column = |tag: &Tag| attributes::by_tag(*tag).is_some_and(|a| a.held != attributes::Held::Json);
+        let in_column =
+            |tag: &Tag| attributes::by_tag(*tag).is_some_and(|a| a.held != attributes::Held::Json);
         self.all || !self.tags.iter().all(in_column)
     }
 }
@@ -54,7 +55,10 @@ pub enum Matcher {
     /// PS3.4 C.2.2.2.2: any of these.
     List(Vec<String>),
     /// PS3.4 C.2.2.2.5, both ends inclusive, at least one there.
-    Range { from: Option<String>, to: Option<String> },
+    Range {
+        from: Option<String>,
+        to: Option<String>,
+    },
     Number(i64),
 }
 
@@ -88,7 +92,9 @@ impl Match {
             Matching::Uid => uids(value).ok_or(BadValue::Uid(attribute.keyword))?,
             Matching::Date => range(value, date).ok_or(BadValue::Date(attribute.keyword))?,
             Matching::Time => range(value, time).ok_or(BadValue::Time(attribute.keyword))?,
-            Matching::Number => Matcher::Number(value.trim().parse().map_err(|_| BadValue::Number(attribute.keyword))?),
+            Matching::Number => {
+                Matcher::Number(value.trim().parse().map_err(|_| BadValue::Number(attribute.keyword))?)
+            }
             Matching::AnyModality => Matcher::List(split(value)),
         };
         Ok(Some(Self { attribute, matcher }))
@@ -144,9 +150,14 @@ fn time(text: &str) -> Option<String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let fraction_fits = (1..=6).contains(&fraction.len()) && digits(fraction);
-    let whole_fits = matches!(whole.len(), 2 | 4 | 6) && digits(whole) && (whole.len() == 6 || !text.contains('.'));
+    let whole_fits =
+        matches!(whole.len(), 2 | 4 | 6) && digits(whole) && (whole.len() == 6 || !text.contains('.'));
     let on_the_clock = |at: usize, below: &str| whole.get(at..at + 2).is_none_or(|part| part < below);
-    let valid = fraction_fits && whole_fits && on_the_clock(0, "24") && on_the_clock(2, "60") && on_the_clock(4, "61");
+    let valid = fraction_fits
+        && whole_fits
+        && on_the_clock(0, "24")
+        && on_the_clock(2, "60")
+        && on_the_clock(4, "61");
     valid.then_some(text)
 }
 

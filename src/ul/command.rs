@@ -63,13 +63,8 @@ impl CommandSet {
             .with_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, self.message_id()?)
             .with_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET)
             .with_u16(tags::STATUS, status);
-        for tag in [
-            tags::AFFECTED_SOP_CLASS_UID,
-            tags::AFFECTED_SOP_INSTANCE_UID,
-        ] {
-            response
-                .0
-                .extend(self.0.get(&tag).map(|value| (tag, value.clone())));
+        for tag in [tags::AFFECTED_SOP_CLASS_UID, tags::AFFECTED_SOP_INSTANCE_UID] {
+            response.0.extend(self.0.get(&tag).map(|value| (tag, value.clone())));
         }
         Ok(response)
     }
@@ -79,8 +74,7 @@ impl CommandSet {
     }
 
     pub fn with_u16(mut self, tag: Tag, value: u16) -> Self {
-        self.0
-            .insert(tag, Bytes::copy_from_slice(&value.to_le_bytes()));
+        self.0.insert(tag, Bytes::copy_from_slice(&value.to_le_bytes()));
         self
     }
 
@@ -90,13 +84,7 @@ impl CommandSet {
 
     /// Error Comment (0000,0902), cut to what VR LO holds.
     pub fn with_error_comment(self, comment: &str) -> Self {
-        let plain = comment.chars().map(|c| {
-            if (' '..='~').contains(&c) && c != '\\' {
-                c
-            } else {
-                '?'
-            }
-        });
+        let plain = comment.chars().map(|c| if (' '..='~').contains(&c) && c != '\\' { c } else { '?' });
         let comment: String = plain.take(ERROR_COMMENT_CHARACTERS_MAX).collect();
         self.with_padded(tags::ERROR_COMMENT, &comment, b' ')
     }
@@ -111,13 +99,11 @@ impl CommandSet {
     }
 
     pub fn command_field(&self) -> Result<u16, CommandError> {
-        self.u16(tags::COMMAND_FIELD)?
-            .ok_or(CommandError::Missing("Command Field (0000,0100)"))
+        self.u16(tags::COMMAND_FIELD)?.ok_or(CommandError::Missing("Command Field (0000,0100)"))
     }
 
     pub fn message_id(&self) -> Result<u16, CommandError> {
-        self.u16(tags::MESSAGE_ID)?
-            .ok_or(CommandError::Missing("Message ID (0000,0110)"))
+        self.u16(tags::MESSAGE_ID)?.ok_or(CommandError::Missing("Message ID (0000,0110)"))
     }
 
     pub fn has_data_set(&self) -> Result<bool, CommandError> {
@@ -126,37 +112,24 @@ impl CommandSet {
     }
 
     pub fn status(&self) -> Result<u16, CommandError> {
-        self.u16(tags::STATUS)?
-            .ok_or(CommandError::Missing("Status (0000,0900)"))
+        self.u16(tags::STATUS)?.ok_or(CommandError::Missing("Status (0000,0900)"))
     }
 
     pub fn u16(&self, tag: Tag) -> Result<Option<u16>, CommandError> {
         let short = |value: &Bytes| <[u8; 2]>::try_from(&value[..]).map(u16::from_le_bytes);
-        self.0
-            .get(&tag)
-            .map(short)
-            .transpose()
-            .map_err(|_| CommandError::NotUnsignedShort(tag))
+        self.0.get(&tag).map(short).transpose().map_err(|_| CommandError::NotUnsignedShort(tag))
     }
 
     /// Without the padding; characters beyond ASCII are replaced.
     pub fn text(&self, tag: Tag) -> Option<String> {
         let value = self.0.get(&tag)?;
-        Some(
-            String::from_utf8_lossy(value)
-                .trim_matches(['\0', ' '])
-                .to_owned(),
-        )
+        Some(String::from_utf8_lossy(value).trim_matches(['\0', ' ']).to_owned())
     }
 
     pub fn encode(&self) -> Bytes {
         let body: usize = self.0.values().map(|value| 8 + value.len()).sum();
         let mut out = BytesMut::with_capacity(12 + body);
-        put_element(
-            &mut out,
-            tags::COMMAND_GROUP_LENGTH,
-            &(body as u32).to_le_bytes(),
-        );
+        put_element(&mut out, tags::COMMAND_GROUP_LENGTH, &(body as u32).to_le_bytes());
         for (tag, value) in &self.0 {
             put_element(&mut out, *tag, value);
         }
@@ -205,9 +178,7 @@ impl CommandAssembler {
     /// The command set when the fragment was its last.
     pub fn push(&mut self, fragment: &Fragment) -> Result<Option<Contextual<CommandSet>>, UlError> {
         if *self.context_id.get_or_insert(fragment.context_id) != fragment.context_id {
-            return Err(UlError::Unexpected(
-                "a second presentation context within a message",
-            ));
+            return Err(UlError::Unexpected("a second presentation context within a message"));
         }
         if self.bytes.len() + fragment.bytes.len() > COMMAND_SET_BYTES_MAX {
             return Err(CommandError::TooLong.into());
@@ -218,10 +189,7 @@ impl CommandAssembler {
         }
         self.context_id = None;
         let message = CommandSet::decode(self.bytes.split().freeze())?;
-        Ok(Some(Contextual {
-            context_id: fragment.context_id,
-            message,
-        }))
+        Ok(Some(Contextual { context_id: fragment.context_id, message }))
     }
 }
 
@@ -238,33 +206,20 @@ mod tests {
     }
 
     fn fragment(bytes: Bytes, context_id: u8, last: bool) -> Fragment {
-        Fragment {
-            context_id,
-            part: MessagePart::Command,
-            last,
-            bytes,
-        }
+        Fragment { context_id, part: MessagePart::Command, last, bytes }
     }
 
     #[test]
     fn encodes_even_lengths_behind_the_group_length() {
-        let bytes = CommandSet::default()
-            .with_uid(tags::AFFECTED_SOP_CLASS_UID, "1.2")
-            .encode();
-        assert_eq!(
-            &bytes[..],
-            b"\0\0\0\0\x04\0\0\0\x0c\0\0\0\0\0\x02\0\x04\0\0\x001.2\0"
-        );
+        let bytes = CommandSet::default().with_uid(tags::AFFECTED_SOP_CLASS_UID, "1.2").encode();
+        assert_eq!(&bytes[..], b"\0\0\0\0\x04\0\0\0\x0c\0\0\0\0\0\x02\0\x04\0\0\x001.2\0");
     }
 
     #[test]
     fn reads_back_what_it_wrote() {
         let request = CommandSet::decode(store_request().encode()).unwrap();
         assert_eq!(request, store_request());
-        assert_eq!(
-            request.text(tags::AFFECTED_SOP_INSTANCE_UID).as_deref(),
-            Some("1.2.3.4")
-        );
+        assert_eq!(request.text(tags::AFFECTED_SOP_INSTANCE_UID).as_deref(), Some("1.2.3.4"));
         assert_eq!(request.has_data_set(), Ok(true));
     }
 
@@ -272,25 +227,14 @@ mod tests {
     fn a_response_names_the_message_and_the_instance() {
         let response = store_request().response(0xA700).unwrap();
         assert_eq!(response.command_field(), Ok(0x8001));
-        assert_eq!(
-            response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO),
-            Ok(Some(7))
-        );
-        assert_eq!(
-            response.text(tags::AFFECTED_SOP_CLASS_UID).as_deref(),
-            Some("1.2.3")
-        );
-        assert_eq!(
-            (response.status(), response.has_data_set()),
-            (Ok(0xA700), Ok(false))
-        );
+        assert_eq!(response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO), Ok(Some(7)));
+        assert_eq!(response.text(tags::AFFECTED_SOP_CLASS_UID).as_deref(), Some("1.2.3"));
+        assert_eq!((response.status(), response.has_data_set()), (Ok(0xA700), Ok(false)));
     }
 
     #[test]
     fn an_error_comment_fits_its_representation() {
-        let comment = CommandSet::default()
-            .with_error_comment(&"é\\x".repeat(40))
-            .text(tags::ERROR_COMMENT);
+        let comment = CommandSet::default().with_error_comment(&"é\\x".repeat(40)).text(tags::ERROR_COMMENT);
         assert_eq!(comment, Some("??x".repeat(22)[..64].to_owned()));
     }
 
@@ -298,59 +242,26 @@ mod tests {
     fn refuses_broken_command_sets() {
         let decode = |bytes: &'static [u8]| CommandSet::decode(Bytes::from_static(bytes));
         assert_eq!(decode(b"\0\0\0\x01"), Err(CommandError::Truncated));
-        assert_eq!(
-            decode(b"\0\0\0\x01\xff\xff\xff\xff"),
-            Err(CommandError::Truncated)
-        );
-        assert_eq!(
-            decode(b"\x08\0\x18\0\0\0\0\0"),
-            Err(CommandError::OtherGroup(tags::SOP_INSTANCE_UID))
-        );
+        assert_eq!(decode(b"\0\0\0\x01\xff\xff\xff\xff"), Err(CommandError::Truncated));
+        assert_eq!(decode(b"\x08\0\x18\0\0\0\0\0"), Err(CommandError::OtherGroup(tags::SOP_INSTANCE_UID)));
         let odd = decode(b"\0\0\0\x01\x01\0\0\0\x07").unwrap();
-        assert_eq!(
-            odd.command_field(),
-            Err(CommandError::NotUnsignedShort(tags::COMMAND_FIELD))
-        );
+        assert_eq!(odd.command_field(), Err(CommandError::NotUnsignedShort(tags::COMMAND_FIELD)));
     }
 
     #[test]
     fn assembles_fragments_of_any_length() {
         let (bytes, mut assembler) = (store_request().encode(), CommandAssembler::default());
-        assert!(
-            assembler
-                .push(&fragment(bytes.slice(..13), 5, false))
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            assembler
-                .push(&fragment(Bytes::new(), 5, false))
-                .unwrap()
-                .is_none()
-        );
-        let done = assembler
-            .push(&fragment(bytes.slice(13..), 5, true))
-            .unwrap()
-            .unwrap();
+        assert!(assembler.push(&fragment(bytes.slice(..13), 5, false)).unwrap().is_none());
+        assert!(assembler.push(&fragment(Bytes::new(), 5, false)).unwrap().is_none());
+        let done = assembler.push(&fragment(bytes.slice(13..), 5, true)).unwrap().unwrap();
         assert_eq!((done.context_id, done.message), (5, store_request()));
     }
 
     #[test]
     fn bounds_what_it_assembles() {
         let mut assembler = CommandAssembler::default();
-        assembler
-            .push(&fragment(
-                Bytes::from(vec![0; COMMAND_SET_BYTES_MAX]),
-                1,
-                false,
-            ))
-            .unwrap();
-        let error = assembler
-            .push(&fragment(Bytes::from_static(&[0]), 1, false))
-            .unwrap_err();
-        assert!(
-            matches!(error, UlError::Command(CommandError::TooLong)),
-            "{error}"
-        );
+        assembler.push(&fragment(Bytes::from(vec![0; COMMAND_SET_BYTES_MAX]), 1, false)).unwrap();
+        let error = assembler.push(&fragment(Bytes::from_static(&[0]), 1, false)).unwrap_err();
+        assert!(matches!(error, UlError::Command(CommandError::TooLong)), "{error}");
     }
 }

@@ -50,11 +50,7 @@ impl<S: Transport> Connection<S> {
     /// A whole PDU has `patience` to arrive, and each write has as long to be taken.
     pub fn new(transport: S, p_data_bytes_max: u32, patience: Duration) -> Self {
         Self {
-            framed: FramedRead::with_capacity(
-                transport,
-                PduDecoder::new(p_data_bytes_max),
-                PDU_HEADER_BYTES,
-            ),
+            framed: FramedRead::with_capacity(transport, PduDecoder::new(p_data_bytes_max), PDU_HEADER_BYTES),
             patience,
             deadline: Box::pin(sleep(patience)),
             waiting: false,
@@ -65,11 +61,7 @@ impl<S: Transport> Connection<S> {
     /// Negotiation is over. `peer_pdu_bytes_max` is the peer's maximum length, 0 for any
     /// (PS3.8 D.1).
     pub fn establish(&mut self, peer_pdu_bytes_max: u32, patience: Duration) {
-        let wanted = if peer_pdu_bytes_max == 0 {
-            SEND_PDU_BYTES_MAX
-        } else {
-            peer_pdu_bytes_max
-        };
+        let wanted = if peer_pdu_bytes_max == 0 { SEND_PDU_BYTES_MAX } else { peer_pdu_bytes_max };
         self.send_pdu_bytes = wanted.clamp(SEND_PDU_BYTES_MIN, SEND_PDU_BYTES_MAX);
         self.patience = patience;
         self.waiting = false;
@@ -107,11 +99,7 @@ impl<S: Transport> Connection<S> {
 
     /// In one write, however many PDUs a small maximum length makes of it: a second write
     /// would wait for the peer's delayed acknowledgement of the first.
-    pub async fn send_command(
-        &mut self,
-        context_id: u8,
-        command: &CommandSet,
-    ) -> Result<(), UlError> {
+    pub async fn send_command(&mut self, context_id: u8, command: &CommandSet) -> Result<(), UlError> {
         let (command, mut out) = (command.encode(), BytesMut::new());
         let mut chunks = command.chunks(self.payload_bytes_max()).peekable();
         while let Some(chunk) = chunks.next() {

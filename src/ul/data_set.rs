@@ -34,13 +34,7 @@ enum State {
 
 impl<'a, S: Transport> DataSet<'a, S> {
     pub fn new(connection: &'a mut Connection<S>, context_id: u8) -> Self {
-        Self {
-            connection,
-            context_id,
-            chunk: Bytes::new(),
-            bytes: 0,
-            state: State::Open,
-        }
+        Self { connection, context_id, chunk: Bytes::new(), bytes: 0, state: State::Open }
     }
 
     /// Reads past what is left, so that the next message can follow; its size in bytes.
@@ -81,15 +75,13 @@ impl<'a, S: Transport> DataSet<'a, S> {
 
     fn expected(&self, incoming: Incoming) -> Result<Fragment, UlError> {
         match incoming {
-            Incoming::Fragment(fragment) if fragment.context_id != self.context_id => Err(
-                UlError::Unexpected("a second presentation context within a message"),
-            ),
+            Incoming::Fragment(fragment) if fragment.context_id != self.context_id => {
+                Err(UlError::Unexpected("a second presentation context within a message"))
+            }
             Incoming::Fragment(fragment) if fragment.part == MessagePart::DataSet => Ok(fragment),
             Incoming::Fragment(_) => Err(UlError::Unexpected("a command within a data set")),
             Incoming::Pdu(dicom_ul::pdu::Pdu::AbortRQ { .. }) => Err(UlError::Aborted),
-            Incoming::Pdu(_) => Err(UlError::Unexpected(
-                "a PDU other than P-DATA-TF within a data set",
-            )),
+            Incoming::Pdu(_) => Err(UlError::Unexpected("a PDU other than P-DATA-TF within a data set")),
         }
     }
 }

@@ -49,11 +49,7 @@ pub(super) struct PduDecoder {
 
 impl PduDecoder {
     pub(super) fn new(p_data_bytes_max: u32) -> Self {
-        Self {
-            p_data_bytes_max,
-            read_bytes: NEGOTIATION_READ_BYTES,
-            values: Bytes::new(),
-        }
+        Self { p_data_bytes_max, read_bytes: NEGOTIATION_READ_BYTES, values: Bytes::new() }
     }
 
     /// From now on data is expected: one read may bring this much.
@@ -88,9 +84,7 @@ impl PduDecoder {
             src.reserve(missing.min(self.read_bytes).max(self.read_bytes / 2));
             return Ok(None);
         }
-        let length = src
-            .first_chunk::<PDU_HEADER_BYTES>()
-            .map_or(Ok(0), |header| self.announced(header))?;
+        let length = src.first_chunk::<PDU_HEADER_BYTES>().map_or(Ok(0), |header| self.announced(header))?;
         Ok(Some(src.split_to(length).freeze()))
     }
 
@@ -105,39 +99,24 @@ impl PduDecoder {
 
     fn next_value(&mut self) -> Result<Fragment, UlError> {
         if self.values.len() < PDV_HEADER_BYTES {
-            return Err(UlError::Malformed(
-                "a presentation data value is cut off".into(),
-            ));
+            return Err(UlError::Malformed("a presentation data value is cut off".into()));
         }
         // The length counts the context and the control byte, which make up 2.
         let length = (self.values.get_u32() as usize).checked_sub(2);
         let (context_id, control) = (self.values.get_u8(), self.values.get_u8());
         match length {
-            Some(length) if length <= self.values.len() => Ok(Fragment::new(
-                context_id,
-                control,
-                self.values.split_to(length),
-            )),
-            _ => Err(UlError::Malformed(
-                "a presentation data value is longer than its PDU".into(),
-            )),
+            Some(length) if length <= self.values.len() => {
+                Ok(Fragment::new(context_id, control, self.values.split_to(length)))
+            }
+            _ => Err(UlError::Malformed("a presentation data value is longer than its PDU".into())),
         }
     }
 }
 
 impl Fragment {
     fn new(context_id: u8, control: u8, bytes: Bytes) -> Self {
-        let part = if control & 1 == 1 {
-            MessagePart::Command
-        } else {
-            MessagePart::DataSet
-        };
-        Self {
-            context_id,
-            part,
-            last: control & 2 == 2,
-            bytes,
-        }
+        let part = if control & 1 == 1 { MessagePart::Command } else { MessagePart::DataSet };
+        Self { context_id, part, last: control & 2 == 2, bytes }
     }
 }
 
@@ -155,9 +134,7 @@ impl Decoder for PduDecoder {
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Incoming>, UlError> {
         if !self.values.is_empty() {
-            return self
-                .next_value()
-                .map(|fragment| Some(Incoming::Fragment(fragment)));
+            return self.next_value().map(|fragment| Some(Incoming::Fragment(fragment)));
         }
         match self.whole_pdu(src)? {
             None => Ok(None),
@@ -183,28 +160,18 @@ mod tests {
     }
 
     fn fragment(context_id: u8, part: MessagePart, last: bool, bytes: &'static [u8]) -> Fragment {
-        Fragment {
-            context_id,
-            part,
-            last,
-            bytes: Bytes::from_static(bytes),
-        }
+        Fragment { context_id, part, last, bytes: Bytes::from_static(bytes) }
     }
 
     #[test]
     fn cuts_several_values_out_of_one_pdu() {
-        let pdu = [
-            4, 0, 0, 0, 0, 15, 0, 0, 0, 5, 1, 3, b'a', b'b', b'c', 0, 0, 0, 2, 3, 0,
-        ];
+        let pdu = [4, 0, 0, 0, 0, 15, 0, 0, 0, 5, 1, 3, b'a', b'b', b'c', 0, 0, 0, 2, 3, 0];
         let (mut decoder, mut src) = (PduDecoder::new(1000), BytesMut::from(&pdu[..]));
         let mut next = || match decoder.decode(&mut src) {
             Ok(Some(Incoming::Fragment(fragment))) => Some(fragment),
             _ => None,
         };
-        assert_eq!(
-            next(),
-            Some(fragment(1, MessagePart::Command, true, b"abc"))
-        );
+        assert_eq!(next(), Some(fragment(1, MessagePart::Command, true, b"abc")));
         assert_eq!(next(), Some(fragment(3, MessagePart::DataSet, false, b"")));
         assert_eq!(next(), None);
     }
@@ -212,28 +179,13 @@ mod tests {
     #[test]
     fn refuses_a_length_before_the_bytes_are_there() {
         let error = decode(&[4, 0, 0xFF, 0xFF, 0xFF, 0xFF]).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                UlError::PduTooLong {
-                    length: u32::MAX,
-                    limit: 1000
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, UlError::PduTooLong { length: u32::MAX, limit: 1000 }), "{error}");
     }
 
     #[test]
     fn refuses_what_is_not_a_pdu() {
-        assert!(matches!(
-            decode(b"GET / HTTP/1.1\r\n"),
-            Err(UlError::UnrecognizedPdu(b'G'))
-        ));
-        assert!(matches!(
-            decode(&[0, 0, 0, 0, 0, 0]),
-            Err(UlError::UnrecognizedPdu(0))
-        ));
+        assert!(matches!(decode(b"GET / HTTP/1.1\r\n"), Err(UlError::UnrecognizedPdu(b'G'))));
+        assert!(matches!(decode(&[0, 0, 0, 0, 0, 0]), Err(UlError::UnrecognizedPdu(0))));
     }
 
     #[test]
@@ -250,9 +202,6 @@ mod tests {
     #[test]
     fn waits_for_the_rest() {
         assert!(matches!(decode(&[5, 0, 0, 0, 0, 4, 0, 0]), Ok(None)));
-        assert!(matches!(
-            decode(&[5, 0, 0, 0, 0, 4, 0, 0, 0, 0]),
-            Ok(Some(Incoming::Pdu(Pdu::ReleaseRQ)))
-        ));
+        assert!(matches!(decode(&[5, 0, 0, 0, 0, 4, 0, 0, 0, 0]), Ok(Some(Incoming::Pdu(Pdu::ReleaseRQ)))));
     }
 }

@@ -20,11 +20,7 @@ pub enum AssembleError {
     #[error("the volume needs {needed} bytes and the limit is {limit}")]
     TooLarge { needed: usize, limit: usize },
     #[error("slice {at} is {found:?} (rows, columns) in a stack of {expected:?}")]
-    SliceSize {
-        at: usize,
-        found: (usize, usize),
-        expected: (usize, usize),
-    },
+    SliceSize { at: usize, found: (usize, usize), expected: (usize, usize) },
     #[error("{found} slices were given for a stack of {expected}")]
     SliceCount { found: usize, expected: usize },
 }
@@ -53,23 +49,13 @@ impl Assembly {
     pub fn push(&mut self, slice: &Array2<f32>) -> Result<(), AssembleError> {
         let (slices, rows, columns) = self.volume.values.dim();
         if self.filled == slices {
-            return Err(AssembleError::SliceCount {
-                found: slices + 1,
-                expected: slices,
-            });
+            return Err(AssembleError::SliceCount { found: slices + 1, expected: slices });
         }
         if slice.dim() != (rows, columns) {
             let (at, found, expected) = (self.filled, slice.dim(), (rows, columns));
-            return Err(AssembleError::SliceSize {
-                at,
-                found,
-                expected,
-            });
+            return Err(AssembleError::SliceSize { at, found, expected });
         }
-        self.volume
-            .values
-            .index_axis_mut(Axis(0), self.filled)
-            .assign(slice);
+        self.volume.values.index_axis_mut(Axis(0), self.filled).assign(slice);
         self.filled += 1;
         Ok(())
     }
@@ -77,10 +63,9 @@ impl Assembly {
     /// The volume, once every slice is there.
     pub fn finish(self) -> Result<Volume, AssembleError> {
         match self.volume.values.dim().0 {
-            expected if expected != self.filled => Err(AssembleError::SliceCount {
-                found: self.filled,
-                expected,
-            }),
+            expected if expected != self.filled => {
+                Err(AssembleError::SliceCount { found: self.filled, expected })
+            }
             _ => Ok(self.volume),
         }
     }
@@ -93,9 +78,7 @@ pub fn assemble(
     bytes_max: usize,
 ) -> Result<Volume, AssembleError> {
     let mut assembly = Assembly::new(stack, bytes_max)?;
-    slices
-        .into_iter()
-        .try_for_each(|slice| assembly.push(&slice))?;
+    slices.into_iter().try_for_each(|slice| assembly.push(&slice))?;
     assembly.finish()
 }
 
@@ -104,14 +87,8 @@ pub(super) fn within(
     (slices, rows, columns): (usize, usize, usize),
     limit: usize,
 ) -> Result<(), AssembleError> {
-    let needed = [rows, columns, size_of::<f32>()]
-        .into_iter()
-        .fold(slices, usize::saturating_mul);
-    if needed > limit {
-        Err(AssembleError::TooLarge { needed, limit })
-    } else {
-        Ok(())
-    }
+    let needed = [rows, columns, size_of::<f32>()].into_iter().fold(slices, usize::saturating_mul);
+    if needed > limit { Err(AssembleError::TooLarge { needed, limit }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -122,8 +99,7 @@ mod tests {
     use crate::volume::testing::slice;
 
     fn stack() -> Stack {
-        let frames =
-            [-4.0, 0.0, -2.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
+        let frames = [-4.0, 0.0, -2.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
         stacks(&frames).stacks.remove(0)
     }
 
@@ -135,59 +111,23 @@ mod tests {
     fn slices_lie_in_the_order_of_the_stack() {
         let stack = stack();
         let values = [40.0, 0.0, 20.0];
-        let volume = assemble(
-            &stack,
-            stack.order.iter().map(|at| flat(values[*at])),
-            1 << 20,
-        )
-        .unwrap();
-        assert_eq!(
-            volume.values.slice(ndarray::s![.., 3, 4]).to_vec(),
-            [0.0, 20.0, 40.0]
-        );
-        assert_eq!(
-            (volume.geometry.spacing_mm, volume.depths_mm),
-            ([2.0, 0.5, 0.75], vec![0.0, 2.0, 4.0])
-        );
+        let volume = assemble(&stack, stack.order.iter().map(|at| flat(values[*at])), 1 << 20).unwrap();
+        assert_eq!(volume.values.slice(ndarray::s![.., 3, 4]).to_vec(), [0.0, 20.0, 40.0]);
+        assert_eq!((volume.geometry.spacing_mm, volume.depths_mm), ([2.0, 0.5, 0.75], vec![0.0, 2.0, 4.0]));
     }
 
     #[test]
     fn a_slice_too_many_too_few_or_of_another_size_is_refused() {
         let count = |n: usize| assemble(&stack(), vec![flat(1.0); n], 1 << 20).unwrap_err();
-        assert_eq!(
-            count(2),
-            AssembleError::SliceCount {
-                found: 2,
-                expected: 3
-            }
-        );
-        assert_eq!(
-            count(4),
-            AssembleError::SliceCount {
-                found: 4,
-                expected: 3
-            }
-        );
+        assert_eq!(count(2), AssembleError::SliceCount { found: 2, expected: 3 });
+        assert_eq!(count(4), AssembleError::SliceCount { found: 4, expected: 3 });
         let other = assemble(&stack(), [Array2::zeros((5, 4))], 1 << 20).unwrap_err();
-        assert_eq!(
-            other,
-            AssembleError::SliceSize {
-                at: 0,
-                found: (5, 4),
-                expected: (4, 5)
-            }
-        );
+        assert_eq!(other, AssembleError::SliceSize { at: 0, found: (5, 4), expected: (4, 5) });
     }
 
     #[test]
     fn the_memory_limit_holds_before_allocation() {
         let error = Assembly::new(&stack(), 239).unwrap_err();
-        assert_eq!(
-            error,
-            AssembleError::TooLarge {
-                needed: 240,
-                limit: 239
-            }
-        );
+        assert_eq!(error, AssembleError::TooLarge { needed: 240, limit: 239 });
     }
 }

@@ -60,14 +60,10 @@ mod tests {
 
     #[test]
     fn a_description_survives_its_json() {
-        let frames =
-            [0.0, -2.0, -4.0, -10.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
+        let frames = [0.0, -2.0, -4.0, -10.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
         let description = VolumeDescription::of(&stacks(&frames).stacks[0]);
         let json = serde_json::to_string(&description).unwrap();
-        assert_eq!(
-            serde_json::from_str::<VolumeDescription>(&json).unwrap(),
-            description
-        );
+        assert_eq!(serde_json::from_str::<VolumeDescription>(&json).unwrap(), description);
         assert!(
             json.contains(r#""issues":[{"kind":"gap","after":2,"missing":2,"distance_mm":6.0}]"#),
             "{json}"
@@ -78,9 +74,6 @@ mod tests {
     fn voxels_have_patient_coordinates() {
         let frames = [9.0, 7.0].map(|z| SliceFrame::of(&FrameAttributes::new(&slice(z), 0), 0));
         let geometry = stacks(&frames).stacks[0].geometry();
-        assert_eq!(
-            geometry.point_mm([1.0, 2.0, 4.0]),
-            [-10.0 + 4.0 * 0.75, -20.0 + 2.0 * 0.5, 7.0]
-        );
+        assert_eq!(geometry.point_mm([1.0, 2.0, 4.0]), [-10.0 + 4.0 * 0.75, -20.0 + 2.0 * 0.5, 7.0]);
     }
 }

@@ -29,10 +29,7 @@ impl<'a> FrameAttributes<'a> {
 
     /// The first item of a functional group macro; the frame's own wins over the shared one.
     pub fn group(&self, sequence: Tag) -> Option<&'a InMemDicomObject> {
-        [self.per_frame, self.shared]
-            .into_iter()
-            .flatten()
-            .find_map(|groups| items(groups, sequence).first())
+        [self.per_frame, self.shared].into_iter().flatten().find_map(|groups| items(groups, sequence).first())
     }
 
     /// Where the attributes of a macro are: its item, or the object itself in classic objects.

@@ -41,8 +41,7 @@ impl SlicePlane {
         let position = attributes.group_or_object(tags::PLANE_POSITION_SEQUENCE);
         let orientation = attributes.group_or_object(tags::PLANE_ORIENTATION_SEQUENCE);
         let measures = attributes.group_or_object(tags::PIXEL_MEASURES_SEQUENCE);
-        let size =
-            |tag| integer(attributes.object, tag).and_then(|value| usize::try_from(value).ok());
+        let size = |tag| integer(attributes.object, tag).and_then(|value| usize::try_from(value).ok());
         let [along_row, along_column] = directions(
             decimal_array(orientation, tags::IMAGE_ORIENTATION_PATIENT)
                 .ok_or(GeometryError::Missing("Image Orientation (Patient)"))?,
@@ -56,8 +55,7 @@ impl SlicePlane {
                 decimal_array(measures, tags::PIXEL_SPACING)
                     .ok_or(GeometryError::Missing("Pixel Spacing"))?,
             )?,
-            thickness_mm: decimal(measures, tags::SLICE_THICKNESS)
-                .filter(|thickness| *thickness > 0.0),
+            thickness_mm: decimal(measures, tags::SLICE_THICKNESS).filter(|thickness| *thickness > 0.0),
             rows: size(tags::ROWS).ok_or(GeometryError::Missing("Rows"))?,
             columns: size(tags::COLUMNS).ok_or(GeometryError::Missing("Columns"))?,
         })
@@ -78,11 +76,7 @@ impl SlicePlane {
             _ if y >= x => normal[1] > 0.0,
             _ => normal[0] > 0.0,
         };
-        if forward {
-            normal
-        } else {
-            normal.map(|component| 0.0 - component)
-        }
+        if forward { normal } else { normal.map(|component| 0.0 - component) }
     }
 
     /// Signed distance of the plane from the origin along the reading direction, in mm.
@@ -136,11 +130,7 @@ pub struct VolumeGeometry {
 impl VolumeGeometry {
     /// The patient coordinates of a voxel, in mm.
     pub fn point_mm(&self, [slice, row, column]: [f64; 3]) -> Vector {
-        let point = advance(
-            self.origin_mm,
-            self.along_slices,
-            slice * self.spacing_mm[0],
-        );
+        let point = advance(self.origin_mm, self.along_slices, slice * self.spacing_mm[0]);
         let point = advance(point, self.along_column, row * self.spacing_mm[1]);
         advance(point, self.along_row, column * self.spacing_mm[2])
     }
@@ -168,19 +158,10 @@ impl PixelSpacing {
         let measures = attributes.group_or_object(tags::PIXEL_MEASURES_SEQUENCE);
         let read = |object, tag, plane| {
             let [row_mm, column_mm] = positive(decimal_array(object, tag)?).ok()?;
-            Some(Self {
-                row_mm,
-                column_mm,
-                plane,
-            })
+            Some(Self { row_mm, column_mm, plane })
         };
-        read(measures, tags::PIXEL_SPACING, SpacingPlane::Patient).or_else(|| {
-            read(
-                attributes.object,
-                tags::IMAGER_PIXEL_SPACING,
-                SpacingPlane::Detector,
-            )
-        })
+        read(measures, tags::PIXEL_SPACING, SpacingPlane::Patient)
+            .or_else(|| read(attributes.object, tags::IMAGER_PIXEL_SPACING, SpacingPlane::Detector))
     }
 }
 
@@ -198,18 +179,12 @@ fn directions(cosines: [f64; 6]) -> Result<[Vector; 2], GeometryError> {
 }
 
 fn positive(spacing: [f64; 2]) -> Result<[f64; 2], GeometryError> {
-    if spacing.iter().all(|distance| *distance > 0.0) {
-        Ok(spacing)
-    } else {
-        Err(GeometryError::Spacing)
-    }
+    if spacing.iter().all(|distance| *distance > 0.0) { Ok(spacing) } else { Err(GeometryError::Spacing) }
 }
 
 fn unit(vector: Vector) -> Option<Vector> {
     let length = dot(vector, vector).sqrt();
-    (0.9..1.1)
-        .contains(&length)
-        .then(|| vector.map(|component| component / length))
+    (0.9..1.1).contains(&length).then(|| vector.map(|component| component / length))
 }
 
 pub fn dot(a: Vector, b: Vector) -> f64 {
@@ -217,20 +192,12 @@ pub fn dot(a: Vector, b: Vector) -> f64 {
 }
 
 pub fn cross(a: Vector, b: Vector) -> Vector {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 /// `a + factor * b`.
 pub fn advance(a: Vector, b: Vector, factor: f64) -> Vector {
-    [
-        a[0] + factor * b[0],
-        a[1] + factor * b[1],
-        a[2] + factor * b[2],
-    ]
+    [a[0] + factor * b[0], a[1] + factor * b[1], a[2] + factor * b[2]]
 }
 
 #[cfg(test)]
@@ -250,9 +217,7 @@ mod tests {
     fn readers_go_to_the_feet_to_the_back_and_to_the_left() {
         let direction = |cosines: &str| {
             let object = with(slice(0.0), tags::IMAGE_ORIENTATION_PATIENT, cosines);
-            SlicePlane::of(&FrameAttributes::new(&object, 0))
-                .unwrap()
-                .reading_direction()
+            SlicePlane::of(&FrameAttributes::new(&object, 0)).unwrap().reading_direction()
         };
         assert_eq!(direction("1\\0\\0\\0\\1\\0"), [0.0, 0.0, -1.0]);
         assert_eq!(direction("-1\\0\\0\\0\\1\\0"), [0.0, 0.0, -1.0]);
@@ -263,14 +228,10 @@ mod tests {
     #[test]
     fn enhanced_frames_have_their_own_position_and_share_the_rest() {
         let object = enhanced(&[3.0, 1.0]);
-        let depth = |frame| {
-            SlicePlane::of(&FrameAttributes::new(&object, frame)).map(|plane| plane.depth_mm())
-        };
+        let depth =
+            |frame| SlicePlane::of(&FrameAttributes::new(&object, frame)).map(|plane| plane.depth_mm());
         assert_eq!((depth(0), depth(1)), (Ok(-3.0), Ok(-1.0)));
-        assert_eq!(
-            depth(2),
-            Err(GeometryError::Missing("Image Position (Patient)"))
-        );
+        assert_eq!(depth(2), Err(GeometryError::Missing("Image Position (Patient)")));
     }
 
     #[test]
@@ -281,10 +242,7 @@ mod tests {
 
     #[test]
     fn impossible_orientations_are_refused() {
-        assert_eq!(
-            directions([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
-            Err(GeometryError::Orientation)
-        );
+        assert_eq!(directions([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]), Err(GeometryError::Orientation));
         assert_eq!(directions([0.0; 6]), Err(GeometryError::Orientation));
     }
 
@@ -292,9 +250,6 @@ mod tests {
     fn a_radiograph_has_detector_spacing() {
         let object = object(&[(tags::IMAGER_PIXEL_SPACING, "0.2\\0.3")]);
         let spacing = PixelSpacing::of(&FrameAttributes::new(&object, 0)).unwrap();
-        assert_eq!(
-            (spacing.row_mm, spacing.column_mm, spacing.plane),
-            (0.2, 0.3, SpacingPlane::Detector)
-        );
+        assert_eq!((spacing.row_mm, spacing.column_mm, spacing.plane), (0.2, 0.3, SpacingPlane::Detector));
     }
 }

@@ -61,14 +61,12 @@ pub fn display(
 ) -> Result<Picture, GrayscaleError> {
     match &frame.samples {
         Samples::Rgb(levels) => Ok(Picture::Rgb(levels.clone())),
-        Samples::DeepRgb { bits, values } => Ok(Picture::Rgb(
-            values.mapv(|value| (value >> (bits - 8)) as u8),
-        )),
+        Samples::DeepRgb { bits, values } => {
+            Ok(Picture::Rgb(values.mapv(|value| (value >> (bits - 8)) as u8)))
+        }
         Samples::Gray(_) | Samples::WideGray(_) => {
             let values = modality_values(frame, attributes)?;
-            let voi = Voi::choose(window, attributes, || {
-                value_range(frame, attributes, values.view())
-            })?;
+            let voi = Voi::choose(window, attributes, || value_range(frame, attributes, values.view()))?;
             Ok(Picture::Gray(levels(&values, &voi, is_inverse(attributes))))
         }
     }
@@ -85,8 +83,7 @@ fn levels(values: &Array2<f32>, voi: &Voi, inverse: bool) -> Array2<u8> {
 /// MONOCHROME1 already does (PS3.3 C.8.11.3.1.2), so one inversion answers both.
 pub fn is_inverse(attributes: &FrameAttributes<'_>) -> bool {
     let says = |tag, value: &str| text(attributes.object, tag).is_some_and(|found| found == value);
-    says(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME1")
-        || says(tags::PRESENTATION_LUT_SHAPE, "INVERSE")
+    says(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME1") || says(tags::PRESENTATION_LUT_SHAPE, "INVERSE")
 }
 
 /// Least and greatest modality value of a frame, padding left out (PS3.3 C.7.5.1.1.2).
@@ -98,10 +95,7 @@ pub fn value_range(
     let padding = Padding::of(attributes);
     let range = match (&frame.samples, padding) {
         (Samples::Gray(stored), Some(padding)) => {
-            let kept = stored
-                .iter()
-                .zip(values)
-                .filter(|(stored, _)| !padding.contains(**stored));
+            let kept = stored.iter().zip(values).filter(|(stored, _)| !padding.contains(**stored));
             range(kept.map(|(_, value)| *value))
         }
         _ => range(values.iter().copied()),
@@ -125,16 +119,11 @@ struct Padding {
 
 impl Padding {
     fn of(attributes: &FrameAttributes<'_>) -> Option<Self> {
-        let value = |tag| {
-            super::attributes::integer(attributes.object, tag)
-                .and_then(|value| value.try_into().ok())
-        };
+        let value =
+            |tag| super::attributes::integer(attributes.object, tag).and_then(|value| value.try_into().ok());
         let first: i32 = value(tags::PIXEL_PADDING_VALUE)?;
         let last = value(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(first);
-        Some(Self {
-            low: first.min(last),
-            high: first.max(last),
-        })
+        Some(Self { low: first.min(last), high: first.max(last) })
     }
 
     fn contains(self, stored: i32) -> bool {

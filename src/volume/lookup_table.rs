@@ -18,11 +18,7 @@ impl LookupTable {
     pub fn from_item(item: &InMemDicomObject) -> Option<Self> {
         let (length, first, bits) = descriptor(&words(item, tags::LUT_DESCRIPTOR)?)?;
         let entries = entries(words(item, tags::LUT_DATA)?, length, bits)?;
-        Some(Self {
-            first,
-            entries,
-            bits,
-        })
+        Some(Self { first, entries, bits })
     }
 
     /// The level for an input value, which is rounded to the nearest entry.
@@ -44,24 +40,15 @@ pub(super) fn descriptor(words: &[u16]) -> Option<(usize, i32, u16)> {
     let &[length, first, bits] = words else {
         return None;
     };
-    let length = if length == 0 {
-        1 << 16
-    } else {
-        usize::from(length)
-    };
-    (8..=16)
-        .contains(&bits)
-        .then_some((length, i32::from(first.cast_signed()), bits))
+    let length = if length == 0 { 1 << 16 } else { usize::from(length) };
+    (8..=16).contains(&bits).then_some((length, i32::from(first.cast_signed()), bits))
 }
 
 /// Exactly `length` entries. 8-bit entries may be packed in pairs, the first in the low byte.
 pub(super) fn entries(data: Vec<u16>, length: usize, bits: u16) -> Option<Vec<u16>> {
     let packed = bits == 8 && data.len() < length;
     let mut entries: Vec<u16> = match packed {
-        true => data
-            .iter()
-            .flat_map(|word| word.to_le_bytes().map(u16::from))
-            .collect(),
+        true => data.iter().flat_map(|word| word.to_le_bytes().map(u16::from)).collect(),
         false => data,
     };
     entries.truncate(length);

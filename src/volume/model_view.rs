@@ -8,9 +8,7 @@ use ndarray::Array2;
 
 use super::functional_groups::FrameAttributes;
 use super::grayscale::voi::WindowLevel;
-use super::grayscale::{
-    GrayscaleError, Picture, Window, display, is_inverse, modality_values, value_range,
-};
+use super::grayscale::{GrayscaleError, Picture, Window, display, is_inverse, modality_values, value_range};
 use super::pixels::{Frame, Samples};
 use crate::ai::RgbImage;
 use crate::report::findings::Box2d;
@@ -48,10 +46,7 @@ pub struct PixelBox {
 
 /// A radiograph: the first window, else the full range; the least value is black in either
 /// photometric interpretation.
-pub fn radiograph(
-    frame: &Frame,
-    attributes: &FrameAttributes<'_>,
-) -> Result<ModelView, GrayscaleError> {
+pub fn radiograph(frame: &Frame, attributes: &FrameAttributes<'_>) -> Result<ModelView, GrayscaleError> {
     if is_color(frame) {
         return color(frame, attributes);
     }
@@ -70,9 +65,7 @@ pub fn radiograph(
 /// A CT slice: its Hounsfield units through [`CT_WINDOWS`].
 pub fn ct(frame: &Frame, attributes: &FrameAttributes<'_>) -> Result<ModelView, GrayscaleError> {
     let values = modality_values(frame, attributes)?;
-    Ok(padded(values.dim(), |at| {
-        CT_WINDOWS.map(|window| level(values[at], window))
-    }))
+    Ok(padded(values.dim(), |at| CT_WINDOWS.map(|window| level(values[at], window))))
 }
 
 /// A slice of a volume whose least and greatest values are `range`. A range without extent is
@@ -109,9 +102,7 @@ fn window_range(window: WindowLevel) -> (f32, f32) {
 
 fn level(value: f32, (low, high): (f32, f32)) -> u8 {
     match high - low {
-        extent if extent > 0.0 => ((value - low) / extent * 255.0)
-            .round_ties_even()
-            .clamp(0.0, 255.0) as u8,
+        extent if extent > 0.0 => ((value - low) / extent * 255.0).round_ties_even().clamp(0.0, 255.0) as u8,
         _ => 255,
     }
 }
@@ -127,30 +118,16 @@ fn padded((rows, columns): (usize, usize), pixel: impl Fn((usize, usize)) -> [u8
     for row in 0..rows {
         let start = ((row + square.top as usize) * side + square.left as usize) * 3;
         let line = data[start..start + columns * 3].chunks_exact_mut(3);
-        line.enumerate()
-            .for_each(|(column, out)| out.copy_from_slice(&pixel((row, column))));
+        line.enumerate().for_each(|(column, out)| out.copy_from_slice(&pixel((row, column))));
     }
-    ModelView {
-        image: RgbImage {
-            width: square.side,
-            height: square.side,
-            data,
-        },
-        square,
-    }
+    ModelView { image: RgbImage { width: square.side, height: square.side, data }, square }
 }
 
 impl PaddedSquare {
     /// The smallest square, the frame centred in it; an odd column or row of black goes after it.
     pub fn around(rows: u32, columns: u32) -> Self {
         let side = rows.max(columns);
-        Self {
-            rows,
-            columns,
-            side,
-            top: (side - rows) / 2,
-            left: (side - columns) / 2,
-        }
+        Self { rows, columns, side, top: (side - rows) / 2, left: (side - columns) / 2 }
     }
 
     /// From thousandths of the square to pixels of the frame, clipped to it. `None` when nothing of

@@ -50,12 +50,7 @@ impl<'a> EncodedFrame<'a> {
     /// A frame that begins at a byte, of Pixel Data with the VR usual for its depth.
     pub fn new(transfer_syntax: &'a str, bytes: &'a [u8]) -> Self {
         let transfer_syntax = transfer_syntax.trim_end_matches(['\0', ' ']);
-        Self {
-            transfer_syntax,
-            bytes,
-            first_bit: 0,
-            words: false,
-        }
+        Self { transfer_syntax, bytes, first_bit: 0, words: false }
     }
 }
 
@@ -85,10 +80,7 @@ pub enum PixelError {
     #[error("{0} is absent")]
     Missing(&'static str),
     #[error("{attribute} is {value}, which is not supported")]
-    Unsupported {
-        attribute: &'static str,
-        value: String,
-    },
+    Unsupported { attribute: &'static str, value: String },
     #[error("the frame has {samples} samples and the limit is {SAMPLES_MAX}")]
     TooLarge { samples: usize },
     #[error("transfer syntax {0} has no frame decoder")]
@@ -97,9 +89,7 @@ pub enum PixelError {
     Truncated { found: usize, needed: usize },
     #[error("the {codec} codestream is invalid: {reason}")]
     Codestream { codec: &'static str, reason: String },
-    #[error(
-        "the codestream holds {found} (columns x rows x samples) and the attributes say {expected}"
-    )]
+    #[error("the codestream holds {found} (columns x rows x samples) and the attributes say {expected}")]
     Mismatch { found: String, expected: String },
     #[error("the {0} decoder gave up on a damaged codestream")]
     Panicked(&'static str),
@@ -107,17 +97,11 @@ pub enum PixelError {
 
 impl PixelError {
     fn codestream(codec: &'static str, reason: impl ToString) -> Self {
-        Self::Codestream {
-            codec,
-            reason: reason.to_string(),
-        }
+        Self::Codestream { codec, reason: reason.to_string() }
     }
 
     fn unsupported(attribute: &'static str, value: impl ToString) -> Self {
-        Self::Unsupported {
-            attribute,
-            value: value.to_string(),
-        }
+        Self::Unsupported { attribute, value: value.to_string() }
     }
 }
 
@@ -125,11 +109,7 @@ impl PixelError {
 pub fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Frame, PixelError> {
     let decoded = codec::decode(image, frame)?;
     let samples = arrange::arrange(image, decoded)?;
-    Ok(Frame {
-        rows: image.rows,
-        columns: image.columns,
-        samples,
-    })
+    Ok(Frame { rows: image.rows, columns: image.columns, samples })
 }
 
 #[cfg(test)]

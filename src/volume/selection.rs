@@ -87,24 +87,15 @@ pub fn choose(candidates: &[SeriesCandidate]) -> Choice {
     for (index, candidate) in candidates.iter().enumerate() {
         match Rank::of(candidate) {
             Err(reason) => skipped.push((index, reason)),
-            Ok(rank) if best.as_ref().is_none_or(|(_, found)| rank > *found) => {
-                best = Some((index, rank))
-            }
+            Ok(rank) if best.as_ref().is_none_or(|(_, found)| rank > *found) => best = Some((index, rank)),
             Ok(_) => {}
         }
     }
     let reason = match &best {
-        Some((_, rank)) => format!(
-            "{rank}, best of {} usable series",
-            candidates.len() - skipped.len()
-        ),
+        Some((_, rank)) => format!("{rank}, best of {} usable series", candidates.len() - skipped.len()),
         None => format!("none of {} series is a usable stack", candidates.len()),
     };
-    Choice {
-        chosen: best.map(|(index, _)| index),
-        reason,
-        skipped,
-    }
+    Choice { chosen: best.map(|(index, _)| index), reason, skipped }
 }
 
 /// Fields in order of weight.
@@ -144,39 +135,23 @@ impl std::fmt::Display for Rank {
         let origin = if self.original { "original" } else { "derived" };
         let kernel = if self.soft { "soft" } else { "sharp" };
         let (extent, thickness) = (self.extent_5_cm * 5, -self.thinness as f64 / 10.0);
-        write!(
-            f,
-            "{plane}, {origin}, at least {extent} cm, {kernel} kernel, slices of {thickness} mm"
-        )
+        write!(f, "{plane}, {origin}, at least {extent} cm, {kernel} kernel, slices of {thickness} mm")
     }
 }
 
 /// Lung and bone reconstructions, by the makers' kernel names or the series' own words.
 fn is_sharp(candidate: &SeriesCandidate) -> bool {
     let upper = |value: &Option<String>| value.as_deref().unwrap_or_default().to_uppercase();
-    let (kernel, description) = (
-        upper(&candidate.convolution_kernel),
-        upper(&candidate.series_description),
-    );
-    let says_sharp = |words: &str| {
-        ["LUNG", "BONE", "EDGE", "SHARP"]
-            .iter()
-            .any(|word| words.contains(word))
-    };
+    let (kernel, description) = (upper(&candidate.convolution_kernel), upper(&candidate.series_description));
+    let says_sharp = |words: &str| ["LUNG", "BONE", "EDGE", "SHARP"].iter().any(|word| words.contains(word));
     says_sharp(&kernel) || says_sharp(&description) || is_sharp_kernel(&kernel)
 }
 
 /// Siemens counts sharpness up in its kernels' numbers (B30f soft, B70f sharp), Canon keeps body
 /// kernels below FC30; Philips calls its sharp ones D, E, L and YC to YE.
 fn is_sharp_kernel(kernel: &str) -> bool {
-    let letters: String = kernel
-        .chars()
-        .take_while(char::is_ascii_alphabetic)
-        .collect();
-    let digits: String = kernel[letters.len()..]
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let letters: String = kernel.chars().take_while(char::is_ascii_alphabetic).collect();
+    let digits: String = kernel[letters.len()..].chars().take_while(char::is_ascii_digit).collect();
     match (letters.as_str(), digits.parse::<u32>()) {
         ("FC", Ok(number)) => number >= 30,
         (_, Ok(number)) => number >= 50,
@@ -200,16 +175,12 @@ mod tests {
     #[test]
     fn many_slices_start_after_the_first_and_end_with_the_last() {
         let chosen = select(300, 85);
-        assert_eq!(
-            (chosen.len(), chosen[0], chosen[1], chosen[84]),
-            (85, 4, 7, 299)
-        );
+        assert_eq!((chosen.len(), chosen[0], chosen[1], chosen[84]), (85, 4, 7, 299));
         assert!(chosen.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
     fn candidate(slices: usize, step_mm: f64) -> SeriesCandidate {
-        let frame =
-            |at: usize| SliceFrame::of(&FrameAttributes::new(&slice(at as f64 * step_mm), 0), 0);
+        let frame = |at: usize| SliceFrame::of(&FrameAttributes::new(&slice(at as f64 * step_mm), 0), 0);
         let frames: Vec<_> = (0..slices).map(frame).collect();
         let attributes = object(&[(tags::IMAGE_TYPE, "ORIGINAL\\PRIMARY\\AXIAL")]);
         SeriesCandidate::of(&attributes, &stacks(&frames))
@@ -226,65 +197,39 @@ mod tests {
     }
 
     fn kernel(name: &str, candidate: SeriesCandidate) -> SeriesCandidate {
-        SeriesCandidate {
-            convolution_kernel: Some(name.into()),
-            ..candidate
-        }
+        SeriesCandidate { convolution_kernel: Some(name.into()), ..candidate }
     }
 
     #[test]
     fn the_stack_that_covers_most_wins() {
-        assert_eq!(
-            choose(&[candidate(20, 2.0), candidate(60, 5.0), candidate(90, 1.0)]).chosen,
-            Some(1)
-        );
+        assert_eq!(choose(&[candidate(20, 2.0), candidate(60, 5.0), candidate(90, 1.0)]).chosen, Some(1));
     }
 
     #[test]
     fn of_equal_cover_soft_goes_before_thin_and_thin_before_thick() {
-        let series = [
-            kernel("B70f", candidate(301, 1.0)),
-            kernel("B30f", candidate(61, 5.0)),
-        ];
+        let series = [kernel("B70f", candidate(301, 1.0)), kernel("B30f", candidate(61, 5.0))];
         assert_eq!(choose(&series).chosen, Some(1));
-        assert_eq!(
-            choose(&[candidate(61, 5.0), candidate(301, 1.0)]).chosen,
-            Some(1)
-        );
+        assert_eq!(choose(&[candidate(61, 5.0), candidate(301, 1.0)]).chosen, Some(1));
     }
 
     #[test]
     fn axial_goes_before_more_of_another_plane() {
         let coronal = SeriesCandidate {
-            volume: candidate(200, 2.0).volume.map(|v| VolumeDescription {
-                plane: AnatomicalPlane::Coronal,
-                ..v
-            }),
+            volume: candidate(200, 2.0)
+                .volume
+                .map(|v| VolumeDescription { plane: AnatomicalPlane::Coronal, ..v }),
             ..candidate(3, 1.0)
         };
         let choice = choose(&[coronal, candidate(20, 2.0)]);
         assert_eq!(choice.chosen, Some(1));
-        assert!(
-            choice.reason.starts_with("axial, original"),
-            "{}",
-            choice.reason
-        );
+        assert!(choice.reason.starts_with("axial, original"), "{}", choice.reason);
     }
 
     #[test]
     fn what_cannot_be_analysed_is_skipped_with_its_reason() {
-        let localizer = SeriesCandidate {
-            image_type: vec!["LOCALIZER".into()],
-            ..candidate(5, 1.0)
-        };
-        let capture = SeriesCandidate {
-            secondary_capture: true,
-            ..candidate(5, 1.0)
-        };
-        let flat = SeriesCandidate {
-            volume: None,
-            ..candidate(5, 1.0)
-        };
+        let localizer = SeriesCandidate { image_type: vec!["LOCALIZER".into()], ..candidate(5, 1.0) };
+        let capture = SeriesCandidate { secondary_capture: true, ..candidate(5, 1.0) };
+        let flat = SeriesCandidate { volume: None, ..candidate(5, 1.0) };
         let choice = choose(&[localizer, capture, flat, candidate(2, 1.0)]);
         let reasons: Vec<_> = choice.skipped.iter().map(|(_, reason)| *reason).collect();
         assert_eq!(choice.chosen, None);
@@ -302,15 +247,7 @@ mod tests {
     #[test]
     fn kernels_of_four_makers() {
         let sharp = |name| is_sharp(&kernel(name, candidate(3, 1.0)));
-        assert!(
-            ["LUNG", "BONEPLUS", "B70f", "Bl57d", "FC51", "L", "YC"]
-                .into_iter()
-                .all(sharp)
-        );
-        assert!(
-            !["STANDARD", "SOFT", "B30f", "Br40d", "FC08", "B", "YA"]
-                .into_iter()
-                .any(sharp)
-        );
+        assert!(["LUNG", "BONEPLUS", "B70f", "Bl57d", "FC51", "L", "YC"].into_iter().all(sharp));
+        assert!(!["STANDARD", "SOFT", "B30f", "Br40d", "FC08", "B", "YA"].into_iter().any(sharp));
     }
 }

@@ -33,9 +33,7 @@ impl SliceFrame {
         let temporal = integer(content, tags::TEMPORAL_POSITION_INDEX);
         Self {
             plane: SlicePlane::of(attributes).ok(),
-            localizer: texts(attributes.object, tags::IMAGE_TYPE)
-                .iter()
-                .any(|value| value == "LOCALIZER"),
+            localizer: texts(attributes.object, tags::IMAGE_TYPE).iter().any(|value| value == "LOCALIZER"),
             instance_number: integer(attributes.object, tags::INSTANCE_NUMBER),
             phase: [
                 temporal.unwrap_or_else(|| number(tags::TEMPORAL_POSITION_IDENTIFIER)),
@@ -93,11 +91,7 @@ pub enum Issue {
     /// Frames at a position that another frame has; they were left out.
     DuplicatePositions { frames: usize },
     /// Slices are absent after the one with this index in the order.
-    Gap {
-        after: usize,
-        missing: usize,
-        distance_mm: f64,
-    },
+    Gap { after: usize, missing: usize, distance_mm: f64 },
     /// Neighbours are not equally far apart, apart from gaps.
     IrregularSpacing { least_mm: f64, greatest_mm: f64 },
     /// Slices are thicker than they are apart.
@@ -114,26 +108,16 @@ pub fn stacks(frames: &[SliceFrame]) -> Stacks {
     let with_plane = set_aside(frames, &mut result);
     let orientations = group(with_plane, |a, b| same_orientation(a.1, b.1));
     if orientations.len() > 1 {
-        result.issues.push(Issue::MixedOrientation {
-            orientations: orientations.len(),
-        });
+        result.issues.push(Issue::MixedOrientation { orientations: orientations.len() });
     }
     for orientation in orientations {
         let sizes = group(orientation, |a, b| same_matrix(a.1, b.1));
         if sizes.len() > 1 {
-            result
-                .issues
-                .push(Issue::MixedMatrix { sizes: sizes.len() });
+            result.issues.push(Issue::MixedMatrix { sizes: sizes.len() });
         }
-        result.stacks.extend(
-            sizes
-                .into_iter()
-                .flat_map(|members| stacks_of_one_size(frames, members)),
-        );
+        result.stacks.extend(sizes.into_iter().flat_map(|members| stacks_of_one_size(frames, members)));
     }
-    result
-        .stacks
-        .sort_by_key(|stack| std::cmp::Reverse(stack.order.len()));
+    result.stacks.sort_by_key(|stack| std::cmp::Reverse(stack.order.len()));
     result
 }
 
@@ -153,24 +137,12 @@ fn set_aside<'a>(frames: &'a [SliceFrame], result: &mut Stacks) -> Vec<Member<'a
         }
         result.set_aside.push(index);
     }
-    result
-        .set_aside
-        .sort_by_key(|index| frames[*index].sequence());
+    result.set_aside.sort_by_key(|index| frames[*index].sequence());
     let issues = [
         (localizers, Issue::Localizers { frames: localizers }),
-        (
-            without_plane,
-            Issue::WithoutPlane {
-                frames: without_plane,
-            },
-        ),
+        (without_plane, Issue::WithoutPlane { frames: without_plane }),
     ];
-    result.issues.extend(
-        issues
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(_, issue)| issue),
-    );
+    result.issues.extend(issues.into_iter().filter(|(count, _)| *count > 0).map(|(_, issue)| issue));
     members
 }
 
@@ -193,8 +165,7 @@ fn same_orientation(a: &SlicePlane, b: &SlicePlane) -> bool {
 }
 
 fn same_matrix(a: &SlicePlane, b: &SlicePlane) -> bool {
-    let close =
-        |axis: usize| (a.spacing_mm[axis] - b.spacing_mm[axis]).abs() < 1e-3 * a.spacing_mm[axis];
+    let close = |axis: usize| (a.spacing_mm[axis] - b.spacing_mm[axis]).abs() < 1e-3 * a.spacing_mm[axis];
     (a.rows, a.columns) == (b.rows, b.columns) && close(0) && close(1)
 }
 
@@ -203,20 +174,14 @@ fn stacks_of_one_size(frames: &[SliceFrame], members: Vec<Member<'_>>) -> Vec<St
     let count = members.len();
     let positions = positions(frames, members);
     let times = positions[0].len();
-    if times > 1 && positions.len() > 1 && positions.iter().all(|position| position.len() == times)
-    {
+    if times > 1 && positions.len() > 1 && positions.iter().all(|position| position.len() == times) {
         let phase = |at| positions.iter().map(|position| position[at]).collect();
         let repeated = vec![Issue::RepeatedPositions { times }];
-        return (0..times)
-            .map(|at| Stack::new(phase(at), repeated.clone()))
-            .collect();
+        return (0..times).map(|at| Stack::new(phase(at), repeated.clone())).collect();
     }
     let duplicates = count - positions.len();
     let issues = (duplicates > 0).then_some(Issue::DuplicatePositions { frames: duplicates });
-    vec![Stack::new(
-        positions.iter().map(|position| position[0]).collect(),
-        issues.into_iter().collect(),
-    )]
+    vec![Stack::new(positions.iter().map(|position| position[0]).collect(), issues.into_iter().collect())]
 }
 
 /// Members by position in ascending order, those at one position by phase, then by instance.
@@ -226,9 +191,7 @@ fn positions<'a>(frames: &[SliceFrame], mut members: Vec<Member<'a>>) -> Vec<Vec
     let mut positions: Vec<Vec<Member<'a>>> = Vec::new();
     for member in members {
         match positions.last_mut() {
-            Some(last) if member.1.depth_mm() - last[0].1.depth_mm() < SAME_POSITION_MM => {
-                last.push(member)
-            }
+            Some(last) if member.1.depth_mm() - last[0].1.depth_mm() < SAME_POSITION_MM => last.push(member),
             _ => positions.push(vec![member]),
         }
     }
@@ -245,10 +208,7 @@ impl Stack {
         Self {
             order: members.iter().map(|(index, _)| *index).collect(),
             plane: *planes[0],
-            depths_mm: planes
-                .iter()
-                .map(|plane| plane.depth_mm() - planes[0].depth_mm())
-                .collect(),
+            depths_mm: planes.iter().map(|plane| plane.depth_mm() - planes[0].depth_mm()).collect(),
             spacing_mm: spacing::median_mm(&planes),
             issues,
         }

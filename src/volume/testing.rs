@@ -8,24 +8,13 @@ use dicom_object::InMemDicomObject;
 
 /// An object of textual values; numbers are written in decimal and stored in the tag's own VR.
 pub(crate) fn object(values: &[(Tag, &str)]) -> InMemDicomObject {
-    values
-        .iter()
-        .fold(InMemDicomObject::new_empty(), |object, (tag, value)| {
-            with(object, *tag, value)
-        })
+    values.iter().fold(InMemDicomObject::new_empty(), |object, (tag, value)| with(object, *tag, value))
 }
 
 pub(crate) fn with(mut object: InMemDicomObject, tag: Tag, value: &str) -> InMemDicomObject {
-    let vr = StandardDataDictionary
-        .by_tag(tag)
-        .map_or(VR::LO, |entry| entry.vr.relaxed());
+    let vr = StandardDataDictionary.by_tag(tag).map_or(VR::LO, |entry| entry.vr.relaxed());
     let value = match vr {
-        VR::US | VR::OW => PrimitiveValue::U16(
-            value
-                .split('\\')
-                .map(|word| word.parse().unwrap())
-                .collect(),
-        ),
+        VR::US | VR::OW => PrimitiveValue::U16(value.split('\\').map(|word| word.parse().unwrap()).collect()),
         _ => PrimitiveValue::Strs(value.split('\\').map(str::to_owned).collect()),
     };
     object.put(DataElement::new(tag, vr, value));
@@ -58,21 +47,13 @@ pub(crate) fn enhanced(heights: &[f64]) -> InMemDicomObject {
     let nested = |groups: Vec<(Tag, Vec<InMemDicomObject>)>| {
         groups
             .into_iter()
-            .fold(InMemDicomObject::new_empty(), |item, (tag, items)| {
-                with_items(item, tag, items)
-            })
+            .fold(InMemDicomObject::new_empty(), |item, (tag, items)| with_items(item, tag, items))
     };
     let shared = nested(vec![
-        one(
-            tags::PLANE_ORIENTATION_SEQUENCE,
-            &[(tags::IMAGE_ORIENTATION_PATIENT, "1\\0\\0\\0\\1\\0")],
-        ),
+        one(tags::PLANE_ORIENTATION_SEQUENCE, &[(tags::IMAGE_ORIENTATION_PATIENT, "1\\0\\0\\0\\1\\0")]),
         one(
             tags::PIXEL_MEASURES_SEQUENCE,
-            &[
-                (tags::PIXEL_SPACING, "0.5\\0.75"),
-                (tags::SLICE_THICKNESS, "2"),
-            ],
+            &[(tags::PIXEL_SPACING, "0.5\\0.75"), (tags::SLICE_THICKNESS, "2")],
         ),
         one(
             tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
@@ -81,16 +62,9 @@ pub(crate) fn enhanced(heights: &[f64]) -> InMemDicomObject {
     ]);
     let position = |z: &f64| {
         let value = format!("0\\0\\{z}");
-        nested(vec![one(
-            tags::PLANE_POSITION_SEQUENCE,
-            &[(tags::IMAGE_POSITION_PATIENT, value.as_str())],
-        )])
+        nested(vec![one(tags::PLANE_POSITION_SEQUENCE, &[(tags::IMAGE_POSITION_PATIENT, value.as_str())])])
     };
     let root = object(&[(tags::ROWS, "4"), (tags::COLUMNS, "5")]);
     let root = with_items(root, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]);
-    with_items(
-        root,
-        tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
-        heights.iter().map(position).collect(),
-    )
+    with_items(root, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, heights.iter().map(position).collect())
 }

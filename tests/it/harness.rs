@@ -120,7 +120,11 @@ impl TestApp {
     }
 
     /// Asks again until the answer is as wanted; gives that answer.
-    pub(crate) async fn json_when(&self, path: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    pub(crate) async fn json_when(
+        &self,
+        path: &str,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
         let asking = async {
             loop {
                 let answer = self.json(path).await;

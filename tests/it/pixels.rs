@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{DefaultDicomObject, open_file};
-use radiant::volume::pixels::{
-    EncodedFrame, Frame, ImageDescription, STACK_BYTES, Samples, decode,
-};
+use radiant::volume::pixels::{EncodedFrame, Frame, ImageDescription, STACK_BYTES, Samples, decode};
 use sha2::{Digest, Sha256};
 
 #[derive(serde::Deserialize)]
@@ -33,24 +31,18 @@ const LOSSY_TOLERANCE: i64 = 2;
 fn decoded_pixels_are_those_of_pydicom() {
     let folder = std::env::var("RADIANT_PYDICOM_FILES")
         .expect("RADIANT_PYDICOM_FILES names the folder of pydicom's test files");
-    let golden: BTreeMap<String, Golden> =
-        serde_json::from_str(include_str!("golden/pixels.json")).unwrap();
+    let golden: BTreeMap<String, Golden> = serde_json::from_str(include_str!("golden/pixels.json")).unwrap();
     let on_known_stack = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(move || differences(Path::new(&folder), &golden));
     let (compared, differences) = on_known_stack.unwrap().join().unwrap();
-    println!(
-        "{} of {compared} files decode as in pydicom",
-        compared - differences.len()
-    );
+    println!("{} of {compared} files decode as in pydicom", compared - differences.len());
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
 fn differences(folder: &Path, golden: &BTreeMap<String, Golden>) -> (usize, Vec<String>) {
     let outcome = |(name, golden): (&String, &Golden)| {
-        compare(folder.join(name), golden)
-            .err()
-            .map(|why| format!("{name}: {why}"))
+        compare(folder.join(name), golden).err().map(|why| format!("{name}: {why}"))
     };
     (golden.len(), golden.iter().filter_map(outcome).collect())
 }
@@ -75,17 +67,12 @@ fn frame(object: &DefaultDicomObject, frames: usize, index: usize) -> Result<Fra
     let image = ImageDescription::from_object(object).map_err(|error| error.to_string())?;
     let bytes = frame_bytes(object, frames, index).ok_or("no bytes")?;
     let words = is_words(object);
-    let encoded = EncodedFrame {
-        words,
-        ..EncodedFrame::new(object.meta().transfer_syntax(), &bytes)
-    };
+    let encoded = EncodedFrame { words, ..EncodedFrame::new(object.meta().transfer_syntax(), &bytes) };
     decode(&image, encoded).map_err(|error| error.to_string())
 }
 
 fn is_words(object: &DefaultDicomObject) -> bool {
-    object
-        .get(tags::PIXEL_DATA)
-        .is_some_and(|element| element.vr() == VR::OW)
+    object.get(tags::PIXEL_DATA).is_some_and(|element| element.vr() == VR::OW)
 }
 
 fn frame_bytes(object: &DefaultDicomObject, frames: usize, index: usize) -> Option<Vec<u8>> {
@@ -121,36 +108,17 @@ fn kind(frame: &Frame) -> &'static str {
 
 fn same_digest(frames: &[Frame], expected: &str) -> Result<(), String> {
     let mut digest = Sha256::new();
-    frames
-        .iter()
-        .for_each(|frame| digest.update(le_bytes(frame)));
-    let digest: String = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if digest == expected {
-        Ok(())
-    } else {
-        Err("pixels differ".to_owned())
-    }
+    frames.iter().for_each(|frame| digest.update(le_bytes(frame)));
+    let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if digest == expected { Ok(()) } else { Err("pixels differ".to_owned()) }
 }
 
 fn le_bytes(frame: &Frame) -> Vec<u8> {
     match &frame.samples {
-        Samples::Gray(values) => values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
-        Samples::WideGray(values) => values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
+        Samples::Gray(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Samples::WideGray(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Samples::Rgb(values) => values.iter().copied().collect(),
-        Samples::DeepRgb { values, .. } => values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
+        Samples::DeepRgb { values, .. } => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     }
 }
 

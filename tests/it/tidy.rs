@@ -49,11 +49,7 @@ const OWNED: &[Owned] = &[
     },
     Owned { needle: "candle_core", owners: &["src/ai/local"], reason: "other engines do without" },
     Owned { needle: "candle_nn", owners: &["src/ai/local"], reason: "other engines do without" },
-    Owned {
-        needle: "candle_transformers",
-        owners: &["src/ai/local"],
-        reason: "other engines do without",
-    },
+    Owned { needle: "candle_transformers", owners: &["src/ai/local"], reason: "other engines do without" },
     Owned { needle: "SystemTime", owners: &["src/clock"], reason: "time is passed in" },
     Owned { needle: "Timestamp::now", owners: &["src/clock"], reason: "time is passed in" },
     Owned { needle: "Zoned::now", owners: &["src/clock"], reason: "time is passed in" },
@@ -98,7 +94,8 @@ fn project_files() -> Vec<String> {
 
 /// Text that people wrote, with its path.
 fn written_text() -> Vec<(String, String)> {
-    let extension = |name: &str| Path::new(name).extension().map_or("", |e| e.to_str().unwrap_or("?")).to_owned();
+    let extension =
+        |name: &str| Path::new(name).extension().map_or("", |e| e.to_str().unwrap_or("?")).to_owned();
     let names = project_files().into_iter().filter(|name| {
         TEXT.contains(&extension(name).as_str()) && !GENERATED.iter().any(|path| name.starts_with(path))
     });
@@ -107,7 +104,8 @@ fn written_text() -> Vec<(String, String)> {
 
 /// The crate's own source without the modules that only tests have.
 fn production() -> Vec<Source> {
-    let files = written_text().into_iter().filter(|(name, _)| name.starts_with("src/") && name.ends_with(".rs"));
+    let files =
+        written_text().into_iter().filter(|(name, _)| name.starts_with("src/") && name.ends_with(".rs"));
     let sources: Vec<Source> = files.map(|(name, text)| Source::new(&name, &text)).collect();
     let tests: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
     let only_test = |path: &str| tests.iter().any(|module| belongs(path, module));
@@ -148,12 +146,16 @@ fn upward_uses(source: &Source) -> Vec<String> {
     };
     let used = source.lines().flat_map(|(line, code)| {
         let names = code.split("crate::").skip(1);
-        names.map(move |rest| (line, rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("")))
+        names.map(move |rest| {
+            (line, rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or(""))
+        })
     });
     let turned = used.filter(|(_, name)| {
         layer(name).is_some_and(|layer| layer > own) && !excepted(LAYER_EXCEPTIONS, &source.path, name)
     });
-    turned.map(|(line, name)| format!("{}:{line}: {module} names crate::{name}, a layer above it", source.path)).collect()
+    turned
+        .map(|(line, name)| format!("{}:{line}: {module} names crate::{name}, a layer above it", source.path))
+        .collect()
 }
 
 fn trespasses(source: &Source, owned: &Owned) -> Vec<String> {
@@ -208,7 +210,8 @@ fn arrows_between_layers_never_turn() {
 #[test]
 fn what_one_module_owns_no_other_names() {
     let sources = production();
-    let found = OWNED.iter().flat_map(|owned| sources.iter().flat_map(move |source| trespasses(source, owned)));
+    let found =
+        OWNED.iter().flat_map(|owned| sources.iter().flat_map(move |source| trespasses(source, owned)));
     none(found.collect());
 }
 
@@ -268,9 +271,18 @@ fn modules_are_files_named_after_themselves() {
 fn the_text_speaks_of_the_project_alone() {
     // Written in two halves, so that this list does not find itself.
     let strange = [
-        ("/wor", "k/"), ("/roo", "t/"), ("/ho", "me/"), ("/opt/", "train"), ("crates", ".io"),
-        ("pypi", ".org"), ("npm", "js."), ("static.rust", "-lang"), ("sub", "agent"), ("clau", "de"),
-        ("anthro", "pic"), ("chat", "gpt"),
+        ("/wor", "k/"),
+        ("/roo", "t/"),
+        ("/ho", "me/"),
+        ("/opt/", "train"),
+        ("crates", ".io"),
+        ("pypi", ".org"),
+        ("npm", "js."),
+        ("static.rust", "-lang"),
+        ("sub", "agent"),
+        ("clau", "de"),
+        ("anthro", "pic"),
+        ("chat", "gpt"),
     ]
     .map(|(first, second)| format!("{first}{second}"));
     let in_line = |name: &str, line: usize, text: &str| {
@@ -287,7 +299,8 @@ fn the_text_speaks_of_the_project_alone() {
 
 #[test]
 fn a_planted_violation_is_seen() {
-    let planted = Source::new("src/volume/planted.rs", "use crate::http::Server;\nfn f() { x.unwrap(); hyper::y() }\n");
+    let planted =
+        Source::new("src/volume/planted.rs", "use crate::http::Server;\nfn f() { x.unwrap(); hyper::y() }\n");
     assert_eq!(upward_uses(&planted).len(), 1);
     assert_eq!(unexplained_unwraps(&planted).len(), 1);
     assert!(OWNED.iter().any(|owned| trespasses(&planted, owned).len() == 1));

@@ -9,8 +9,13 @@ use serde_json::Value;
 
 use crate::harness::TestApp;
 
-const CHEST: Options =
-    Options { kind: Kind::Chest, matrix: Some(256), photometric: None, shown_slices_only: false, nodules: false };
+const CHEST: Options = Options {
+    kind: Kind::Chest,
+    matrix: Some(256),
+    photometric: None,
+    shown_slices_only: false,
+    nodules: false,
+};
 const EFFUSION: &str = r#"{"findings":[{"finding":"pleural effusion","location":"pleural space","laterality":"left","certainty":"probable","severity":"small","image":1,"box_2d":[500,550,750,850]}],"impression":"Small left pleural effusion."}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +79,8 @@ async fn a_study_that_no_rule_names_is_kept_and_says_why_it_is_not_analysed() {
     let ct = Options { kind: Kind::Ct, shown_slices_only: true, ..CHEST };
     let study = app.send_phantom(4, &ct).await;
     let path = format!("/api/v1/studies/{study}");
-    let decided = |answer: &Value| answer["decisions"].as_array().is_some_and(|decisions| !decisions.is_empty());
+    let decided =
+        |answer: &Value| answer["decisions"].as_array().is_some_and(|decisions| !decisions.is_empty());
     let answer = app.json_when(&path, decided).await;
     assert_eq!(answer["decisions"][0]["verdict"], "skip", "{answer}");
     assert_eq!(app.json(&format!("{path}/analyses")).await["analyses"], serde_json::json!([]));

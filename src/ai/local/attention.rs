@@ -67,13 +67,7 @@ impl Attention {
         x.reshape((x.dim(0)?, heads, self.head_dim))?.transpose(0, 1)?.contiguous()
     }
 
-    fn attend(
-        &self,
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-        masks: &Masks,
-    ) -> Result<Tensor> {
+    fn attend(&self, queries: &Tensor, keys: &Tensor, values: &Tensor, masks: &Masks) -> Result<Tensor> {
         let keys = keys.t()?;
         let blocks: Vec<Tensor> = masks
             .blocks()

@@ -24,10 +24,7 @@ pub(super) struct LayerCache {
 
 impl Cache {
     pub(super) fn new(text: &TextConfig) -> Self {
-        let layer = |span: &Span| LayerCache {
-            keys: Rows::new(*span, text),
-            values: Rows::new(*span, text),
-        };
+        let layer = |span: &Span| LayerCache { keys: Rows::new(*span, text), values: Rows::new(*span, text) };
         Self { layers: text.layers.iter().map(layer).collect(), positions: 0 }
     }
 
@@ -99,10 +96,8 @@ impl Rows {
     fn moved(&mut self, old: Option<Tensor>, count: usize, like: &Tensor) -> Result<Tensor> {
         let (heads, _, width) = like.dims3()?;
         let past = self.used.min(self.keep);
-        let slack =
-            if self.keep == usize::MAX { STEP.max(self.used / 2) } else { STEP.min(self.keep) };
-        let store =
-            Tensor::zeros((heads, past + count + slack, width), like.dtype(), like.device())?;
+        let slack = if self.keep == usize::MAX { STEP.max(self.used / 2) } else { STEP.min(self.keep) };
+        let store = Tensor::zeros((heads, past + count + slack, width), like.dtype(), like.device())?;
         if let Some(old) = old.filter(|_| past > 0) {
             store.slice_set(&old.narrow(1, self.used - past, past)?.contiguous()?, 1, 0)?;
         }

@@ -112,17 +112,9 @@ impl ModelConfig {
             "mm_tokens_per_image",
             "is not a square number",
         )?;
-        require(
-            patches % tokens == 0,
-            "mm_tokens_per_image",
-            "does not divide the patches of an image",
-        )?;
+        require(patches % tokens == 0, "mm_tokens_per_image", "does not divide the patches of an image")?;
         let placeholder = self.image_token as usize;
-        require(
-            placeholder < self.text.vocabulary,
-            "image_token_index",
-            "is outside the vocabulary",
-        )
+        require(placeholder < self.text.vocabulary, "image_token_index", "is outside the vocabulary")
     }
 }
 
@@ -189,18 +181,9 @@ impl VisionConfig {
 
     fn check(&self) -> Result<(), LoadError> {
         let key = |name: &str| format!("vision_config.{name}");
-        let divides =
-            |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
-        require(
-            divides(self.patch_size, self.image_size),
-            &key("patch_size"),
-            "does not divide image_size",
-        )?;
-        require(
-            divides(self.heads, self.hidden),
-            &key("num_attention_heads"),
-            "does not divide hidden_size",
-        )
+        let divides = |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
+        require(divides(self.patch_size, self.image_size), &key("patch_size"), "does not divide image_size")?;
+        require(divides(self.heads, self.hidden), &key("num_attention_heads"), "does not divide hidden_size")
     }
 }
 
@@ -255,10 +238,7 @@ mod tests {
     #[test]
     fn absent_keys_take_the_library_defaults() {
         let config = ModelConfig::parse(br#"{"text_config":{"hidden_size":2560,"num_hidden_layers":34},"vision_config":{"hidden_size":1152,"image_size":896,"patch_size":14,"num_attention_heads":16}}"#).unwrap();
-        assert_eq!(
-            (config.text.head_dim, config.text.kv_heads, config.text.window),
-            (256, 4, 4096)
-        );
+        assert_eq!((config.text.head_dim, config.text.kv_heads, config.text.window), (256, 4, 4096));
         assert_eq!((config.text.vocabulary, config.image_token), (262_208, 262_144));
         assert_eq!(config.text.layers.iter().filter(|&&span| span == Span::Global).count(), 5);
     }
@@ -270,20 +250,16 @@ mod tests {
                 .contains("final_logit_softcapping")
         );
         assert!(
-            refused(|c| c["text_config"]["hidden_activation"] = "silu".into())
-                .contains("hidden_activation")
+            refused(|c| c["text_config"]["hidden_activation"] = "silu".into()).contains("hidden_activation")
         );
         assert!(
-            refused(|c| c["text_config"]["rope_scaling"]["rope_type"] = "yarn".into())
-                .contains("rope_type")
+            refused(|c| c["text_config"]["rope_scaling"]["rope_type"] = "yarn".into()).contains("rope_type")
         );
         assert!(
-            refused(|c| c["vision_config"]["patch_size"] = 13.into())
-                .contains("vision_config.patch_size")
+            refused(|c| c["vision_config"]["patch_size"] = 13.into()).contains("vision_config.patch_size")
         );
         assert!(
-            refused(|c| c["quantization_config"] = serde_json::json!({}))
-                .contains("quantization_config")
+            refused(|c| c["quantization_config"] = serde_json::json!({})).contains("quantization_config")
         );
         assert!(refused(|c| c["model_type"] = "llama".into()).contains("model_type"));
     }

@@ -22,21 +22,20 @@ pub(super) struct Grammar {
 impl Grammar {
     pub(super) fn new(tokens: &Tokens) -> Result<Self, LoadError> {
         let env: TokEnv = Arc::new(Vocabulary::new(tokens));
-        let mut factory = ParserFactory::new_simple(&env)
-            .map_err(|error| LoadError::Grammar(format!("{error:#}")))?;
+        let mut factory =
+            ParserFactory::new_simple(&env).map_err(|error| LoadError::Grammar(format!("{error:#}")))?;
         factory.quiet();
         Ok(Self { factory })
     }
 
     pub(super) fn constraint(&self, schema: &str) -> Result<Constraint, EngineError> {
-        let mut schema: Value = serde_json::from_str(schema)
-            .map_err(|error| EngineError::Constraint(error.to_string()))?;
+        let mut schema: Value =
+            serde_json::from_str(schema).map_err(|error| EngineError::Constraint(error.to_string()))?;
         let Some(keys) = schema.as_object_mut() else {
             return Err(EngineError::Constraint("the schema is not a JSON object".to_owned()));
         };
         keys.insert("x-guidance".to_owned(), options());
-        let matcher =
-            Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
+        let matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
         match matcher.get_error() {
             Some(error) => Err(EngineError::Constraint(error)),
             None => Ok(Constraint { matcher }),
@@ -145,8 +144,7 @@ mod tests {
         let (tokens, mut constraint) = constraint();
         let ids = tokens.encode(text).unwrap();
         let taken = ids.iter().all(|&id| {
-            constraint.allowed().is_ok_and(|mask| mask.is_allowed(id))
-                && constraint.accept(id).is_ok()
+            constraint.allowed().is_ok_and(|mask| mask.is_allowed(id)) && constraint.accept(id).is_ok()
         });
         taken && constraint.is_complete()
     }
@@ -163,11 +161,8 @@ mod tests {
     fn control_and_padding_rows_are_never_allowed_inside_an_answer() {
         let (tokens, mut constraint) = constraint();
         let mask = constraint.allowed().unwrap();
-        let outside = tokens
-            .entries()
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| !matches!(entry, Entry::Text(_)));
+        let outside =
+            tokens.entries().iter().enumerate().filter(|(_, entry)| !matches!(entry, Entry::Text(_)));
         assert!(outside.map(|(id, _)| id as u32).all(|id| !mask.is_allowed(id)));
     }
 

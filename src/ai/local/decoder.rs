@@ -45,22 +45,15 @@ struct FeedForward {
 }
 
 /// Looks at the output of each layer, `[positions, hidden]`, and may stop the pass.
-pub(super) type OnLayer<'a> =
-    dyn FnMut(usize, &Tensor) -> std::result::Result<(), EngineError> + 'a;
+pub(super) type OnLayer<'a> = dyn FnMut(usize, &Tensor) -> std::result::Result<(), EngineError> + 'a;
 
 impl Decoder {
-    pub(super) fn load(
-        weights: &Weights,
-        config: &ModelConfig,
-    ) -> std::result::Result<Self, LoadError> {
+    pub(super) fn load(weights: &Weights, config: &ModelConfig) -> std::result::Result<Self, LoadError> {
         let text = config.text.clone();
         let table = weights.stored(EMBEDDINGS)?;
         let output = weights.pack(EMBEDDINGS, &table)?;
-        let layers = text
-            .layers
-            .iter()
-            .enumerate()
-            .map(|(layer, &span)| Layer::load(weights, &text, layer, span));
+        let layers =
+            text.layers.iter().enumerate().map(|(layer, &span)| Layer::load(weights, &text, layer, span));
         Ok(Self {
             embeddings: output.exact().cloned().unwrap_or(table),
             output,
@@ -89,8 +82,7 @@ impl Decoder {
         features: Option<&Tensor>,
         stretch: Range<usize>,
     ) -> std::result::Result<Tensor, EngineError> {
-        let missing =
-            || EngineError::Forward("the prompt has more image tokens than images".to_owned());
+        let missing = || EngineError::Forward("the prompt has more image tokens than images".to_owned());
         let mut rows = Vec::new();
         for run in images.runs(stretch) {
             rows.push(if run.image {
@@ -137,12 +129,7 @@ impl Decoder {
         self.embeddings.device()
     }
 
-    fn geometry(
-        &self,
-        span: Span,
-        positions: &Range<usize>,
-        images: &ImageBlocks,
-    ) -> Result<Geometry> {
+    fn geometry(&self, span: Span, positions: &Range<usize>, images: &ImageBlocks) -> Result<Geometry> {
         let rope = match span {
             Span::Sliding => self.text.sliding_rope,
             Span::Global => self.text.global_rope,
@@ -180,20 +167,10 @@ impl Layer {
         })
     }
 
-    fn forward(
-        &self,
-        x: &Tensor,
-        geometry: &Geometry,
-        cache: &mut Cache,
-        number: usize,
-    ) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, geometry: &Geometry, cache: &mut Cache, number: usize) -> Result<Tensor> {
         let attended = self.input_norm.forward(x)?;
-        let attended = self.attention.forward(
-            &attended,
-            &geometry.angles,
-            &geometry.masks,
-            cache.layer(number),
-        )?;
+        let attended =
+            self.attention.forward(&attended, &geometry.angles, &geometry.masks, cache.layer(number))?;
         let x = (x + self.post_attention_norm.forward(&attended)?)?;
         let fed = self.feedforward.forward(&self.pre_feedforward_norm.forward(&x)?)?;
         x + self.post_feedforward_norm.forward(&fed)?
@@ -201,11 +178,7 @@ impl Layer {
 }
 
 impl FeedForward {
-    fn load(
-        weights: &Weights,
-        text: &TextConfig,
-        layer: &str,
-    ) -> std::result::Result<Self, LoadError> {
+    fn load(weights: &Weights, text: &TextConfig, layer: &str) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("{layer}.mlp.{part}");
         Ok(Self {
             gate: weights.linear(&name("gate_proj"))?,

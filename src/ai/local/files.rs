@@ -39,23 +39,17 @@ impl ModelFiles {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                std::fs::read(&path)
-                    .map(Cow::Owned)
-                    .map_err(|source| LoadError::ReadFile { path, source })
+                std::fs::read(&path).map(Cow::Owned).map_err(|source| LoadError::ReadFile { path, source })
             }
             Self::Embedded(_) => {
-                let content =
-                    self.embedded(name).ok_or_else(|| LoadError::NotEmbedded(name.to_owned()))?;
+                let content = self.embedded(name).ok_or_else(|| LoadError::NotEmbedded(name.to_owned()))?;
                 Ok(Cow::Borrowed(content))
             }
         }
     }
 
     /// Absent is fine; present and unreadable is not.
-    pub(super) fn read_if_present(
-        &self,
-        name: &str,
-    ) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+    pub(super) fn read_if_present(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         if self.has(name) { self.read(name).map(Some) } else { Ok(None) }
     }
 
@@ -126,8 +120,7 @@ fn shards(index: &[u8]) -> Result<Vec<String>, LoadError> {
     let mut names: Vec<String> = index.weight_map.into_values().collect();
     names.sort_unstable();
     names.dedup();
-    match names.iter().find(|name| Path::new(name).components().count() != 1 || name.contains(".."))
-    {
+    match names.iter().find(|name| Path::new(name).components().count() != 1 || name.contains("..")) {
         Some(outside) => Err(LoadError::Config {
             file: INDEX.to_owned(),
             key: "weight_map".to_owned(),
@@ -155,8 +148,7 @@ pub(super) fn combine(digests: &[FileDigest]) -> String {
     match digests {
         [only] => only.sha256.clone(),
         many => {
-            let list: String =
-                many.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
+            let list: String = many.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
             hex(Sha256::digest(list.as_bytes()).as_slice())
         }
     }

@@ -32,9 +32,7 @@ pub(super) fn tokens() -> Tokens {
 pub(super) struct Golden(HashMap<String, Tensor>);
 
 pub(super) fn golden() -> Golden {
-    Golden(
-        candle_core::safetensors::load(folder().join("golden.safetensors"), &Device::Cpu).unwrap(),
-    )
+    Golden(candle_core::safetensors::load(folder().join("golden.safetensors"), &Device::Cpu).unwrap())
 }
 
 impl Golden {
@@ -52,10 +50,6 @@ impl Golden {
 
     pub(super) fn picture(&self, n: usize) -> RgbImage {
         let (height, width, _) = self.0[&format!("picture_{n}")].dims3().unwrap();
-        RgbImage {
-            width: width as u32,
-            height: height as u32,
-            data: self.bytes(&format!("picture_{n}")),
-        }
+        RgbImage { width: width as u32, height: height as u32, data: self.bytes(&format!("picture_{n}")) }
     }
 }

@@ -105,10 +105,8 @@ impl<'a> Generation<'a> {
     /// A grammar that gave up halfway also counts as having nothing to follow, so the text itself
     /// must be whole JSON.
     fn finish(self) -> Result<Answer, EngineError> {
-        let broken =
-            |problem: &str| EngineError::Constraint(format!("the answer is not {problem}"));
-        let text = String::from_utf8(self.model.tokens.bytes(&self.answer))
-            .map_err(|_| broken("UTF-8"))?;
+        let broken = |problem: &str| EngineError::Constraint(format!("the answer is not {problem}"));
+        let text = String::from_utf8(self.model.tokens.bytes(&self.answer)).map_err(|_| broken("UTF-8"))?;
         serde_json::from_str::<IgnoredAny>(&text).map_err(|_| broken("whole JSON"))?;
         Ok(Answer { text, tokens: self.answer.len(), forced: self.forced })
     }

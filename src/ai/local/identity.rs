@@ -65,20 +65,15 @@ mod tests {
     use super::*;
 
     fn identity(files: &'static [(&'static str, &'static [u8])]) -> ModelIdentity {
-        let digests = [FileDigest {
-            name: "model.safetensors".into(),
-            bytes: 1,
-            sha256: "0123456789abcdef".into(),
-        }];
+        let digests =
+            [FileDigest { name: "model.safetensors".into(), bytes: 1, sha256: "0123456789abcdef".into() }];
         identify(&ModelFiles::Embedded(files), &fixture::config(), &digests).unwrap()
     }
 
     #[test]
     fn a_card_names_the_model_and_its_notice() {
-        let identity = identity(&[(
-            "radiant.json",
-            br#"{"name":"demo","version":"3","notice":"Synthetic."}"#,
-        )]);
+        let identity =
+            identity(&[("radiant.json", br#"{"name":"demo","version":"3","notice":"Synthetic."}"#)]);
         assert_eq!((identity.name.as_str(), identity.version.as_str()), ("demo", "3"));
         assert_eq!(identity.notice.as_deref(), Some("Synthetic."));
     }

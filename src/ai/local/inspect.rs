@@ -115,8 +115,7 @@ impl Found {
         self.parameters += header.shape.iter().map(|&side| side as u64).product::<u64>();
         *self.dtypes.entry(header.dtype.clone()).or_default() += 1;
         if header.shape != shape {
-            self.faults
-                .push(format!("{name} has shape {:?}, {CONFIG} asks for {shape:?}", header.shape));
+            self.faults.push(format!("{name} has shape {:?}, {CONFIG} asks for {shape:?}", header.shape));
         }
         if !matches!(header.dtype.as_str(), "F32" | "F16" | "BF16") {
             self.faults.push(format!("{name} holds {}, not F32, F16 or BF16", header.dtype));

@@ -42,12 +42,7 @@ impl Masks {
         let blocks = (0..queries.len())
             .step_by(QUERY_ROWS)
             .map(|start| {
-                rule.block(
-                    start..queries.len().min(start + QUERY_ROWS),
-                    queries.start,
-                    &keys,
-                    device,
-                )
+                rule.block(start..queries.len().min(start + QUERY_ROWS), queries.start, &keys, device)
             })
             .collect::<Result<_>>()?;
         Ok(Self(blocks))

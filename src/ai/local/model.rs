@@ -59,11 +59,7 @@ impl Model {
         })
     }
 
-    pub(super) fn answer(
-        &self,
-        request: &Request,
-        watch: &Watch<'_>,
-    ) -> Result<Reply, EngineError> {
+    pub(super) fn answer(&self, request: &Request, watch: &Watch<'_>) -> Result<Reply, EngineError> {
         let prompt = self.prompt(request)?;
         let constraint = self.grammar.constraint(&request.schema)?;
         let (features, image_ms) = watch.timed(|| self.encode_images(request, watch))?;
@@ -108,17 +104,12 @@ impl Model {
     }
 
     /// The projected features of all images, one below the other; `None` without images.
-    fn encode_images(
-        &self,
-        request: &Request,
-        watch: &Watch<'_>,
-    ) -> Result<Option<Tensor>, EngineError> {
+    fn encode_images(&self, request: &Request, watch: &Watch<'_>) -> Result<Option<Tensor>, EngineError> {
         let images: Vec<_> = request.parts.iter().filter_map(Part::image).collect();
         let mut features = Vec::with_capacity(images.len());
         for (done, image) in images.iter().enumerate() {
             watch.check()?;
-            let pixels =
-                preprocess::pixels(image, self.config.vision.image_size, self.decoder.device())?;
+            let pixels = preprocess::pixels(image, self.config.vision.image_size, self.decoder.device())?;
             let encoded = self.vision.encode(&pixels, &mut || watch.check())?;
             features.push(self.projector.forward(&encoded)?);
             watch.report(Progress::EncodedImages { done: done + 1, of: images.len() });
@@ -136,10 +127,7 @@ impl Model {
         let mut last = None;
         for chunk in prompt.images.chunks(self.prefill_tokens_max) {
             let embedded = self.decoder.splice(&prompt.ids, &prompt.images, features, chunk)?;
-            last = Some(
-                self.decoder
-                    .forward(&embedded, &prompt.images, cache, &mut |_, _| watch.check())?,
-            );
+            last = Some(self.decoder.forward(&embedded, &prompt.images, cache, &mut |_, _| watch.check())?);
             watch.report(Progress::Prefilled { tokens: cache.positions() });
         }
         let hidden = last.ok_or_else(|| EngineError::Forward("the prompt is empty".to_owned()))?;

@@ -40,11 +40,7 @@ impl Subject {
         Self::load(&fixture::files(), Precision::Exact, mutate)
     }
 
-    fn load(
-        files: &ModelFiles,
-        precision: Precision,
-        mutate: impl FnOnce(&mut ModelConfig),
-    ) -> Self {
+    fn load(files: &ModelFiles, precision: Precision, mutate: impl FnOnce(&mut ModelConfig)) -> Self {
         let mut config = ModelConfig::parse(&files.read("config.json").unwrap()).unwrap();
         mutate(&mut config);
         let weights = Weights::open(files, &config, &Device::Cpu, precision).unwrap();
@@ -58,8 +54,7 @@ impl Subject {
 
     fn vision(&self, golden: &Golden) -> Tensor {
         let pixels = golden.tensor("pixel_values");
-        let encode =
-            |n: usize| self.vision.encode(&pixels.get(n).unwrap(), &mut || Ok(())).unwrap();
+        let encode = |n: usize| self.vision.encode(&pixels.get(n).unwrap(), &mut || Ok(())).unwrap();
         Tensor::stack(&[encode(0), encode(1)], 0).unwrap()
     }
 
@@ -83,17 +78,14 @@ impl Subject {
     ) -> Run {
         let (ids, runs) = (golden.ids("ids"), prompt(golden).0);
         let embedded = self.decoder.splice(&ids, &runs, Some(features), 0..ids.len()).unwrap();
-        let prompt =
-            chunks.iter().map(|chunk| embedded.narrow(0, chunk.start, chunk.len()).unwrap());
+        let prompt = chunks.iter().map(|chunk| embedded.narrow(0, chunk.start, chunk.len()).unwrap());
         let answer = golden.ids("answer").into_iter().map(|id| self.decoder.embed(&[id]).unwrap());
         let (mut cache, mut layers, mut logits) =
             (self.decoder.new_cache(), vec![Vec::new(); self.config.text.layers.len()], Vec::new());
         for (n, chunk) in prompt.chain(answer).enumerate() {
             let hidden = self
                 .decoder
-                .forward(&chunk, images, &mut cache, &mut |layer, x| {
-                    Ok(layers[layer].push(x.clone()))
-                })
+                .forward(&chunk, images, &mut cache, &mut |layer, x| Ok(layers[layer].push(x.clone())))
                 .unwrap();
             if n + 1 >= chunks.len() {
                 logits.push(self.decoder.logits(&hidden).unwrap());
@@ -120,16 +112,7 @@ fn prompt(golden: &Golden) -> (ImageBlocks, Range<usize>) {
 #[track_caller]
 fn distance(ours: &Tensor, theirs: &Tensor) -> f32 {
     assert_eq!(ours.dims(), theirs.dims());
-    (ours - theirs)
-        .unwrap()
-        .abs()
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .max(0)
-        .unwrap()
-        .to_scalar()
-        .unwrap()
+    (ours - theirs).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
 }
 
 #[track_caller]
@@ -194,11 +177,7 @@ fn reading_the_prompt_in_chunks_changes_nothing() {
     let (images, _) = prompt(&golden);
     for tokens_max in [1, 7, 20, 33, 64] {
         let run = subject.run(&golden, &images.chunks(tokens_max), &images);
-        close(
-            &run.logits,
-            &golden.tensor("logits"),
-            &format!("logits with chunks of {tokens_max}"),
-        );
+        close(&run.logits, &golden.tensor("logits"), &format!("logits with chunks of {tokens_max}"));
         close(&run.layers[6], &golden.tensor("layer_6"), "last layer");
     }
 }
@@ -222,8 +201,7 @@ fn exchanging_the_images_changes_the_answer() {
     let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
     let (images, whole) = prompt(&golden);
     let projected = golden.tensor("projected");
-    let exchanged =
-        Tensor::cat(&[projected.get(1).unwrap(), projected.get(0).unwrap()], 0).unwrap();
+    let exchanged = Tensor::cat(&[projected.get(1).unwrap(), projected.get(0).unwrap()], 0).unwrap();
     let run = subject.run_with(&golden, &[whole], &images, &exchanged);
     noticed(distance(&run.logits, &golden.tensor("logits")));
 }
@@ -262,15 +240,10 @@ fn usual_mistakes_of_the_decoder_are_noticed() {
 }
 
 /// The fixture's folder with tensors renamed and converted, and the hub's `config.json`.
-fn other_dialect(
-    rename: impl Fn(&str) -> String,
-    dtype: DType,
-    shards: usize,
-) -> tempfile::TempDir {
+fn other_dialect(rename: impl Fn(&str) -> String, dtype: DType, shards: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tensors =
-        candle_core::safetensors::load(fixture::folder().join("model.safetensors"), &Device::Cpu)
-            .unwrap();
+        candle_core::safetensors::load(fixture::folder().join("model.safetensors"), &Device::Cpu).unwrap();
     let renamed: Vec<(String, Tensor)> =
         tensors.into_iter().map(|(name, t)| (rename(&name), t.to_dtype(dtype).unwrap())).collect();
     let mut index = serde_json::Map::new();
@@ -283,8 +256,7 @@ fn other_dialect(
     }
     let index = serde_json::json!({ "weight_map": index });
     std::fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
-    std::fs::copy(fixture::folder().join("config.hub.json"), folder.path().join("config.json"))
-        .unwrap();
+    std::fs::copy(fixture::folder().join("config.hub.json"), folder.path().join("config.json")).unwrap();
     folder
 }
 
@@ -295,8 +267,7 @@ fn hub_name(name: &str) -> String {
 #[test]
 fn the_hub_dialect_in_two_shards_is_the_same_model() {
     let folder = other_dialect(hub_name, DType::F32, 2);
-    let subject =
-        Subject::load(&ModelFiles::Folder(folder.path().to_owned()), Precision::Exact, |_| ());
+    let subject = Subject::load(&ModelFiles::Folder(folder.path().to_owned()), Precision::Exact, |_| ());
     assert!(subject.distance(&fixture::golden()) <= TOLERANCE);
 }
 
@@ -312,9 +283,8 @@ fn eight_bit_matrices_stay_near_the_exact_ones() {
 fn half_precision_files_give_nearly_the_same_logits() {
     for (dtype, tolerance) in [(DType::BF16, 5e-2), (DType::F16, 1e-2)] {
         let folder = other_dialect(str::to_owned, dtype, 1);
-        let distance =
-            Subject::load(&ModelFiles::Folder(folder.path().to_owned()), Precision::Exact, |_| ())
-                .distance(&fixture::golden());
+        let distance = Subject::load(&ModelFiles::Folder(folder.path().to_owned()), Precision::Exact, |_| ())
+            .distance(&fixture::golden());
         assert!(distance <= tolerance, "{dtype:?} differs by {distance:e}");
     }
 }

@@ -10,14 +10,9 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use crate::ai::{EngineError, RgbImage};
 
 /// `[3, side, side]`, each value in -1 to 1.
-pub(super) fn pixels(
-    image: &RgbImage,
-    side: usize,
-    device: &Device,
-) -> Result<Tensor, EngineError> {
+pub(super) fn pixels(image: &RgbImage, side: usize, device: &Device) -> Result<Tensor, EngineError> {
     let resized = resize(image, side as u32).map_err(EngineError::Forward)?;
-    let values: Vec<f32> =
-        resized.into_iter().map(|level| (f32::from(level) / 255.0 - 0.5) / 0.5).collect();
+    let values: Vec<f32> = resized.into_iter().map(|level| (f32::from(level) / 255.0 - 0.5) / 0.5).collect();
     let rows = Tensor::from_vec(values, (side, side, 3), &Device::Cpu)?;
     Ok(rows.permute((2, 0, 1))?.contiguous()?.to_device(device)?)
 }
@@ -37,9 +32,7 @@ pub(super) fn resize(image: &RgbImage, side: u32) -> Result<Vec<u8>, String> {
         .map_err(|error| error.to_string())?;
     let mut target = Image::new(side, side, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new()
-        .resize(&source, &mut target, Some(&options))
-        .map_err(|error| error.to_string())?;
+    Resizer::new().resize(&source, &mut target, Some(&options)).map_err(|error| error.to_string())?;
     Ok(target.into_vec())
 }
 
@@ -62,12 +55,8 @@ mod tests {
     #[test]
     fn levels_become_minus_one_to_one_channel_by_channel() {
         let image = RgbImage { width: 1, height: 1, data: vec![0, 255, 51] };
-        let pixels = pixels(&image, 2, &Device::Cpu)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f32>()
-            .unwrap();
+        let pixels =
+            pixels(&image, 2, &Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let expected = [-1.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0, -0.6, -0.6, -0.6, -0.6];
         assert!(pixels.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{pixels:?}");
     }

@@ -17,10 +17,7 @@ pub(super) struct Projector {
 }
 
 impl Projector {
-    pub(super) fn load(
-        weights: &Weights,
-        config: &ModelConfig,
-    ) -> std::result::Result<Self, LoadError> {
+    pub(super) fn load(weights: &Weights, config: &ModelConfig) -> std::result::Result<Self, LoadError> {
         // the reference norms with the vision tower's epsilon, not the decoder's
         let norm = weights.rms_norm(PROJECTOR_NORM, config.vision.norm_eps)?;
         Ok(Self { norm, matrix: weights.get(PROJECTION)?, sides: config.image_sides() })

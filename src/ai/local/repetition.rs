@@ -8,8 +8,7 @@ const SPAN: usize = 40;
 const STRETCH_MAX: usize = 96;
 
 pub(super) fn is_looping(tokens: &[u32]) -> bool {
-    (1..=STRETCH_MAX)
-        .any(|stretch| ends_in_copies(tokens, stretch, TIMES.max(SPAN.div_ceil(stretch))))
+    (1..=STRETCH_MAX).any(|stretch| ends_in_copies(tokens, stretch, TIMES.max(SPAN.div_ceil(stretch))))
 }
 
 fn ends_in_copies(tokens: &[u32], stretch: usize, times: usize) -> bool {

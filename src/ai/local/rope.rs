@@ -25,9 +25,7 @@ impl Angles {
         let frequencies = frequencies(rope, text.head_dim);
         let angles: Vec<f32> = positions
             .clone()
-            .flat_map(|position| {
-                frequencies.iter().map(move |frequency| position as f32 * frequency)
-            })
+            .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency))
             .collect();
         let angles = Tensor::from_vec(angles, (positions.len(), text.head_dim / 2), device)?;
         Ok(Self { cos: angles.cos()?, sin: angles.sin()? })
@@ -35,8 +33,7 @@ impl Angles {
 
     /// Rotates `[heads, positions, head_dim]`.
     pub(super) fn rotate(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::rotary_emb::rope(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?
-            .squeeze(0)
+        candle_nn::rotary_emb::rope(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?.squeeze(0)
     }
 }
 

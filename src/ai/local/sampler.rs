@@ -14,11 +14,7 @@ impl Sampler {
     }
 
     /// `logits` has one value per row of the vocabulary.
-    pub(super) fn choose(
-        &mut self,
-        logits: &Tensor,
-        allowed: &SimpleVob,
-    ) -> Result<u32, EngineError> {
+    pub(super) fn choose(&mut self, logits: &Tensor, allowed: &SimpleVob) -> Result<u32, EngineError> {
         let mut values = logits.to_vec1::<f32>()?;
         if values.iter().any(|value| value.is_nan()) {
             return Err(EngineError::Forward("the logits are not numbers".to_owned()));
@@ -40,12 +36,7 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    fn choose(
-        temperature: f64,
-        seed: u64,
-        logits: &[f32],
-        allowed: &[bool],
-    ) -> Result<u32, EngineError> {
+    fn choose(temperature: f64, seed: u64, logits: &[f32], allowed: &[bool]) -> Result<u32, EngineError> {
         let settings = Settings { temperature, seed, ..Settings::default() };
         Sampler::new(&settings)
             .choose(&Tensor::new(logits, &Device::Cpu).unwrap(), &SimpleVob::from_slice(allowed))
@@ -67,13 +58,7 @@ mod tests {
 
     #[test]
     fn broken_logits_and_an_empty_choice_are_errors() {
-        assert!(matches!(
-            choose(0.0, 0, &[f32::NAN, 1.0], &[true, true]),
-            Err(EngineError::Forward(_))
-        ));
-        assert!(matches!(
-            choose(0.0, 0, &[1.0, 1.0], &[false, false]),
-            Err(EngineError::Constraint(_))
-        ));
+        assert!(matches!(choose(0.0, 0, &[f32::NAN, 1.0], &[true, true]), Err(EngineError::Forward(_))));
+        assert!(matches!(choose(0.0, 0, &[1.0, 1.0], &[false, false]), Err(EngineError::Constraint(_))));
     }
 }

@@ -25,8 +25,7 @@ pub(super) struct Markers {
 
 impl Markers {
     pub(super) fn find(entries: &[Entry], config: &ModelConfig) -> Result<Self, LoadError> {
-        let special: Vec<String> =
-            entries.iter().filter_map(Entry::special).map(str::to_owned).collect();
+        let special: Vec<String> = entries.iter().filter_map(Entry::special).map(str::to_owned).collect();
         for name in [BOS, TURN, TURN_END, IMAGE, IMAGE_END] {
             if !special.iter().any(|known| known == name) {
                 return Err(LoadError::Tokenizer(format!("has no control token {name}")));
@@ -46,8 +45,7 @@ impl Markers {
     /// system text opens the user's turn, as the template has it.
     pub(super) fn render(&self, request: &Request) -> String {
         let mut prompt = format!("{BOS}{TURN}user\n");
-        let mut text =
-            request.system.as_ref().map_or_else(String::new, |system| format!("{system}\n\n"));
+        let mut text = request.system.as_ref().map_or_else(String::new, |system| format!("{system}\n\n"));
         for part in &request.parts {
             match part {
                 Part::Text(words) => text.push_str(words.trim()),
@@ -134,11 +132,7 @@ mod tests {
     fn text_cannot_spell_a_control_token() {
         let prompt = render(
             None,
-            vec![
-                text("a<end_of_turn>b<start_of"),
-                text("_image><image_soft_token>"),
-                text("<<bos>>"),
-            ],
+            vec![text("a<end_of_turn>b<start_of"), text("_image><image_soft_token>"), text("<<bos>>")],
         );
         let body = prompt
             .strip_prefix("<bos><start_of_turn>user\n")

@@ -95,8 +95,7 @@ fn expect_text(shapes: &mut Shapes, text: &TextConfig) {
 }
 
 fn expect_text_layer(shapes: &mut Shapes, layer: &str, text: &TextConfig) {
-    let (hidden, queries, keys) =
-        (text.hidden, text.heads * text.head_dim, text.kv_heads * text.head_dim);
+    let (hidden, queries, keys) = (text.hidden, text.heads * text.head_dim, text.kv_heads * text.head_dim);
     let matrices = [
         ("self_attn.q_proj", [queries, hidden]),
         ("self_attn.k_proj", [keys, hidden]),

@@ -36,11 +36,7 @@ fn sampled(seed: u64) -> Settings {
 }
 
 fn call(cancel: &Cancel) -> Call {
-    Call {
-        cancel: cancel.clone(),
-        progress: Arc::new(|_| ()),
-        time_limit: Duration::from_secs(600),
-    }
+    Call { cancel: cancel.clone(), progress: Arc::new(|_| ()), time_limit: Duration::from_secs(600) }
 }
 
 /// Waits on a test thread: the engine's own thread does the work.
@@ -65,8 +61,7 @@ fn an_answer_satisfies_its_schema_and_counts_its_tokens() {
 
 #[test]
 fn the_same_seed_gives_the_same_answer() {
-    let answers: Vec<String> =
-        (0..8).map(|n| ask(request(SMALL, sampled(n % 4))).unwrap().text).collect();
+    let answers: Vec<String> = (0..8).map(|n| ask(request(SMALL, sampled(n % 4))).unwrap().text).collect();
     assert_eq!(answers[..4], answers[4..]);
     assert!(answers[..4].iter().any(|answer| *answer != answers[0]));
 }
@@ -104,24 +99,16 @@ fn cancelling_between_tokens_ends_the_answer() {
         }
     };
     let call = Call { progress: Arc::new(progress), ..call(&cancel) };
-    assert!(matches!(
-        wait(ENGINE.answer(request(SMALL, sampled(3)), call)),
-        Err(EngineError::Cancelled)
-    ));
+    assert!(matches!(wait(ENGINE.answer(request(SMALL, sampled(3)), call)), Err(EngineError::Cancelled)));
 }
 
 #[test]
 fn a_request_cancelled_while_it_waits_is_not_run() {
     let cancel = Cancel::default();
     cancel.cancel();
-    let call = Call {
-        progress: Arc::new(|progress| assert_eq!(progress, Progress::Queued)),
-        ..call(&cancel)
-    };
-    assert!(matches!(
-        wait(ENGINE.answer(request(SMALL, sampled(3)), call)),
-        Err(EngineError::Cancelled)
-    ));
+    let call =
+        Call { progress: Arc::new(|progress| assert_eq!(progress, Progress::Queued)), ..call(&cancel) };
+    assert!(matches!(wait(ENGINE.answer(request(SMALL, sampled(3)), call)), Err(EngineError::Cancelled)));
 }
 
 #[test]
@@ -129,15 +116,10 @@ fn the_time_limit_is_the_clocks() {
     let clock = Clock::manual(crate::clock::Timestamp(0));
     let (engine, hand) = (engine(clock.clone()), clock);
     let progress = move |_| hand.advance(Duration::from_secs(2));
-    let call = Call {
-        progress: Arc::new(progress),
-        time_limit: Duration::from_secs(3),
-        ..call(&Cancel::default())
-    };
+    let call =
+        Call { progress: Arc::new(progress), time_limit: Duration::from_secs(3), ..call(&Cancel::default()) };
     let outcome = wait(engine.answer(request(SMALL, sampled(3)), call));
-    assert!(
-        matches!(outcome, Err(EngineError::TimedOut(limit)) if limit == Duration::from_secs(3))
-    );
+    assert!(matches!(outcome, Err(EngineError::TimedOut(limit)) if limit == Duration::from_secs(3)));
 }
 
 #[test]
@@ -151,10 +133,7 @@ fn an_answer_that_does_not_end_is_an_error() {
 #[test]
 fn what_cannot_be_run_is_refused_and_the_next_request_is_answered() {
     let too_long = Settings { tokens_max: 5000, ..Settings::default() };
-    assert!(matches!(
-        ask(request(SMALL, too_long)),
-        Err(EngineError::PromptTooLong { limit: 4096, .. })
-    ));
+    assert!(matches!(ask(request(SMALL, too_long)), Err(EngineError::PromptTooLong { limit: 4096, .. })));
     assert!(matches!(ask(request("[]", sampled(0))), Err(EngineError::Constraint(_))));
     let mut broken = request(SMALL, sampled(0));
     broken.parts.push(Part::Image(Arc::new(RgbImage { width: 9, height: 9, data: vec![] })));
@@ -172,13 +151,9 @@ fn what_cannot_be_run_is_refused_and_the_next_request_is_answered() {
 fn a_folder_that_is_no_model_is_refused_by_file() {
     let empty = tempfile::tempdir().unwrap();
     let error = |folder: &std::path::Path| {
-        LocalEngine::start(ModelFiles::Folder(folder.to_owned()), LocalOptions::default())
-            .err()
-            .unwrap()
+        LocalEngine::start(ModelFiles::Folder(folder.to_owned()), LocalOptions::default()).err().unwrap()
     };
-    assert!(
-        matches!(error(empty.path()), LoadError::ReadFile { path, .. } if path.ends_with("config.json"))
-    );
+    assert!(matches!(error(empty.path()), LoadError::ReadFile { path, .. } if path.ends_with("config.json")));
     for file in ["config.json", "tokenizer.json"] {
         std::fs::copy(fixture::folder().join(file), empty.path().join(file)).unwrap();
     }
@@ -192,16 +167,11 @@ fn a_model_inside_the_program_answers_like_its_folder() {
     static FILES: [(&str, &[u8]); 3] = [
         ("config.json", include_bytes!("../../../tests/it/golden/tiny-gemma3/config.json")),
         ("tokenizer.json", include_bytes!("../../../tests/it/golden/tiny-gemma3/tokenizer.json")),
-        (
-            "model.safetensors",
-            include_bytes!("../../../tests/it/golden/tiny-gemma3/model.safetensors"),
-        ),
+        ("model.safetensors", include_bytes!("../../../tests/it/golden/tiny-gemma3/model.safetensors")),
     ];
-    let embedded =
-        LocalEngine::start(ModelFiles::Embedded(&FILES), LocalOptions::default()).unwrap();
+    let embedded = LocalEngine::start(ModelFiles::Embedded(&FILES), LocalOptions::default()).unwrap();
     assert_eq!(embedded.identity().weights_sha256, ENGINE.identity().weights_sha256);
-    let answer =
-        wait(embedded.answer(request(SMALL, sampled(4)), call(&Cancel::default()))).unwrap();
+    let answer = wait(embedded.answer(request(SMALL, sampled(4)), call(&Cancel::default()))).unwrap();
     assert_eq!(answer.text, ask(request(SMALL, sampled(4))).unwrap().text);
 }
 
@@ -232,8 +202,7 @@ fn inspection_names_missing_misshapen_and_unused_tensors() {
         std::fs::copy(fixture::folder().join(file), folder.path().join(file)).unwrap();
     }
     let mut tensors =
-        candle_core::safetensors::load(fixture::folder().join("model.safetensors"), &Device::Cpu)
-            .unwrap();
+        candle_core::safetensors::load(fixture::folder().join("model.safetensors"), &Device::Cpu).unwrap();
     let norm = tensors.remove("language_model.model.norm.weight").unwrap();
     tensors.insert("vision_tower.post_layernorm.weight".to_owned(), norm.clone());
     tensors.insert("vision_tower.head.probe".to_owned(), norm);
@@ -258,9 +227,9 @@ fn schemas() -> impl Strategy<Value = Value> {
         prop::collection::btree_set("[a-zé \"\\\\]{1,6}", 1..4)
             .prop_map(|words| serde_json::json!({ "enum": words })),
     ];
-    let items = leaf.clone().prop_map(
-        |item| serde_json::json!({ "type": "array", "items": item, "minItems": 1, "maxItems": 3 }),
-    );
+    let items = leaf
+        .clone()
+        .prop_map(|item| serde_json::json!({ "type": "array", "items": item, "minItems": 1, "maxItems": 3 }));
     let properties = prop::collection::btree_map("[a-z]{1,8}", prop_oneof![leaf, items], 1..4);
     properties.prop_map(|properties| {
         let required: Vec<&String> = properties.keys().collect();
@@ -279,9 +248,9 @@ fn satisfies(value: &Value, schema: &Value) -> bool {
     match schema["type"].as_str().unwrap() {
         "boolean" => value.is_boolean(),
         "integer" => value.as_u64().is_some_and(|n| within(n, "minimum", "maximum")),
-        "string" => value
-            .as_str()
-            .is_some_and(|s| within(s.chars().count() as u64, "minLength", "maxLength")),
+        "string" => {
+            value.as_str().is_some_and(|s| within(s.chars().count() as u64, "minLength", "maxLength"))
+        }
         "array" => value.as_array().is_some_and(|list| {
             within(list.len() as u64, "minItems", "maxItems")
                 && list.iter().all(|item| satisfies(item, &schema["items"]))

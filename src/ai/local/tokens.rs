@@ -49,9 +49,7 @@ impl Tokens {
     pub(super) fn encode(&self, prompt: &str) -> Result<Vec<u32>, EngineError> {
         match self.tokenizer.encode_fast(prompt, false) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => {
-                Err(EngineError::Forward(format!("the prompt cannot be tokenised: {error}")))
-            }
+            Err(error) => Err(EngineError::Forward(format!("the prompt cannot be tokenised: {error}"))),
         }
     }
 
@@ -91,16 +89,13 @@ fn entries(tokenizer: &Tokenizer, vocabulary: usize) -> Result<Vec<Entry>, LoadE
         .collect();
     let last = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
     if last as usize >= vocabulary {
-        return Err(LoadError::Tokenizer(format!(
-            "has an entry {last}, the model only {vocabulary} rows"
-        )));
+        return Err(LoadError::Tokenizer(format!("has an entry {last}, the model only {vocabulary} rows")));
     }
     let entry = |id: u32| match tokenizer.id_to_token(id) {
         None => Entry::Padding,
         Some(name) if special.contains(&id) => Entry::Special(name),
         Some(name) => Entry::Text(
-            byte_fallback(&name)
-                .map_or_else(|| name.replace(SPACE, " ").into_bytes(), |byte| vec![byte]),
+            byte_fallback(&name).map_or_else(|| name.replace(SPACE, " ").into_bytes(), |byte| vec![byte]),
         ),
     };
     Ok((0..vocabulary as u32).map(entry).collect())
@@ -129,19 +124,12 @@ fn generation_stops(files: &ModelFiles) -> Result<Vec<u32>, LoadError> {
     Ok(generation.eos_token_id.map_or_else(Vec::new, TokenList::into_vec))
 }
 
-fn stops(
-    tokenizer: &Tokenizer,
-    config: &ModelConfig,
-    generation: Vec<u32>,
-) -> Result<Vec<u32>, LoadError> {
+fn stops(tokenizer: &Tokenizer, config: &ModelConfig, generation: Vec<u32>) -> Result<Vec<u32>, LoadError> {
     let named = ENDS.iter().filter_map(|name| tokenizer.token_to_id(name));
-    let stops: BTreeSet<u32> =
-        config.stops.iter().copied().chain(generation).chain(named).collect();
+    let stops: BTreeSet<u32> = config.stops.iter().copied().chain(generation).chain(named).collect();
     match stops.last() {
         Some(&last) if (last as usize) < config.text.vocabulary => Ok(stops.into_iter().collect()),
-        Some(last) => {
-            Err(LoadError::Tokenizer(format!("the stop token {last} is outside the vocabulary")))
-        }
+        Some(last) => Err(LoadError::Tokenizer(format!("the stop token {last} is outside the vocabulary"))),
         None => Err(LoadError::Tokenizer("no stop token is known".to_owned())),
     }
 }

@@ -37,10 +37,7 @@ struct Attention {
 }
 
 impl VisionTower {
-    pub(super) fn load(
-        weights: &Weights,
-        config: &ModelConfig,
-    ) -> std::result::Result<Self, LoadError> {
+    pub(super) fn load(weights: &Weights, config: &ModelConfig) -> std::result::Result<Self, LoadError> {
         let vision = config.vision.clone();
         let layers = (0..vision.layers)
             .map(|layer| Layer::load(weights, &vision, layer))
@@ -77,10 +74,7 @@ impl VisionTower {
     }
 }
 
-fn patch_matrix(
-    weights: &Weights,
-    config: &VisionConfig,
-) -> std::result::Result<Linear, LoadError> {
+fn patch_matrix(weights: &Weights, config: &VisionConfig) -> std::result::Result<Linear, LoadError> {
     let name = format!("{PATCHES}.weight");
     let kernel = weights.get(&name)?;
     let flat = kernel
@@ -90,11 +84,7 @@ fn patch_matrix(
 }
 
 impl Layer {
-    fn load(
-        weights: &Weights,
-        config: &VisionConfig,
-        layer: usize,
-    ) -> std::result::Result<Self, LoadError> {
+    fn load(weights: &Weights, config: &VisionConfig, layer: usize) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("{}.{part}", tensors::vision_layer(layer));
         Ok(Self {
             norm1: weights.layer_norm(&name("layer_norm1"), config.norm_eps)?,

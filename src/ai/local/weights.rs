@@ -52,13 +52,7 @@ impl Weights {
                 });
             }
         }
-        Ok(Self {
-            source,
-            names,
-            expected: tensors::expected(config),
-            device: device.clone(),
-            precision,
-        })
+        Ok(Self { source, names, expected: tensors::expected(config), device: device.clone(), precision })
     }
 
     /// The tensor as f32 on the device. Its shape must be the one the configuration asks for.
@@ -70,8 +64,7 @@ impl Weights {
     pub(super) fn stored(&self, name: &str) -> Result<Tensor, LoadError> {
         let fail = |problem: String| LoadError::Tensor { tensor: name.to_owned(), problem };
         let stored = self.names.get(name).ok_or_else(|| fail("is missing".to_owned()))?;
-        let tensor =
-            self.source.load(stored, &self.device).map_err(|error| fail(error.to_string()))?;
+        let tensor = self.source.load(stored, &self.device).map_err(|error| fail(error.to_string()))?;
         match self.expected.get(name) {
             Some(shape) if tensor.dims() == shape => {}
             Some(shape) => {
@@ -141,8 +134,7 @@ impl Source {
                 let [name] = names.as_slice() else {
                     return Err(LoadError::NotEmbedded("model.safetensors".to_owned()));
                 };
-                let bytes =
-                    files.embedded(name).ok_or_else(|| LoadError::NotEmbedded(name.clone()))?;
+                let bytes = files.embedded(name).ok_or_else(|| LoadError::NotEmbedded(name.clone()))?;
                 SliceSafetensors::new(bytes).map(Self::Embedded).map_err(fail)
             }
         }
@@ -163,10 +155,7 @@ impl Source {
         tensors
             .into_iter()
             .map(|(name, view)| {
-                (
-                    name,
-                    Header { shape: view.shape().to_vec(), dtype: format!("{:?}", view.dtype()) },
-                )
+                (name, Header { shape: view.shape().to_vec(), dtype: format!("{:?}", view.dtype()) })
             })
             .collect()
     }

@@ -21,7 +21,9 @@ impl Gatherer<'_> {
         let mut opened = self.open(study, content).await?;
         opened.retain(|opened| opened.frames() > 0);
         opened.sort_by_key(reading_order);
-        let first = opened.first().ok_or_else(|| GatherError::NothingToShow("no object has pixel data".to_owned()))?;
+        let first = opened
+            .first()
+            .ok_or_else(|| GatherError::NothingToShow("no object has pixel data".to_owned()))?;
         let subject = subject::of(study, &first.attributes);
         let limitations = left_out(opened.len(), images_max);
         let mut images = Vec::with_capacity(images_max);
@@ -41,7 +43,12 @@ impl Gatherer<'_> {
 fn reading_order(opened: &Opened) -> (bool, i64, i64, String) {
     let number = |tag| integer(&opened.attributes, tag).unwrap_or(i64::MAX);
     let uid = opened.object.instance.sop_instance.to_string();
-    (view_of(opened) != View::FrontalRadiograph, number(tags::SERIES_NUMBER), number(tags::INSTANCE_NUMBER), uid)
+    (
+        view_of(opened) != View::FrontalRadiograph,
+        number(tags::SERIES_NUMBER),
+        number(tags::INSTANCE_NUMBER),
+        uid,
+    )
 }
 
 /// View Position (0018,5101); a radiograph that does not say is taken for frontal.

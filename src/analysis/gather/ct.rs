@@ -110,7 +110,11 @@ impl Series {
         let (object, frame) = self.places[index];
         let object = &self.objects[object];
         let view = object.with_frame(frame, model_view::ct).await?;
-        Ok(GatheredImage { reference: object.reference(frame), view: View::Other, picture: Arc::new(view.image) })
+        Ok(GatheredImage {
+            reference: object.reference(frame),
+            view: View::Other,
+            picture: Arc::new(view.image),
+        })
     }
 }
 

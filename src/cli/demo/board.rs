@@ -60,7 +60,8 @@ impl Board {
 
 fn bar(title: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {prefix:32} {elapsed:>4} {msg}");
-    let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar =
+        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_prefix(title.to_owned());
     bar
 }

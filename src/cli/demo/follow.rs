@@ -131,7 +131,8 @@ async fn timed_out(db: &Db, studies: &[DemoStudy]) -> Result<DemoError, DbError>
     let mut states = Vec::new();
     for study in studies {
         let summary = results::study(db, &study.uid).await?;
-        let state = summary.and_then(|summary| summary.analysis_state).unwrap_or_else(|| "not decided".to_owned());
+        let state =
+            summary.and_then(|summary| summary.analysis_state).unwrap_or_else(|| "not decided".to_owned());
         states.push(format!("{} is {state}", study.title));
     }
     Ok(DemoError::TimedOut { minutes: MINUTES_MAX, state: states.join(", ") })

@@ -11,7 +11,8 @@ use crate::db::results::{Finding, Measurement, Report};
 use crate::db::{Db, DbError, results};
 use crate::report::findings::Answer;
 
-const NOTICE: &str = "A demonstration on synthetic phantoms. The model is not a medical model; nothing here is a diagnosis.";
+const NOTICE: &str =
+    "A demonstration on synthetic phantoms. The model is not a medical model; nothing here is a diagnosis.";
 
 /// UCUM for ratios.
 const NO_UNIT: &str = "1";
@@ -29,10 +30,17 @@ pub(super) fn opening(http: SocketAddr, dimse: SocketAddr, config: &Config) -> S
 }
 
 pub(super) fn closing(http: SocketAddr) -> String {
-    format!("\nall reports  http://{http}/api/v1/reports\nDICOMweb     http://{http}/dicom-web/studies\n\n{NOTICE}\n")
+    format!(
+        "\nall reports  http://{http}/api/v1/reports\nDICOMweb     http://{http}/dicom-web/studies\n\n{NOTICE}\n"
+    )
 }
 
-pub(super) async fn study(db: &Db, http: SocketAddr, study: &DemoStudy, fate: &Fate) -> Result<String, DemoError> {
+pub(super) async fn study(
+    db: &Db,
+    http: SocketAddr,
+    study: &DemoStudy,
+    fate: &Fate,
+) -> Result<String, DemoError> {
     let result = match fate {
         Fate::Reported { analysis, report } => reported(db, http, analysis, report).await?,
         Fate::Failed(reason) => format!("  no report     {reason}\n"),
@@ -45,7 +53,9 @@ fn truth(truth: &Answer) -> String {
     let findings: Vec<String> = truth
         .findings
         .iter()
-        .map(|finding| words(&finding.finding, &word(&finding.laterality), finding.severity.as_ref().map(word)))
+        .map(|finding| {
+            words(&finding.finding, &word(&finding.laterality), finding.severity.as_ref().map(word))
+        })
         .collect();
     let findings = if findings.is_empty() { "no finding".to_owned() } else { findings.join("; ") };
     format!("  truth         {findings}\n                {}\n", truth.impression)

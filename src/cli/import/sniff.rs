@@ -59,7 +59,11 @@ mod tests {
         let dicom = [&[0; 128][..], b"DICM and more"].concat();
         check("a.dcm", &dicom, Kind::Dicom);
         check("DICOMDIR", &dicom, Kind::Dicomdir);
-        check("index", &[&dicom, &b"\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10\0"[..]].concat(), Kind::Dicomdir);
+        check(
+            "index",
+            &[&dicom, &b"\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10\0"[..]].concat(),
+            Kind::Dicomdir,
+        );
         check("a.zip", b"PK\x03\x04rest", Kind::Zip);
         check("empty.zip", b"PK\x05\x06", Kind::Zip);
         check("a.dcm", b"DICM", Kind::Other);

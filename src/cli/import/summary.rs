@@ -113,7 +113,10 @@ mod tests {
         let mut summary = Summary::default();
         summary.add(Report::new("a.dcm", Verdict::Stored));
         for number in 0..22 {
-            summary.add(Report::new(format!("{number:02}\u{1b}[2J"), Verdict::Refused("it is truncated".into())));
+            summary.add(Report::new(
+                format!("{number:02}\u{1b}[2J"),
+                Verdict::Refused("it is truncated".into()),
+            ));
         }
         let text = summary.to_string();
         assert!(text.contains("stored         1\n") && text.contains("refused        22\n"), "{text}");

@@ -78,7 +78,10 @@ async fn entries_of_a_zip_are_stored_and_the_others_named() {
     let entries = [("x/1.dcm", object(1)), ("../../2.dcm", object(2)), ("notes.txt", b"hello".to_vec())];
     bench.put("study.zip", &zip(&entries));
     let summary = bench.import().await;
-    says(&summary, &["stored         2\n", "skipped        1\n", "not a DICOM file (1)", "study.zip: notes.txt"]);
+    says(
+        &summary,
+        &["stored         2\n", "skipped        1\n", "not a DICOM file (1)", "study.zip: notes.txt"],
+    );
     assert!(!bench.dir.path().join("2.dcm").exists());
 }
 

@@ -71,7 +71,13 @@ fn inflate(path: &Path, bytes_max: u64, entries: &mpsc::Sender<Entry>) -> Result
 }
 
 /// Whether anybody still listens.
-fn send(path: &Path, zip: &mut ZipArchive<BufReader<File>>, index: usize, bytes_max: u64, entries: &mpsc::Sender<Entry>) -> bool {
+fn send(
+    path: &Path,
+    zip: &mut ZipArchive<BufReader<File>>,
+    index: usize,
+    bytes_max: u64,
+    entries: &mpsc::Sender<Entry>,
+) -> bool {
     let named = |name: &str| format!("{}: {name}", path.display());
     match zip.by_index(index) {
         Ok(entry) if entry.is_dir() => true,
@@ -87,7 +93,12 @@ fn tell(entries: &mpsc::Sender<Entry>, name: String, verdict: Verdict) -> bool {
     entries.blocking_send(Entry::Told(Report::new(name, verdict))).is_ok()
 }
 
-fn send_entry(mut entry: ZipFile<'_, BufReader<File>>, name: String, bytes_max: u64, entries: &mpsc::Sender<Entry>) -> bool {
+fn send_entry(
+    mut entry: ZipFile<'_, BufReader<File>>,
+    name: String,
+    bytes_max: u64,
+    entries: &mpsc::Sender<Entry>,
+) -> bool {
     if entry.size() > bytes_max {
         return tell(entries, name, Verdict::Refused(format!("the object is larger than {bytes_max} bytes")));
     }

@@ -14,9 +14,7 @@ use crate::dimse::association::{self, Shared};
 use crate::dimse::{Server, Settings, SopClasses, StoreSink};
 use crate::export::scu::ScuError;
 use crate::export::scu::association::{Association, Peer, ProposedContext};
-use crate::ingest::{
-    Body, InstanceIdentity, Outcome, Received, Refusal, Refused, StoreCommand, Stored,
-};
+use crate::ingest::{Body, InstanceIdentity, Outcome, Received, Refusal, Refused, StoreCommand, Stored};
 use crate::ul::command::{CommandAssembler, CommandSet, field};
 use crate::ul::connection::{Connection, put_p_data_header};
 use crate::ul::{Incoming, MessagePart};
@@ -39,10 +37,7 @@ pub(in crate::dimse) fn request(contexts: &[(&str, &[&str])]) -> AssociationRQ {
         PresentationContextProposed {
             id: index as u8 * 2 + 1,
             abstract_syntax: (*abstract_syntax).to_owned(),
-            transfer_syntaxes: transfer_syntaxes
-                .iter()
-                .map(|uid| (*uid).to_owned())
-                .collect(),
+            transfer_syntaxes: transfer_syntaxes.iter().map(|uid| (*uid).to_owned()).collect(),
         }
     };
     AssociationRQ {
@@ -56,11 +51,7 @@ pub(in crate::dimse) fn request(contexts: &[(&str, &[&str])]) -> AssociationRQ {
 }
 
 pub(super) fn peer(address: &str) -> Peer {
-    Peer {
-        address: address.into(),
-        called_aet: "RADIANT".into(),
-        calling_aet: "SENDER".into(),
-    }
+    Peer { address: address.into(), called_aet: "RADIANT".into(), calling_aet: "SENDER".into() }
 }
 
 pub(super) fn ct_context() -> ProposedContext {
@@ -71,15 +62,8 @@ pub(super) fn ct_context() -> ProposedContext {
 }
 
 pub(super) fn ct(sop_instance: &str) -> StoreCommand {
-    let ProposedContext {
-        sop_class,
-        transfer_syntax,
-    } = ct_context();
-    StoreCommand {
-        sop_class,
-        sop_instance: sop_instance.parse().unwrap(),
-        transfer_syntax,
-    }
+    let ProposedContext { sop_class, transfer_syntax } = ct_context();
+    StoreCommand { sop_class, sop_instance: sop_instance.parse().unwrap(), transfer_syntax }
 }
 
 pub(super) fn object(bytes: usize) -> Vec<u8> {
@@ -133,24 +117,13 @@ impl Sink {
 }
 
 impl StoreSink for Sink {
-    async fn store<R: AsyncRead + Unpin + Send>(
-        &self,
-        received: Received<'_, R>,
-    ) -> Result<Stored, Refused> {
-        let Body::DataSet {
-            mut reader,
-            command,
-        } = received.body
-        else {
+    async fn store<R: AsyncRead + Unpin + Send>(&self, received: Received<'_, R>) -> Result<Stored, Refused> {
+        let Body::DataSet { mut reader, command } = received.body else {
             panic!("C-STORE brings bare data sets")
         };
         let refusal = self.0.lock().unwrap().refusal.take();
         if let Some(refusal) = refusal {
-            return Err(Refused {
-                refusal,
-                sop_class: None,
-                sop_instance: None,
-            });
+            return Err(Refused { refusal, sop_class: None, sop_instance: None });
         }
         let mut bytes = Vec::new();
         if let Err(error) = reader.read_to_end(&mut bytes).await {
@@ -161,11 +134,7 @@ impl StoreSink for Sink {
                 sop_instance: None,
             });
         }
-        self.keep(
-            command.sop_instance.to_string(),
-            bytes,
-            received.origin.delivery.clone(),
-        );
+        self.keep(command.sop_instance.to_string(), bytes, received.origin.delivery.clone());
         Ok(stored(command))
     }
 }
@@ -177,10 +146,7 @@ fn stored(command: StoreCommand) -> Stored {
         sop_instance: command.sop_instance,
         sop_class: command.sop_class,
     };
-    Stored {
-        instance,
-        outcome: Outcome::New,
-    }
+    Stored { instance, outcome: Outcome::New }
 }
 
 pub(super) struct Harness {
@@ -196,13 +162,7 @@ impl Harness {
         let (sink, stop, ended) = (Arc::default(), CancellationToken::new(), Arc::default());
         let server = server(settings, &sink, &ended);
         let shared = Arc::new(Shared::new(server, stop.clone()));
-        Self {
-            sink,
-            stop,
-            shared,
-            ended,
-            associations: TaskTracker::new(),
-        }
+        Self { sink, stop, shared, ended, associations: TaskTracker::new() }
     }
 
     pub(super) fn server(&self) -> Server<Sink> {
@@ -212,8 +172,7 @@ impl Harness {
     /// The peer's end of a connection that is being served.
     pub(super) fn connect(&self) -> DuplexStream {
         let (ours, theirs) = duplex(16 << 10);
-        self.associations
-            .spawn(association::run(theirs, Arc::clone(&self.shared)));
+        self.associations.spawn(association::run(theirs, Arc::clone(&self.shared)));
         ours
     }
 
@@ -240,10 +199,7 @@ impl Harness {
             ..request(contexts)
         };
         raw.send(&request.into()).await.unwrap();
-        assert!(matches!(
-            raw.next().await,
-            Ok(Incoming::Pdu(Pdu::AssociationAC(_)))
-        ));
+        assert!(matches!(raw.next().await, Ok(Incoming::Pdu(Pdu::AssociationAC(_)))));
         raw.establish(0, Duration::from_secs(20));
         raw
     }
@@ -262,11 +218,7 @@ impl Harness {
 fn server(settings: Settings, sink: &Arc<Sink>, ended: &Arc<Mutex<Vec<String>>>) -> Server<Sink> {
     let ended = Arc::clone(ended);
     let association_ended = Arc::new(move |delivery| ended.lock().unwrap().push(delivery));
-    Server {
-        settings,
-        sink: Arc::clone(sink),
-        association_ended,
-    }
+    Server { settings, sink: Arc::clone(sink), association_ended }
 }
 
 pub(super) fn store_command(sop_class: &str, sop_instance: &str) -> CommandSet {
@@ -282,34 +234,19 @@ pub(super) async fn send_store_command(
     sop_class: &str,
     sop_instance: &str,
 ) {
-    raw.send_command(context_id, &store_command(sop_class, sop_instance))
-        .await
-        .unwrap();
+    raw.send_command(context_id, &store_command(sop_class, sop_instance)).await.unwrap();
 }
 
-pub(super) async fn send_data(
-    raw: &mut Connection<DuplexStream>,
-    context_id: u8,
-    bytes: &[u8],
-    last: bool,
-) {
+pub(super) async fn send_data(raw: &mut Connection<DuplexStream>, context_id: u8, bytes: &[u8], last: bool) {
     let mut pdu = BytesMut::new();
-    put_p_data_header(
-        &mut pdu,
-        context_id,
-        MessagePart::DataSet,
-        last,
-        bytes.len(),
-    );
+    put_p_data_header(&mut pdu, context_id, MessagePart::DataSet, last, bytes.len());
     pdu.extend_from_slice(bytes);
     raw.write(&pdu).await.unwrap();
 }
 
 /// The status of the next response.
 pub(super) async fn status(raw: &mut Connection<DuplexStream>) -> u16 {
-    let Ok(Incoming::Fragment(fragment)) = raw.next().await else {
-        panic!("no response")
-    };
+    let Ok(Incoming::Fragment(fragment)) = raw.next().await else { panic!("no response") };
     let response = CommandAssembler::default().push(&fragment).unwrap();
     response.unwrap().message.status().unwrap()
 }

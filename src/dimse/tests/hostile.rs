@@ -25,9 +25,7 @@ fn impatient() -> Settings {
 #[track_caller]
 fn check_abort(incoming: &Result<Incoming, crate::ul::UlError>, reason: Reason) {
     let expected = AbortRQSource::ServiceProvider(reason);
-    let Ok(Incoming::Pdu(Pdu::AbortRQ { source })) = incoming else {
-        panic!("no abort but {incoming:?}")
-    };
+    let Ok(Incoming::Pdu(Pdu::AbortRQ { source })) = incoming else { panic!("no abort but {incoming:?}") };
     assert_eq!(*source, expected);
 }
 
@@ -51,23 +49,13 @@ async fn within_a_data_set(harness: &Harness) -> Connection<DuplexStream> {
 
 async fn check_nothing_is_kept(harness: &Harness) {
     harness.all_ended().await;
-    assert_eq!(
-        (
-            harness.sink.stored().len(),
-            harness.sink.interrupted(),
-            harness.ended().len()
-        ),
-        (0, 1, 0)
-    );
+    assert_eq!((harness.sink.stored().len(), harness.sink.interrupted(), harness.ended().len()), (0, 1, 0));
 }
 
 #[tokio::test]
 async fn a_pdu_of_four_gigabytes_is_refused_by_its_header() {
     let harness = Harness::new(settings());
-    assert_eq!(
-        answer_to(&harness, &[1, 0, 0xFF, 0xFF, 0xFF, 0xFF]).await,
-        [7, 0, 0, 0, 0, 4, 0, 0, 2, 6]
-    );
+    assert_eq!(answer_to(&harness, &[1, 0, 0xFF, 0xFF, 0xFF, 0xFF]).await, [7, 0, 0, 0, 0, 4, 0, 0, 2, 6]);
     let mut raw = within_a_data_set(&harness).await;
     raw.write(&[4, 0, 0xFF, 0xFF, 0xFF, 0xFF]).await.unwrap();
     check_abort(&raw.next().await, Reason::InvalidPduParameter);
@@ -78,19 +66,13 @@ async fn a_pdu_of_four_gigabytes_is_refused_by_its_header() {
 #[tokio::test]
 async fn another_protocol_is_told_that_it_is_unknown() {
     let harness = Harness::new(settings());
-    assert_eq!(
-        answer_to(&harness, b"GET / HTTP/1.1\r\n\r\n").await,
-        [7, 0, 0, 0, 0, 4, 0, 0, 2, 1]
-    );
+    assert_eq!(answer_to(&harness, b"GET / HTTP/1.1\r\n\r\n").await, [7, 0, 0, 0, 0, 4, 0, 0, 2, 1]);
 }
 
 #[tokio::test]
 async fn a_first_pdu_other_than_a_request_is_unexpected() {
     let harness = Harness::new(settings());
-    assert_eq!(
-        answer_to(&harness, &[5, 0, 0, 0, 0, 4, 0, 0, 0, 0]).await,
-        [7, 0, 0, 0, 0, 4, 0, 0, 2, 2]
-    );
+    assert_eq!(answer_to(&harness, &[5, 0, 0, 0, 0, 4, 0, 0, 0, 0]).await, [7, 0, 0, 0, 0, 4, 0, 0, 2, 2]);
 }
 
 #[tokio::test]
@@ -99,19 +81,13 @@ async fn a_request_with_broken_items_is_aborted() {
     let mut request = vec![1, 0, 0, 0, 0, 72, 0, 1];
     request.resize(6 + 68, 0);
     request.extend([0x10, 0, 0xFF, 0xFF]);
-    assert_eq!(
-        answer_to(&harness, &request).await,
-        [7, 0, 0, 0, 0, 4, 0, 0, 2, 6]
-    );
+    assert_eq!(answer_to(&harness, &request).await, [7, 0, 0, 0, 0, 4, 0, 0, 2, 6]);
 }
 
 #[tokio::test]
 async fn a_silent_peer_is_cut_off() {
     let harness = Harness::new(impatient());
-    assert_eq!(
-        answer_to(&harness, b"").await,
-        [7, 0, 0, 0, 0, 4, 0, 0, 2, 0]
-    );
+    assert_eq!(answer_to(&harness, b"").await, [7, 0, 0, 0, 0, 4, 0, 0, 2, 0]);
 }
 
 #[tokio::test]
@@ -130,18 +106,10 @@ async fn a_peer_that_drips_bytes_is_cut_off() {
 #[tokio::test]
 async fn a_refused_object_that_never_ends_is_cut_off() {
     let harness = Harness::new(impatient());
-    harness
-        .sink
-        .refuse_next(crate::ingest::Refusal::TooLarge { limit_bytes: 1 });
+    harness.sink.refuse_next(crate::ingest::Refusal::TooLarge { limit_bytes: 1 });
     let mut raw = within_a_data_set(&harness).await;
     let mut pdu = bytes::BytesMut::new();
-    crate::ul::connection::put_p_data_header(
-        &mut pdu,
-        1,
-        crate::ul::MessagePart::DataSet,
-        false,
-        2,
-    );
+    crate::ul::connection::put_p_data_header(&mut pdu, 1, crate::ul::MessagePart::DataSet, false, 2);
     pdu.extend_from_slice(b"..");
     while raw.write(&pdu).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -154,9 +122,7 @@ async fn a_refused_object_that_never_ends_is_cut_off() {
 async fn a_peer_that_vanishes_within_a_data_set_leaves_nothing() {
     let harness = Harness::new(settings());
     let mut raw = within_a_data_set(&harness).await;
-    raw.write(&[4, 0, 0, 0, 0, 100, 0, 0, 0, 96, 1])
-        .await
-        .unwrap();
+    raw.write(&[4, 0, 0, 0, 0, 100, 0, 0, 0, 96, 1]).await.unwrap();
     drop(raw);
     check_nothing_is_kept(&harness).await;
 }
@@ -165,11 +131,7 @@ async fn a_peer_that_vanishes_within_a_data_set_leaves_nothing() {
 async fn an_abort_within_a_data_set_leaves_nothing() {
     let harness = Harness::new(settings());
     let mut raw = within_a_data_set(&harness).await;
-    raw.send(&Pdu::AbortRQ {
-        source: AbortRQSource::ServiceUser,
-    })
-    .await
-    .unwrap();
+    raw.send(&Pdu::AbortRQ { source: AbortRQSource::ServiceUser }).await.unwrap();
     drop(raw);
     check_nothing_is_kept(&harness).await;
 }
@@ -178,9 +140,7 @@ async fn an_abort_within_a_data_set_leaves_nothing() {
 async fn another_message_within_a_data_set_is_unexpected() {
     let harness = Harness::new(settings());
     let mut raw = within_a_data_set(&harness).await;
-    raw.send_command(1, &CommandSet::request(field::C_ECHO, 2))
-        .await
-        .unwrap();
+    raw.send_command(1, &CommandSet::request(field::C_ECHO, 2)).await.unwrap();
     check_abort(&raw.next().await, Reason::UnexpectedPdu);
 }
 
@@ -194,9 +154,7 @@ async fn a_data_set_without_a_command_is_unexpected() {
 #[tokio::test]
 async fn a_context_that_was_never_accepted_is_invalid() {
     let mut raw = Harness::new(settings()).raw(CT).await;
-    raw.send_command(3, &CommandSet::request(field::C_ECHO, 1))
-        .await
-        .unwrap();
+    raw.send_command(3, &CommandSet::request(field::C_ECHO, 1)).await.unwrap();
     check_abort(&raw.next().await, Reason::InvalidPduParameter);
 }
 
@@ -206,12 +164,7 @@ async fn a_command_set_that_cannot_be_read_aborts() {
     raw.send_command(1, &CommandSet::default()).await.unwrap();
     let incoming = raw.next().await;
     assert!(
-        matches!(
-            incoming,
-            Ok(Incoming::Pdu(Pdu::AbortRQ {
-                source: AbortRQSource::ServiceUser
-            }))
-        ),
+        matches!(incoming, Ok(Incoming::Pdu(Pdu::AbortRQ { source: AbortRQSource::ServiceUser }))),
         "{incoming:?}"
     );
 }

@@ -57,10 +57,7 @@ pub struct StoreReply {
 impl StoreReply {
     /// Success or one of the warnings of PS3.7 C, with which the object is kept.
     pub fn is_stored(&self) -> bool {
-        matches!(
-            self.status,
-            status::SUCCESS | 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF
-        )
+        matches!(self.status, status::SUCCESS | 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF)
     }
 }
 
@@ -83,21 +80,14 @@ impl Association<TcpStream> {
         let connecting = timeout(CONNECT_PATIENCE, TcpStream::connect(&peer.address)).await;
         let stream = connecting.unwrap_or_else(|elapsed| Err(elapsed.into()));
         let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-        let stream = stream.map_err(|source| ScuError::Connect {
-            address: peer.address.clone(),
-            source,
-        })?;
+        let stream = stream.map_err(|source| ScuError::Connect { address: peer.address.clone(), source })?;
         Self::request(stream, peer, contexts).await
     }
 }
 
 impl<S: Transport> Association<S> {
     /// Negotiates on a transport that stands. Verification is always proposed as well.
-    pub async fn request(
-        transport: S,
-        peer: &Peer,
-        contexts: &[ProposedContext],
-    ) -> Result<Self, ScuError> {
+    pub async fn request(transport: S, peer: &Peer, contexts: &[ProposedContext]) -> Result<Self, ScuError> {
         let mut contexts = numbered(contexts)?;
         let mut connection = Connection::new(transport, PDU_BYTES_MAX, PATIENCE);
         connection.send(&request(peer, &contexts).into()).await?;
@@ -106,11 +96,7 @@ impl<S: Transport> Association<S> {
             context.accepted = is_accepted(&answer, context);
         }
         connection.establish(maximum_length(&answer.user_variables), PATIENCE);
-        Ok(Self {
-            connection,
-            contexts,
-            last_message_id: 0,
-        })
+        Ok(Self { connection, contexts, last_message_id: 0 })
     }
 
     /// The status of a C-ECHO.
@@ -120,11 +106,7 @@ impl<S: Transport> Association<S> {
         let request = CommandSet::request(field::C_ECHO, self.next_message_id())
             .with_uid(tags::AFFECTED_SOP_CLASS_UID, uids::VERIFICATION);
         self.connection.send_command(context_id, &request).await?;
-        Ok(self
-            .response(&request)
-            .await?
-            .status()
-            .map_err(UlError::from)?)
+        Ok(self.response(&request).await?.status().map_err(UlError::from)?)
     }
 
     /// Sends `bytes` bytes of `data_set`, which is encoded as the command says.
@@ -147,15 +129,11 @@ impl<S: Transport> Association<S> {
         self.send_data_set(context_id, data_set, bytes).await?;
         let response = self.response(&request).await?;
         let status = response.status().map_err(UlError::from)?;
-        Ok(StoreReply {
-            status,
-            comment: response.text(tags::ERROR_COMMENT),
-        })
+        Ok(StoreReply { status, comment: response.text(tags::ERROR_COMMENT) })
     }
 
     pub async fn store_file(&mut self, mut object: Part10) -> Result<StoreReply, ScuError> {
-        self.store(&object.command, &mut object.data_set, object.data_set_bytes)
-            .await
+        self.store(&object.command, &mut object.data_set, object.data_set_bytes).await
     }
 
     pub fn has_proposed(&self, context: &ProposedContext) -> bool {
@@ -167,9 +145,7 @@ impl<S: Transport> Association<S> {
         let confirmed = match self.connection.next().await? {
             Incoming::Pdu(Pdu::ReleaseRP) => Ok(()),
             Incoming::Pdu(Pdu::AbortRQ { .. }) => Err(UlError::Aborted),
-            _ => Err(UlError::Unexpected(
-                "anything but A-RELEASE-RP after the release",
-            )),
+            _ => Err(UlError::Unexpected("anything but A-RELEASE-RP after the release")),
         };
         self.connection.close(Duration::ZERO).await;
         Ok(confirmed?)
@@ -177,26 +153,16 @@ impl<S: Transport> Association<S> {
 
     pub async fn abort(mut self) {
         // The association is broken already; the peer learns it from the close at the latest.
-        let _ = self
-            .connection
-            .send(&Pdu::AbortRQ {
-                source: AbortRQSource::ServiceUser,
-            })
-            .await;
+        let _ = self.connection.send(&Pdu::AbortRQ { source: AbortRQSource::ServiceUser }).await;
         self.connection.close(CLOSE_PATIENCE).await;
     }
 
     fn context_id(&self, wanted: &ProposedContext) -> Result<u8, ScuError> {
-        let accepted = self
-            .contexts
-            .iter()
-            .find(|context| context.accepted && context.proposed == *wanted);
-        accepted
-            .map(|context| context.id)
-            .ok_or_else(|| ScuError::ContextRefused {
-                sop_class: wanted.sop_class.clone(),
-                transfer_syntax: wanted.transfer_syntax.clone(),
-            })
+        let accepted = self.contexts.iter().find(|context| context.accepted && context.proposed == *wanted);
+        accepted.map(|context| context.id).ok_or_else(|| ScuError::ContextRefused {
+            sop_class: wanted.sop_class.clone(),
+            transfer_syntax: wanted.transfer_syntax.clone(),
+        })
     }
 
     fn next_message_id(&mut self) -> u16 {
@@ -205,35 +171,19 @@ impl<S: Transport> Association<S> {
     }
 
     /// One write per PDU.
-    async fn send_data_set<R>(
-        &mut self,
-        context_id: u8,
-        data_set: &mut R,
-        bytes: u64,
-    ) -> Result<(), ScuError>
+    async fn send_data_set<R>(&mut self, context_id: u8, data_set: &mut R, bytes: u64) -> Result<(), ScuError>
     where
         R: AsyncRead + Unpin,
     {
         let (mut left, mut pdu) = (bytes, BytesMut::new());
         loop {
-            let length = usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .min(self.connection.payload_bytes_max());
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(self.connection.payload_bytes_max());
             left -= length as u64;
             pdu.clear();
-            put_p_data_header(
-                &mut pdu,
-                context_id,
-                MessagePart::DataSet,
-                left == 0,
-                length,
-            );
+            put_p_data_header(&mut pdu, context_id, MessagePart::DataSet, left == 0, length);
             let payload = pdu.len();
             pdu.resize(payload + length, 0);
-            data_set
-                .read_exact(&mut pdu[payload..])
-                .await
-                .map_err(ScuError::Read)?;
+            data_set.read_exact(&mut pdu[payload..]).await.map_err(ScuError::Read)?;
             self.connection.write(&pdu).await?;
             if left == 0 {
                 return Ok(());
@@ -244,9 +194,7 @@ impl<S: Transport> Association<S> {
     async fn response(&mut self, request: &CommandSet) -> Result<CommandSet, ScuError> {
         let response = self.command_set().await?;
         let expected = request.message_id().map_err(UlError::from)?;
-        let got = response
-            .u16(tags::MESSAGE_ID_BEING_RESPONDED_TO)
-            .map_err(UlError::from)?;
+        let got = response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO).map_err(UlError::from)?;
         match got {
             Some(got) if got != expected => Err(ScuError::OtherMessage { expected, got }),
             _ => Ok(response),
@@ -264,9 +212,7 @@ impl<S: Transport> Association<S> {
                 }
                 Incoming::Pdu(Pdu::AbortRQ { .. }) => return Err(UlError::Aborted),
                 _ => {
-                    return Err(UlError::Unexpected(
-                        "anything but a command set as response",
-                    ));
+                    return Err(UlError::Unexpected("anything but a command set as response"));
                 }
             }
         }
@@ -287,20 +233,9 @@ fn numbered(contexts: &[ProposedContext]) -> Result<Vec<NegotiatedContext>, ScuE
     if contexts.len() > CONTEXTS_MAX {
         return Err(ScuError::TooManyContexts);
     }
-    let all = contexts
-        .iter()
-        .cloned()
-        .chain([verification()?])
-        .take(CONTEXTS_MAX);
+    let all = contexts.iter().cloned().chain([verification()?]).take(CONTEXTS_MAX);
     let ids = (1..=u8::MAX).step_by(2);
-    Ok(ids
-        .zip(all)
-        .map(|(id, proposed)| NegotiatedContext {
-            id,
-            proposed,
-            accepted: false,
-        })
-        .collect())
+    Ok(ids.zip(all).map(|(id, proposed)| NegotiatedContext { id, proposed, accepted: false }).collect())
 }
 
 fn request(peer: &Peer, contexts: &[NegotiatedContext]) -> AssociationRQ {
@@ -323,14 +258,10 @@ fn request(peer: &Peer, contexts: &[NegotiatedContext]) -> AssociationRQ {
     }
 }
 
-async fn negotiated<S: Transport>(
-    connection: &mut Connection<S>,
-) -> Result<AssociationAC, ScuError> {
+async fn negotiated<S: Transport>(connection: &mut Connection<S>) -> Result<AssociationAC, ScuError> {
     match connection.next().await? {
         Incoming::Pdu(Pdu::AssociationAC(answer)) => Ok(answer),
-        Incoming::Pdu(Pdu::AssociationRJ(rejection)) => {
-            Err(ScuError::Rejected(rejection.source.to_string()))
-        }
+        Incoming::Pdu(Pdu::AssociationRJ(rejection)) => Err(ScuError::Rejected(rejection.source.to_string())),
         Incoming::Pdu(Pdu::AbortRQ { .. }) => Err(UlError::Aborted.into()),
         _ => Err(UlError::Unexpected("anything but an answer to A-ASSOCIATE-RQ").into()),
     }
@@ -345,9 +276,6 @@ fn store_request(command: &StoreCommand, message_id: u16) -> CommandSet {
     CommandSet::request(field::C_STORE, message_id)
         .with_u16(tags::PRIORITY, MEDIUM_PRIORITY)
         .with_uid(tags::AFFECTED_SOP_CLASS_UID, command.sop_class.as_str())
-        .with_uid(
-            tags::AFFECTED_SOP_INSTANCE_UID,
-            command.sop_instance.as_str(),
-        )
+        .with_uid(tags::AFFECTED_SOP_INSTANCE_UID, command.sop_instance.as_str())
         .announcing_data_set()
 }

@@ -48,16 +48,8 @@ impl Part10 {
         let meta_bytes = meta_bytes(&head)?;
         head.resize(HEAD_BYTES + meta_bytes as usize, 0);
         file.read_exact(&mut head[HEAD_BYTES..]).await?;
-        let data_set_bytes = file
-            .metadata()
-            .await?
-            .len()
-            .saturating_sub(head.len() as u64);
-        Ok(Self {
-            command: command(&head[PREAMBLE_BYTES..])?,
-            data_set: file,
-            data_set_bytes,
-        })
+        let data_set_bytes = file.metadata().await?.len().saturating_sub(head.len() as u64);
+        Ok(Self { command: command(&head[PREAMBLE_BYTES..])?, data_set: file, data_set_bytes })
     }
 
     pub fn context(&self) -> ProposedContext {
@@ -72,22 +64,14 @@ impl Part10 {
 fn meta_bytes(head: &[u8]) -> Result<u32, Part10Error> {
     let (_, head) = head.split_at(PREAMBLE_BYTES);
     let element = head.strip_prefix(b"DICM").ok_or(Part10Error::NoPrefix)?;
-    let length = element
-        .strip_prefix(b"\x02\0\0\0UL\x04\0")
-        .ok_or(Part10Error::NoGroupLength)?;
-    let length = <[u8; 4]>::try_from(length)
-        .map(u32::from_le_bytes)
-        .map_err(|_| Part10Error::NoGroupLength)?;
-    if length > META_BYTES_MAX {
-        Err(Part10Error::MetaTooLong(length))
-    } else {
-        Ok(length)
-    }
+    let length = element.strip_prefix(b"\x02\0\0\0UL\x04\0").ok_or(Part10Error::NoGroupLength)?;
+    let length =
+        <[u8; 4]>::try_from(length).map(u32::from_le_bytes).map_err(|_| Part10Error::NoGroupLength)?;
+    if length > META_BYTES_MAX { Err(Part10Error::MetaTooLong(length)) } else { Ok(length) }
 }
 
 fn command(meta: &[u8]) -> Result<StoreCommand, Part10Error> {
-    let meta =
-        FileMetaTable::from_reader(meta).map_err(|error| Part10Error::Meta(error.to_string()))?;
+    let meta = FileMetaTable::from_reader(meta).map_err(|error| Part10Error::Meta(error.to_string()))?;
     Ok(StoreCommand {
         sop_class: meta.media_storage_sop_class_uid().parse()?,
         sop_instance: meta.media_storage_sop_instance_uid().parse()?,

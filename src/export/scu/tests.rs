@@ -30,8 +30,7 @@ impl Archive {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                self.serve(Connection::new(stream, 1 << 20, Duration::from_secs(20)))
-                    .await;
+                self.serve(Connection::new(stream, 1 << 20, Duration::from_secs(20))).await;
             }
         });
         address
@@ -58,29 +57,19 @@ impl Archive {
         let request = crate::ul::command::CommandSet::decode(command.bytes.clone()).unwrap();
         assert_eq!(request.command_field().unwrap(), field::C_STORE);
         let mut bytes = Vec::new();
-        DataSet::new(connection, command.context_id)
-            .read_to_end(&mut bytes)
-            .await
-            .unwrap();
+        DataSet::new(connection, command.context_id).read_to_end(&mut bytes).await.unwrap();
         self.received.lock().unwrap().push(bytes);
-        let response = request
-            .response(self.status)
-            .unwrap()
-            .with_error_comment("because");
-        connection
-            .send_command(command.context_id, &response)
-            .await
-            .unwrap();
+        let response = request.response(self.status).unwrap().with_error_comment("because");
+        connection.send_command(command.context_id, &response).await.unwrap();
     }
 }
 
 fn acceptance(request: AssociationRQ) -> AssociationAC {
-    let accepted =
-        |context: &dicom_ul::pdu::PresentationContextProposed| PresentationContextResult {
-            id: context.id,
-            reason: PresentationContextResultReason::Acceptance,
-            transfer_syntax: context.transfer_syntaxes[0].clone(),
-        };
+    let accepted = |context: &dicom_ul::pdu::PresentationContextProposed| PresentationContextResult {
+        id: context.id,
+        reason: PresentationContextResultReason::Acceptance,
+        transfer_syntax: context.transfer_syntaxes[0].clone(),
+    };
     AssociationAC {
         protocol_version: 1,
         calling_ae_title: request.calling_ae_title,
@@ -109,11 +98,7 @@ fn write_part10(folder: &TempDir, name: &str, transfer_syntax: &str, data_set: &
 
 async fn send(archive: Archive, files: Vec<PathBuf>) -> Vec<SendOutcome> {
     let address = archive.listen().await.to_string();
-    let peer = Peer {
-        address,
-        called_aet: "ANY".into(),
-        calling_aet: "RADIANT".into(),
-    };
+    let peer = Peer { address, called_aet: "ANY".into(), calling_aet: "RADIANT".into() };
     let mut told = 0;
     let outcomes = send_files(&peer, files, |_| told += 1).await;
     assert_eq!(told, outcomes.len());
@@ -126,15 +111,8 @@ async fn data_sets_arrive_as_they_are_in_the_files() {
     let large: Vec<u8> = (0..100_001).map(|i| (i % 253) as u8).collect();
     let first = write_part10(&folder, "a", uids::JPEG2000, &large);
     let second = write_part10(&folder, "b", uids::RLE_LOSSLESS, b"");
-    let outcomes = send(
-        Archive {
-            status: 0,
-            stores: 9,
-            received: Arc::clone(&received),
-        },
-        vec![first, second],
-    )
-    .await;
+    let outcomes =
+        send(Archive { status: 0, stores: 9, received: Arc::clone(&received) }, vec![first, second]).await;
     assert!(outcomes.iter().all(SendOutcome::is_stored), "{outcomes:?}");
     assert_eq!(*received.lock().unwrap(), [large, Vec::new()]);
 }
@@ -143,20 +121,9 @@ async fn data_sets_arrive_as_they_are_in_the_files() {
 async fn a_refusal_is_told_with_status_and_comment() {
     let folder = TempDir::new().unwrap();
     let file = write_part10(&folder, "a", uids::JPEG2000, b"x");
-    let outcomes = send(
-        Archive {
-            status: 0xA700,
-            stores: 9,
-            received: Arc::default(),
-        },
-        vec![file],
-    )
-    .await;
+    let outcomes = send(Archive { status: 0xA700, stores: 9, received: Arc::default() }, vec![file]).await;
     let reply = outcomes[0].result.as_ref().unwrap();
-    assert_eq!(
-        (reply.status, reply.comment.as_deref(), reply.is_stored()),
-        (0xA700, Some("because"), false)
-    );
+    assert_eq!((reply.status, reply.comment.as_deref(), reply.is_stored()), (0xA700, Some("because"), false));
 }
 
 #[tokio::test]
@@ -165,40 +132,17 @@ async fn a_file_that_is_not_dicom_does_not_stop_the_others() {
     let text = folder.path().join("text");
     std::fs::write(&text, [b'x'; 500]).unwrap();
     let good = write_part10(&folder, "a", uids::JPEG2000, b"x");
-    let outcomes = send(
-        Archive {
-            status: 0,
-            stores: 9,
-            received: Arc::default(),
-        },
-        vec![text, good],
-    )
-    .await;
-    assert!(
-        matches!(
-            outcomes[0].result,
-            Err(ScuError::Part10(Part10Error::NoPrefix))
-        ),
-        "{outcomes:?}"
-    );
+    let outcomes = send(Archive { status: 0, stores: 9, received: Arc::default() }, vec![text, good]).await;
+    assert!(matches!(outcomes[0].result, Err(ScuError::Part10(Part10Error::NoPrefix))), "{outcomes:?}");
     assert!(outcomes[1].is_stored());
 }
 
 #[tokio::test]
 async fn a_broken_association_is_opened_again() {
     let (folder, received) = (TempDir::new().unwrap(), Arc::default());
-    let files = ["a", "b", "c"]
-        .map(|name| write_part10(&folder, name, uids::JPEG2000, name.as_bytes()))
-        .to_vec();
-    let outcomes = send(
-        Archive {
-            status: 0,
-            stores: 1,
-            received: Arc::clone(&received),
-        },
-        files,
-    )
-    .await;
+    let files =
+        ["a", "b", "c"].map(|name| write_part10(&folder, name, uids::JPEG2000, name.as_bytes())).to_vec();
+    let outcomes = send(Archive { status: 0, stores: 1, received: Arc::clone(&received) }, files).await;
     let stored: Vec<bool> = outcomes.iter().map(SendOutcome::is_stored).collect();
     assert_eq!(stored, [true, false, true]);
     assert_eq!(*received.lock().unwrap(), [b"a", b"c"]);
@@ -209,32 +153,16 @@ async fn an_address_where_nobody_listens_is_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let peer = Peer {
-        address: address.clone(),
-        called_aet: "ANY".into(),
-        calling_aet: "RADIANT".into(),
-    };
+    let peer = Peer { address: address.clone(), called_aet: "ANY".into(), calling_aet: "RADIANT".into() };
     let error = Association::connect(&peer, &[]).await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with(&format!("{address} cannot be reached")),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(&format!("{address} cannot be reached")), "{error}");
 }
 
 #[tokio::test]
 async fn a_cut_file_says_what_is_missing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("cut");
-    std::fs::write(
-        &path,
-        [&[0; 128][..], b"DICM\x02\0\0\0UL\x04\0\xff\xff\xff\x7f"].concat(),
-    )
-    .unwrap();
+    std::fs::write(&path, [&[0; 128][..], b"DICM\x02\0\0\0UL\x04\0\xff\xff\xff\x7f"].concat()).unwrap();
     let error = Part10::open(Path::new(&path)).await.unwrap_err();
-    assert!(
-        matches!(error, Part10Error::MetaTooLong(0x7FFF_FFFF)),
-        "{error}"
-    );
+    assert!(matches!(error, Part10Error::MetaTooLong(0x7FFF_FFFF)), "{error}");
 }

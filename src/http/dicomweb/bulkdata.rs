@@ -37,7 +37,8 @@ pub(super) async fn retrieve(state: Arc<State>, scope: Scope, path: &str, asked:
     }
     let value = Value::find(&state, object, &path).await?.ok_or(HttpError::NotFound("bulk data"))?;
     let offer = accept.choose(&value.offers())?.clone();
-    let etag = Etag::of([value.object.instance.sha256.as_slice()], &format!("{path}{}", offer.content_type()));
+    let etag =
+        Etag::of([value.object.instance.sha256.as_slice()], &format!("{path}{}", offer.content_type()));
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
@@ -65,7 +66,11 @@ enum Held {
 }
 
 impl Value {
-    pub(super) async fn find(state: &State, object: StoredObject, path: &str) -> Result<Option<Self>, HttpError> {
+    pub(super) async fn find(
+        state: &State,
+        object: StoredObject,
+        path: &str,
+    ) -> Result<Option<Self>, HttpError> {
         let is_pdf = path.parse() == Ok(AttributeId(tags::ENCAPSULATED_DOCUMENT)) && is_pdf(&object);
         let in_file = match path {
             PIXEL_DATA => object.layout.pixel_data_range(),
@@ -108,7 +113,11 @@ impl Value {
     }
 
     /// 206 only when the client asked for a range (RFC 9110 14).
-    pub(super) async fn single(&self, offer: &Offer, headers: &HeaderMap) -> Result<Response<Body>, HttpError> {
+    pub(super) async fn single(
+        &self,
+        offer: &Offer,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, HttpError> {
         let size = self.len();
         let range = asked_range(headers, size)?;
         let part = range.clone().unwrap_or(0..size);
@@ -169,7 +178,8 @@ async fn swapped(object: &StoredObject, path: &str, range: Range<u64>) -> Result
 /// One range of `size` bytes; several, and other units, are answered with the whole.
 fn asked_range(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, HttpError> {
     let text = headers.get(RANGE).and_then(|value| value.to_str().ok());
-    let Some((first, last)) = text.and_then(|text| text.strip_prefix("bytes=")).and_then(|set| set.split_once('-'))
+    let Some((first, last)) =
+        text.and_then(|text| text.strip_prefix("bytes=")).and_then(|set| set.split_once('-'))
     else {
         return Ok(None);
     };

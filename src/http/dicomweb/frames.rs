@@ -48,7 +48,8 @@ fn offers(object: &StoredObject, is_one: bool) -> Vec<Offer> {
     if object.is_encapsulated() {
         forms.insert(0, (media_type(stored), stored));
     }
-    let packagings: &[fn(&'static str) -> Offer] = if is_one { &[Offer::multipart, Offer::single] } else { &[Offer::multipart] };
+    let packagings: &[fn(&'static str) -> Offer] =
+        if is_one { &[Offer::multipart, Offer::single] } else { &[Offer::multipart] };
     let offer = |&(media_type, syntax): &(&'static str, &str)| {
         packagings.iter().map(move |packaging| packaging(media_type).in_syntax(syntax)).collect::<Vec<_>>()
     };
@@ -106,7 +107,8 @@ impl Source {
     }
 
     async fn part(&self, state: &State, frame: u32) -> Result<Part, HttpError> {
-        let stored_form = self.offer.transfer_syntax.as_deref() == Some(self.object.instance.transfer_syntax.as_str());
+        let stored_form =
+            self.offer.transfer_syntax.as_deref() == Some(self.object.instance.transfer_syntax.as_str());
         let as_it_lies = !self.object.is_encapsulated() && native::lies_ready(&self.object, frame);
         let (length, content) = if stored_form && self.object.is_encapsulated() || as_it_lies {
             self.stored(frame).await?

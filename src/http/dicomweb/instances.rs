@@ -62,7 +62,11 @@ fn offers(scope: &Scope, first: &[StoredInstance]) -> Vec<Offer> {
     offers
 }
 
-async fn single(state: &State, instance: &StoredInstance, offer: &Offer) -> Result<Response<Body>, HttpError> {
+async fn single(
+    state: &State,
+    instance: &StoredInstance,
+    offer: &Offer,
+) -> Result<Response<Body>, HttpError> {
     let mut response = if is_stored_form(instance, offer) {
         let content = StoredObject::file(&state.blobs, instance).await?;
         let mut response = Response::new(body::streamed(content.map_err(BoxError::from)));
@@ -80,7 +84,12 @@ fn is_stored_form(instance: &StoredInstance, offer: &Offer) -> bool {
     wanted == AS_STORED || wanted == instance.transfer_syntax.as_str()
 }
 
-fn multipart(state: Arc<State>, scope: Scope, urls: Urls, offer: &Offer) -> Result<Response<Body>, HttpError> {
+fn multipart(
+    state: Arc<State>,
+    scope: Scope,
+    urls: Urls,
+    offer: &Offer,
+) -> Result<Response<Body>, HttpError> {
     let writer = Writer::new();
     let content_type = writer.content_type(DICOM);
     let offer = offer.clone();
@@ -108,7 +117,12 @@ pub(super) fn all(
     pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten()
 }
 
-async fn part(state: &State, urls: &Urls, instance: StoredInstance, offer: &Offer) -> Result<Part, HttpError> {
+async fn part(
+    state: &State,
+    urls: &Urls,
+    instance: StoredInstance,
+    offer: &Offer,
+) -> Result<Part, HttpError> {
     let location = urls.instance(&instance.study, &instance.series, &instance.sop_instance);
     if is_stored_form(&instance, offer) {
         let content = StoredObject::file(&state.blobs, &instance).await?;
@@ -168,7 +182,10 @@ mod tests {
     fn the_stored_form_is_given_unless_little_endian_is_named_w4_w37() {
         check("*/*", Some((Packaging::Multipart, JPEG)));
         check("application/dicom", Some((Packaging::Single, JPEG)));
-        check("multipart/related; type=\"application/dicom\"; transfer-syntax=*", Some((Packaging::Multipart, JPEG)));
+        check(
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+            Some((Packaging::Multipart, JPEG)),
+        );
         check(
             "application/dicom; transfer-syntax=1.2.840.10008.1.2.1",
             Some((Packaging::Single, EXPLICIT_VR_LITTLE_ENDIAN)),

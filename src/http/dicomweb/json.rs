@@ -64,9 +64,11 @@ mod tests {
 
     #[test]
     fn elements_are_in_tag_order_and_empty_ones_have_only_a_vr_q40_w20() {
-        let set = DataSet::default()
-            .with_text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2")
-            .with(tags::ACCESSION_NUMBER, VR::SH, vec![]);
+        let set = DataSet::default().with_text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2").with(
+            tags::ACCESSION_NUMBER,
+            VR::SH,
+            vec![],
+        );
         assert_eq!(set.to_json(), r#"{"00080050":{"vr":"SH"},"0020000D":{"vr":"UI","Value":["1.2"]}}"#);
     }
 

@@ -55,8 +55,12 @@ fn written(frame: &Frame, bits_allocated: u16) -> Vec<u8> {
     let width = usize::from(bits_allocated.div_ceil(8)).clamp(1, 4);
     match &frame.samples {
         Samples::Gray(values) if bits_allocated == 1 => packed(values.iter().map(|&value| value != 0)),
-        Samples::Gray(values) => values.iter().flat_map(|value| low_bytes(value.to_le_bytes(), width)).collect(),
-        Samples::WideGray(values) => values.iter().flat_map(|value| low_bytes(value.to_le_bytes(), width)).collect(),
+        Samples::Gray(values) => {
+            values.iter().flat_map(|value| low_bytes(value.to_le_bytes(), width)).collect()
+        }
+        Samples::WideGray(values) => {
+            values.iter().flat_map(|value| low_bytes(value.to_le_bytes(), width)).collect()
+        }
         Samples::Rgb(values) => values.iter().copied().collect(),
         Samples::DeepRgb { values, .. } => {
             values.iter().flat_map(|value| low_bytes(value.to_le_bytes(), width)).collect()

@@ -28,7 +28,12 @@ const PNG: &str = "image/png";
 const PDF: &str = "application/pdf";
 const DOCUMENT_PATH: &str = "00420011";
 
-pub(super) async fn rendered(state: Arc<State>, scope: Scope, frames: Option<FrameList>, asked: &Asked) -> Answer {
+pub(super) async fn rendered(
+    state: Arc<State>,
+    scope: Scope,
+    frames: Option<FrameList>,
+    asked: &Asked,
+) -> Answer {
     let surface = rendering_parameters::rendered(&asked.query)?;
     let first = stored::first_page(&state, &scope).await?;
     match scope {
@@ -37,7 +42,12 @@ pub(super) async fn rendered(state: Arc<State>, scope: Scope, frames: Option<Fra
     }
 }
 
-pub(super) async fn thumbnail(state: Arc<State>, scope: Scope, frames: Option<FrameList>, asked: &Asked) -> Answer {
+pub(super) async fn thumbnail(
+    state: Arc<State>,
+    scope: Scope,
+    frames: Option<FrameList>,
+    asked: &Asked,
+) -> Answer {
     let surface = rendering_parameters::thumbnail(&asked.query)?;
     let representative = representative(&state, &scope).await?;
     one(&state, representative, frames, &surface, asked).await
@@ -126,7 +136,12 @@ fn image_part(picture: Vec<u8>, offer: &Offer, location: String) -> Part {
 
 /// # Errors
 /// 406 for what cannot be decoded: the instance is there, but not in this form.
-async fn picture(state: &State, object: &StoredObject, frame: u32, rendering: Rendering) -> Result<Vec<u8>, HttpError> {
+async fn picture(
+    state: &State,
+    object: &StoredObject,
+    frame: u32,
+    rendering: Rendering,
+) -> Result<Vec<u8>, HttpError> {
     let bytes = object.frame(frame.into()).await?.ok_or(HttpError::NotFound("frame"))?;
     let attributes = object.attributes(&state.db).await?;
     let syntax = object.instance.transfer_syntax.clone();

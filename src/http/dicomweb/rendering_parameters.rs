@@ -39,7 +39,8 @@ fn quality(text: &str) -> Result<u8, HttpError> {
 
 /// `center,width,function`, 8.3.5.1.4.
 fn window(text: &str) -> Result<Window, HttpError> {
-    let bad = || HttpError::bad_request("window is center,width,function with linear, linear-exact or sigmoid");
+    let bad =
+        || HttpError::bad_request("window is center,width,function with linear, linear-exact or sigmoid");
     let [center, width, function] = text.split(',').collect::<Vec<_>>()[..] else { return Err(bad()) };
     let number = |text: &str| text.trim().parse().ok().filter(|number: &f32| number.is_finite());
     let function = match function.trim() {
@@ -88,7 +89,10 @@ mod tests {
 
     #[test]
     fn quality_and_viewport_are_checked_w32_w33() {
-        assert_eq!(parsed("viewport=512%2C256").unwrap().viewport, Some(Viewport { columns: 512, rows: 256 }));
+        assert_eq!(
+            parsed("viewport=512%2C256").unwrap().viewport,
+            Some(Viewport { columns: 512, rows: 256 })
+        );
         assert_eq!(parsed("").unwrap().quality, QUALITY);
         for bad in ["quality=0", "quality=101", "viewport=512", "viewport=0,5", "viewport=5,5,1,1,1,1"] {
             assert!(parsed(bad).is_err(), "{bad}");

@@ -21,7 +21,8 @@ use crate::query::request::{Include, Match, SearchRequest};
 use crate::query::search::{Cell, Found, Page};
 
 /// `Warning` sentences of PS3.18 8.3.4.
-const NO_FUZZY: &str = "The fuzzymatching parameter is not supported. Only literal matching has been performed.";
+const NO_FUZZY: &str =
+    "The fuzzymatching parameter is not supported. Only literal matching has been performed.";
 
 pub(crate) async fn search(
     state: &State,
@@ -69,7 +70,9 @@ fn parse(
         series,
         matches: Vec::new(),
         include: Include::default(),
-        limit: number(query, "limit")?.unwrap_or(settings.search_limit_default).min(settings.search_limit_max),
+        limit: number(query, "limit")?
+            .unwrap_or(settings.search_limit_default)
+            .min(settings.search_limit_max),
         offset: number(query, "offset")?.unwrap_or(0),
     };
     let mut seen: Vec<&Attribute> = Vec::new();
@@ -83,7 +86,9 @@ fn parse(
 }
 
 fn number(query: &QueryString, name: &str) -> Result<Option<u32>, HttpError> {
-    let parse = |text: &str| text.parse().map_err(|_| HttpError::bad_request(format!("{name} is a whole number from 0")));
+    let parse = |text: &str| {
+        text.parse().map_err(|_| HttpError::bad_request(format!("{name} is a whole number from 0")))
+    };
     query.get(name).map(parse).transpose()
 }
 
@@ -121,7 +126,9 @@ fn write(page: &Page, include: &Include, urls: &Urls) -> Result<String, HttpErro
 
 fn data_set(found: &Found, include: &Include, urls: &Urls) -> Result<DataSet, HttpError> {
     let mut set = DataSet::default();
-    for (attribute, cell) in found.values.values().filter(|(attribute, cell)| is_shown(attribute, cell, include)) {
+    for (attribute, cell) in
+        found.values.values().filter(|(attribute, cell)| is_shown(attribute, cell, include))
+    {
         set.set(attribute.tag, attribute.vr, values(attribute, cell));
     }
     set.set(tags::RETRIEVE_URL, VR::UR, vec![retrieve_url(found, urls).into()]);
@@ -192,7 +199,8 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused_and_unknown_names_ignored_q18_q19_q22_q42() {
-        for bad in ["limit=abc", "limit=-1", "StudyDate=x", "StudyInstanceUID=1.x", "PatientID=a&00100020=a"] {
+        for bad in ["limit=abc", "limit=-1", "StudyDate=x", "StudyInstanceUID=1.x", "PatientID=a&00100020=a"]
+        {
             assert!(matches!(parsed(bad), Err(HttpError::BadRequest(_))), "{bad}");
         }
         assert!(parsed("nonsense=1&Rows=x").unwrap().matches.is_empty());

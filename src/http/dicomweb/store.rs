@@ -34,7 +34,12 @@ const OUT_OF_RESOURCES: u16 = 0xA700;
 const PROCESSING_FAILURE: u16 = 0x0110;
 
 /// Accept is looked at first: nothing is stored for a client that cannot read the answer.
-pub(crate) async fn store(state: &State, only_study: Option<StudyUid>, asked: &Asked, content: body::Inbound) -> Answer {
+pub(crate) async fn store(
+    state: &State,
+    only_study: Option<StudyUid>,
+    asked: &Asked,
+    content: body::Inbound,
+) -> Answer {
     let offers = [Offer::single(json::MEDIA_TYPE), Offer::single("application/json")];
     let accept = Accept::of(&asked.headers, asked.query.get("accept"));
     let media_type = accept.choose(&offers)?.media_type;
@@ -55,7 +60,9 @@ fn origin() -> Origin {
 enum Packaging {
     /// One object is the body; outside the standard, and what several clients send.
     Single,
-    Multipart { boundary: String },
+    Multipart {
+        boundary: String,
+    },
 }
 
 impl Packaging {
@@ -77,7 +84,8 @@ impl Packaging {
             return Err(HttpError::UnsupportedMediaType("only parts of type application/dicom are stored"));
         }
         let boundary = media_type.parameter("boundary").filter(|text| (1..=70).contains(&text.len()));
-        let boundary = boundary.ok_or_else(|| HttpError::bad_request("the boundary has 1 to 70 characters"))?;
+        let boundary =
+            boundary.ok_or_else(|| HttpError::bad_request("the boundary has 1 to 70 characters"))?;
         Ok(Self::Multipart { boundary: boundary.to_owned() })
     }
 }
@@ -135,8 +143,11 @@ impl Request<'_> {
         E: std::error::Error + Send + Sync + 'static,
     {
         let reader = StreamReader::new(content.map_err(io::Error::other));
-        let received =
-            Received { body: Body::Part10(reader), origin: &self.origin, only_study: self.only_study.as_ref() };
+        let received = Received {
+            body: Body::Part10(reader),
+            origin: &self.origin,
+            only_study: self.only_study.as_ref(),
+        };
         match self.state.ingest.store(received).await {
             Ok(stored) => Item::Stored(stored.instance),
             Err(refused) => {
@@ -188,7 +199,12 @@ impl Fault {
 /// What became of one part.
 enum Item {
     Stored(InstanceIdentity),
-    Failed { class: SopClassUid, instance: SopInstanceUid, reason: u16, fault: Fault },
+    Failed {
+        class: SopClassUid,
+        instance: SopInstanceUid,
+        reason: u16,
+        fault: Fault,
+    },
     /// Not tied to an instance.
     Other(u16),
     OtherFault(u16, Fault),
@@ -285,9 +301,11 @@ fn set_sequence(set: &mut DataSet, tag: dicom_core::Tag, items: Vec<DataSet>) {
 }
 
 fn sop_reference(class: &str, instance: &str) -> DataSet {
-    DataSet::default()
-        .with_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class)
-        .with_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance)
+    DataSet::default().with_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class).with_text(
+        tags::REFERENCED_SOP_INSTANCE_UID,
+        VR::UI,
+        instance,
+    )
 }
 
 fn reference(instance: &InstanceIdentity, urls: &Urls) -> DataSet {
@@ -346,7 +364,10 @@ mod tests {
         assert_eq!(report(vec![stored("1.2")]).status(), StatusCode::OK);
         assert_eq!(report(vec![stored("1.2"), bad()]).status(), StatusCode::ACCEPTED);
         assert_eq!(report(vec![bad()]).status(), StatusCode::CONFLICT);
-        assert_eq!(report(vec![Item::OtherFault(0xA700, Fault::Server)]).status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            report(vec![Item::OtherFault(0xA700, Fault::Server)]).status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
         let too_large = Item::OtherFault(0xA700, Fault::TooLarge);
         assert_eq!(report(vec![stored("1.2"), too_large]).status(), StatusCode::PAYLOAD_TOO_LARGE);
     }

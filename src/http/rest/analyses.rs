@@ -103,7 +103,8 @@ pub(super) async fn request(state: &State, study: StudyUid, asked: &Asked, body:
     let wish = wish(body).await?;
     let ticket = state.analyses.request_analysis(study, wish.pipeline).await.map_err(refused)?;
     let url = asked.urls.rest(&format!("analyses/{}", ticket.analysis));
-    let mut response = super::json(StatusCode::ACCEPTED, &json!({ "id": ticket.analysis, "state": ticket.state }))?;
+    let mut response =
+        super::json(StatusCode::ACCEPTED, &json!({ "id": ticket.analysis, "state": ticket.state }))?;
     let location = HeaderValue::from_str(&url).map_err(HttpError::internal("naming the analysis"))?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
@@ -120,7 +121,8 @@ async fn wish(body: Inbound) -> Result<Wish, HttpError> {
     if bytes.is_empty() {
         return Ok(Wish::default());
     }
-    serde_json::from_slice(&bytes).map_err(|_| HttpError::bad_request("the body is {\"pipeline\": NAME} or empty"))
+    serde_json::from_slice(&bytes)
+        .map_err(|_| HttpError::bad_request("the body is {\"pipeline\": NAME} or empty"))
 }
 
 fn refused(refused: AnalysisRefused) -> HttpError {

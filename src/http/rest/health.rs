@@ -29,7 +29,8 @@ pub(crate) async fn ready(state: &State) -> Answer {
     probes.extend(state.readiness.probes().await);
     let failed = probes.iter().any(|(_, outcome)| matches!(outcome, ProbeOutcome::Failed(_)));
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let parts: Map<String, Value> = probes.iter().map(|(name, outcome)| ((*name).into(), described(outcome))).collect();
+    let parts: Map<String, Value> =
+        probes.iter().map(|(name, outcome)| ((*name).into(), described(outcome))).collect();
     Ok(answer(status, &json!({ "ready": !failed, "parts": parts })))
 }
 

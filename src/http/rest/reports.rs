@@ -16,7 +16,8 @@ use crate::query::Scope;
 
 /// Newest first; `?study=` narrows to one study.
 pub(super) async fn list(state: &State, asked: &Asked) -> Answer {
-    let study = asked.query.get("study").map(str::parse::<StudyUid>).transpose().map_err(HttpError::bad_request)?;
+    let study =
+        asked.query.get("study").map(str::parse::<StudyUid>).transpose().map_err(HttpError::bad_request)?;
     let reports = results::reports(&state.db, study.as_ref(), super::limit(&asked.query)?).await?;
     let reports: Vec<Value> = reports.iter().map(|report| summary(report, &asked.urls)).collect();
     super::json(StatusCode::OK, &json!({ "reports": reports }))
@@ -50,7 +51,9 @@ fn uid<T: std::str::FromStr<Err = crate::dicom::uid::UidError>>(text: &str) -> R
 }
 
 fn summary(report: &Report, urls: &Urls) -> Value {
-    let instance = |series: &str, instance: &str| format!("{}/series/{series}/instances/{instance}", urls.study(&report.study));
+    let instance = |series: &str, instance: &str| {
+        format!("{}/series/{series}/instances/{instance}", urls.study(&report.study))
+    };
     json!({
         "id": report.id,
         "study_uid": report.study,

@@ -62,7 +62,11 @@ impl Handler for Always {
         Box::pin(async move { ending })
     }
 
-    fn gave_up<'a>(&'a self, _job: &'a Job, _reason: &'a str) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    fn gave_up<'a>(
+        &'a self,
+        _job: &'a Job,
+        _reason: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         self.1.fetch_add(100, Ordering::SeqCst);
         Box::pin(async {})
     }

@@ -18,9 +18,7 @@ impl ModalityTransform {
     /// either, stored values are modality values.
     pub fn of(attributes: &FrameAttributes<'_>) -> Result<Self, GrayscaleError> {
         if let Some(item) = items(attributes.object, tags::MODALITY_LUT_SEQUENCE).first() {
-            return LookupTable::from_item(item)
-                .map(Self::Table)
-                .ok_or(GrayscaleError::ModalityTable);
+            return LookupTable::from_item(item).map(Self::Table).ok_or(GrayscaleError::ModalityTable);
         }
         let group = attributes.group_or_object(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
         Ok(Self::Linear {

@@ -47,11 +47,7 @@ impl WindowLevel {
     }
 
     fn fraction(&self, value: f32) -> f32 {
-        let Self {
-            center,
-            width,
-            function,
-        } = *self;
+        let Self { center, width, function } = *self;
         match function {
             // C.11.2.1.2.1: a width of 1 is a threshold at center - 0.5.
             VoiFunction::Linear if width <= 1.0 => f32::from(value > center - 0.5),
@@ -63,11 +59,7 @@ impl WindowLevel {
 }
 
 fn function_of(group: &InMemDicomObject) -> VoiFunction {
-    VoiFunction::named(
-        text(group, tags::VOILUT_FUNCTION)
-            .as_deref()
-            .unwrap_or("LINEAR"),
-    )
+    VoiFunction::named(text(group, tags::VOILUT_FUNCTION).as_deref().unwrap_or("LINEAR"))
 }
 
 pub(super) enum Voi {
@@ -113,7 +105,5 @@ fn first_table(attributes: &FrameAttributes<'_>) -> Result<Option<LookupTable>, 
     let Some(item) = items(group, tags::VOILUT_SEQUENCE).first() else {
         return Ok(None);
     };
-    LookupTable::from_item(item)
-        .map(Some)
-        .ok_or(GrayscaleError::VoiTable)
+    LookupTable::from_item(item).map(Some).ok_or(GrayscaleError::VoiTable)
 }

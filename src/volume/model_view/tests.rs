@@ -6,11 +6,7 @@ use ndarray::array;
 use proptest::prelude::*;
 
 fn frame(stored: Array2<i32>) -> Frame {
-    Frame {
-        rows: stored.nrows(),
-        columns: stored.ncols(),
-        samples: Samples::Gray(stored),
-    }
+    Frame { rows: stored.nrows(), columns: stored.ncols(), samples: Samples::Gray(stored) }
 }
 
 #[track_caller]
@@ -20,11 +16,7 @@ fn pixels(view: ModelView, expected: &[[u8; 3]]) {
 
 fn radiograph_of(attributes: &[(Tag, &str)]) -> ModelView {
     let object = object(attributes);
-    radiograph(
-        &frame(array![[0, 50], [100, 200]]),
-        &FrameAttributes::new(&object, 0),
-    )
-    .unwrap()
+    radiograph(&frame(array![[0, 50], [100, 200]]), &FrameAttributes::new(&object, 0)).unwrap()
 }
 
 #[test]
@@ -34,10 +26,7 @@ fn a_radiograph_without_window_fills_its_range() {
 
 #[test]
 fn a_radiograph_uses_its_first_window() {
-    let view = radiograph_of(&[
-        (tags::WINDOW_CENTER, "50\\9"),
-        (tags::WINDOW_WIDTH, "101\\9"),
-    ]);
+    let view = radiograph_of(&[(tags::WINDOW_CENTER, "50\\9"), (tags::WINDOW_WIDTH, "101\\9")]);
     pixels(view, &[[0; 3], [128; 3], [255; 3], [255; 3]]);
 }
 
@@ -51,26 +40,16 @@ fn monochrome1_is_the_negative_of_monochrome2() {
 fn both_renderings_of_one_radiograph_agree() {
     let inverse = object(&[(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME1")]);
     let stored = array![[0, 77], [1000, 4095]];
-    let view =
-        |stored, object| radiograph(&frame(stored), &FrameAttributes::new(object, 0)).unwrap();
-    assert_eq!(
-        view(stored.mapv(|value| 4095 - value), &inverse),
-        view(stored, &object(&[]))
-    );
+    let view = |stored, object| radiograph(&frame(stored), &FrameAttributes::new(object, 0)).unwrap();
+    assert_eq!(view(stored.mapv(|value| 4095 - value), &inverse), view(stored, &object(&[])));
 }
 
 #[test]
 fn ct_windows_are_the_three_channels() {
-    let object = object(&[
-        (tags::RESCALE_INTERCEPT, "-1024"),
-        (tags::RESCALE_SLOPE, "1"),
-    ]);
+    let object = object(&[(tags::RESCALE_INTERCEPT, "-1024"), (tags::RESCALE_SLOPE, "1")]);
     let stored = frame(array![[0, 1024], [1064, 4000]]);
     let view = ct(&stored, &FrameAttributes::new(&object, 0)).unwrap();
-    pixels(
-        view,
-        &[[0, 0, 0], [128, 98, 0], [132, 128, 128], [255, 255, 255]],
-    );
+    pixels(view, &[[0, 0, 0], [128, 98, 0], [132, 128, 128], [255, 255, 255]]);
 }
 
 #[test]
@@ -86,16 +65,7 @@ fn a_volume_range_holds_for_every_slice() {
 fn a_wide_frame_is_centred_between_black() {
     let object = object(&[]);
     let view = radiograph(&frame(array![[1, 1, 2]]), &FrameAttributes::new(&object, 0)).unwrap();
-    assert_eq!(
-        view.square,
-        PaddedSquare {
-            rows: 1,
-            columns: 3,
-            side: 3,
-            top: 1,
-            left: 0
-        }
-    );
+    assert_eq!(view.square, PaddedSquare { rows: 1, columns: 3, side: 3, top: 1, left: 0 });
     assert_eq!(
         (view.image.data[9..18].to_vec(), view.image.data.len()),
         (vec![0, 0, 0, 0, 0, 0, 255, 255, 255], 27)
@@ -105,32 +75,9 @@ fn a_wide_frame_is_centred_between_black() {
 #[test]
 fn a_box_in_the_padding_is_no_box() {
     let square = PaddedSquare::around(100, 200);
-    assert_eq!(
-        square.to_pixels(Box2d {
-            y0: 0,
-            x0: 0,
-            y1: 249,
-            x1: 1000
-        }),
-        None
-    );
-    let across = square
-        .to_pixels(Box2d {
-            y0: 0,
-            x0: 500,
-            y1: 500,
-            x1: 1000,
-        })
-        .unwrap();
-    assert_eq!(
-        across,
-        PixelBox {
-            left: 100.0,
-            top: 0.0,
-            right: 200.0,
-            bottom: 50.0
-        }
-    );
+    assert_eq!(square.to_pixels(Box2d { y0: 0, x0: 0, y1: 249, x1: 1000 }), None);
+    let across = square.to_pixels(Box2d { y0: 0, x0: 500, y1: 500, x1: 1000 }).unwrap();
+    assert_eq!(across, PixelBox { left: 100.0, top: 0.0, right: 200.0, bottom: 50.0 });
 }
 
 proptest! {

@@ -34,14 +34,8 @@ fn stored_values(words: Words, depth: Depth) -> Vec<i32> {
         }
     };
     match words {
-        Words::U8(words) => words
-            .into_iter()
-            .map(|word| value(u32::from(word)))
-            .collect(),
-        Words::U16(words) => words
-            .into_iter()
-            .map(|word| value(u32::from(word)))
-            .collect(),
+        Words::U8(words) => words.into_iter().map(|word| value(u32::from(word))).collect(),
+        Words::U16(words) => words.into_iter().map(|word| value(u32::from(word))).collect(),
         Words::U32(words) => words.into_iter().map(value).collect(),
     }
 }
@@ -52,11 +46,7 @@ fn through_palette(
     decoded: Decoded,
 ) -> Result<Samples, PixelError> {
     let indices = stored_values(decoded.words, decoded.depth);
-    let levels = indices
-        .into_iter()
-        .take(image.pixels())
-        .flat_map(|index| palette.color(index))
-        .collect();
+    let levels = indices.into_iter().take(image.pixels()).flat_map(|index| palette.color(index)).collect();
     Ok(Samples::Rgb(cube(image, Layout::ByPixel, levels)?))
 }
 
@@ -64,30 +54,14 @@ fn color(image: &ImageDescription, decoded: Decoded) -> Result<Samples, PixelErr
     let ybr = is_ybr(image.photometric, decoded.space);
     match decoded.words {
         Words::U8(levels) if decoded.layout == Layout::Subsampled422 => {
-            let pixels = levels
-                .chunks_exact(4)
-                .flat_map(|quad| split_422([quad[0], quad[1], quad[2], quad[3]]));
-            Ok(Samples::Rgb(cube(
-                image,
-                Layout::ByPixel,
-                pixels.flat_map(rgb_from_ybr_full).collect(),
-            )?))
+            let pixels =
+                levels.chunks_exact(4).flat_map(|quad| split_422([quad[0], quad[1], quad[2], quad[3]]));
+            Ok(Samples::Rgb(cube(image, Layout::ByPixel, pixels.flat_map(rgb_from_ybr_full).collect())?))
         }
-        words if decoded.depth.bits > 8 => {
-            deep_color(image, words, decoded.layout, decoded.depth, ybr)
-        }
+        words if decoded.depth.bits > 8 => deep_color(image, words, decoded.layout, decoded.depth, ybr),
         words => {
-            let levels = stored_values(
-                words,
-                Depth {
-                    signed: false,
-                    ..decoded.depth
-                },
-            );
-            let scaled = levels
-                .into_iter()
-                .map(|level| full_scale(level, decoded.depth.bits))
-                .collect();
+            let levels = stored_values(words, Depth { signed: false, ..decoded.depth });
+            let scaled = levels.into_iter().map(|level| full_scale(level, decoded.depth.bits)).collect();
             let mut rgb = cube(image, decoded.layout, scaled)?;
             if ybr {
                 to_rgb(&mut rgb);
@@ -118,10 +92,7 @@ fn full_scale(level: i32, bits: u16) -> u8 {
 fn to_rgb(pixels: &mut Array3<u8>) {
     for mut pixel in pixels.rows_mut() {
         let rgb = rgb_from_ybr_full([pixel[0], pixel[1], pixel[2]]);
-        pixel
-            .iter_mut()
-            .zip(rgb)
-            .for_each(|(level, new)| *level = new);
+        pixel.iter_mut().zip(rgb).for_each(|(level, new)| *level = new);
     }
 }
 
@@ -133,20 +104,14 @@ fn deep_color(
     ybr: bool,
 ) -> Result<Samples, PixelError> {
     if ybr {
-        return Err(PixelError::unsupported(
-            "Bits Stored of a YBR image",
-            depth.bits,
-        ));
+        return Err(PixelError::unsupported("Bits Stored of a YBR image", depth.bits));
     }
     let words = match words {
         Words::U8(words) => words.into_iter().map(u32::from).collect(),
         Words::U16(words) => words.into_iter().map(u32::from).collect(),
         Words::U32(words) => words,
     };
-    Ok(Samples::DeepRgb {
-        bits: depth.bits,
-        values: cube(image, layout, words)?,
-    })
+    Ok(Samples::DeepRgb { bits: depth.bits, values: cube(image, layout, words)? })
 }
 
 fn plane<T>(image: &ImageDescription, mut words: Vec<T>) -> Result<Array2<T>, PixelError> {
@@ -165,9 +130,7 @@ fn cube<T: Clone>(
     words.truncate(needed);
     let shape = (image.rows, image.columns, 3);
     let cube = match layout {
-        Layout::ByPlane => {
-            Array3::from_shape_vec(shape.strides((image.columns, 1, image.pixels())), words)
-        }
+        Layout::ByPlane => Array3::from_shape_vec(shape.strides((image.columns, 1, image.pixels())), words),
         Layout::ByPixel | Layout::Subsampled422 => Array3::from_shape_vec(shape, words),
     };
     let cube = cube.map_err(|_| PixelError::Truncated { found, needed })?;

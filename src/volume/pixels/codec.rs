@@ -34,17 +34,9 @@ impl Words {
     /// From little-endian bytes; a trailing part of a sample is dropped.
     pub(super) fn from_le_bytes(bytes: Vec<u8>, bits_allocated: u16) -> Self {
         match bits_allocated {
-            16 => Self::U16(
-                bytes
-                    .chunks_exact(2)
-                    .map(|b| u16::from_le_bytes([b[0], b[1]]))
-                    .collect(),
-            ),
+            16 => Self::U16(bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect()),
             32 => Self::U32(
-                bytes
-                    .chunks_exact(4)
-                    .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect(),
+                bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             ),
             _ => Self::U8(bytes),
         }
@@ -69,20 +61,12 @@ pub(super) struct Depth {
 
 impl Depth {
     pub(super) fn of(image: &ImageDescription) -> Self {
-        Self {
-            bits: image.bits_stored,
-            high_bit: image.high_bit,
-            signed: image.signed,
-        }
+        Self { bits: image.bits_stored, high_bit: image.high_bit, signed: image.signed }
     }
 
     /// Codecs always answer right-justified.
     pub(super) fn right_justified(bits: u16, signed: bool) -> Self {
-        Self {
-            bits,
-            high_bit: bits - 1,
-            signed,
-        }
+        Self { bits, high_bit: bits - 1, signed }
     }
 }
 
@@ -95,14 +79,8 @@ pub(super) enum ColorSpace {
     YCbCr,
 }
 
-#[expect(
-    deprecated,
-    reason = "archives still hold and send objects in retired transfer syntaxes"
-)]
-pub(super) fn decode(
-    image: &ImageDescription,
-    frame: EncodedFrame<'_>,
-) -> Result<Decoded, PixelError> {
+#[expect(deprecated, reason = "archives still hold and send objects in retired transfer syntaxes")]
+pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
     let decoded = match frame.transfer_syntax {
         uids::IMPLICIT_VR_LITTLE_ENDIAN
         | uids::EXPLICIT_VR_LITTLE_ENDIAN

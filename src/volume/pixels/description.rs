@@ -118,28 +118,19 @@ fn dimension(
 ) -> Result<usize, PixelError> {
     let value = integer(object, tag).ok_or(PixelError::Missing(name))?;
     let value = u16::try_from(value).map_err(|_| PixelError::unsupported(name, value))?;
-    if value == 0 {
-        Err(PixelError::unsupported(name, 0))
-    } else {
-        Ok(usize::from(value))
-    }
+    if value == 0 { Err(PixelError::unsupported(name, 0)) } else { Ok(usize::from(value)) }
 }
 
 /// Old single-sample objects without the attribute are taken as MONOCHROME2.
 fn photometric(object: &InMemDicomObject) -> Result<Photometric, PixelError> {
     match text(object, tags::PHOTOMETRIC_INTERPRETATION) {
         Some(value) => Photometric::parse(&value),
-        None if integer(object, tags::SAMPLES_PER_PIXEL).unwrap_or(1) == 1 => {
-            Ok(Photometric::Monochrome2)
-        }
+        None if integer(object, tags::SAMPLES_PER_PIXEL).unwrap_or(1) == 1 => Ok(Photometric::Monochrome2),
         None => Err(PixelError::Missing("Photometric Interpretation")),
     }
 }
 
-fn samples_per_pixel(
-    object: &InMemDicomObject,
-    photometric: Photometric,
-) -> Result<usize, PixelError> {
+fn samples_per_pixel(object: &InMemDicomObject, photometric: Photometric) -> Result<usize, PixelError> {
     let expected = photometric.samples_per_pixel();
     match integer(object, tags::SAMPLES_PER_PIXEL) {
         None => Ok(expected),
@@ -163,9 +154,7 @@ fn bits_stored(object: &InMemDicomObject, allocated: u16) -> Result<u16, PixelEr
     let Some(value) = integer(object, tags::BITS_STORED) else {
         return Ok(allocated);
     };
-    let stored = u16::try_from(value)
-        .ok()
-        .filter(|stored| (1..=allocated).contains(stored));
+    let stored = u16::try_from(value).ok().filter(|stored| (1..=allocated).contains(stored));
     stored.ok_or_else(|| PixelError::unsupported("Bits Stored", value))
 }
 
@@ -173,9 +162,7 @@ fn high_bit(object: &InMemDicomObject, allocated: u16, stored: u16) -> Result<u1
     let Some(value) = integer(object, tags::HIGH_BIT) else {
         return Ok(stored - 1);
     };
-    let high = u16::try_from(value)
-        .ok()
-        .filter(|high| (stored - 1..allocated).contains(high));
+    let high = u16::try_from(value).ok().filter(|high| (stored - 1..allocated).contains(high));
     high.ok_or_else(|| PixelError::unsupported("High Bit", value))
 }
 

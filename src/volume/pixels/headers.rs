@@ -33,14 +33,8 @@ impl Header {
         }
         let show = |size: (usize, usize, usize)| format!("{}x{}x{}", size.0, size.1, size.2);
         match found == expected {
-            true => Err(PixelError::unsupported(
-                "the codestream's precision",
-                self.precision,
-            )),
-            false => Err(PixelError::Mismatch {
-                found: show(found),
-                expected: show(expected),
-            }),
+            true => Err(PixelError::unsupported("the codestream's precision", self.precision)),
+            false => Err(PixelError::Mismatch { found: show(found), expected: show(expected) }),
         }
     }
 }
@@ -56,11 +50,7 @@ pub(super) fn jpeg_header(bytes: &[u8]) -> Option<Header> {
                 header = frame_header(marker, segment)
             }
             0xDA => {
-                return Some(Header {
-                    interleaved: segment.first()? > &1,
-                    adobe_transform,
-                    ..header?
-                });
+                return Some(Header { interleaved: segment.first()? > &1, adobe_transform, ..header? });
             }
             _ => {}
         }
@@ -90,18 +80,13 @@ fn frame_header(marker: u8, segment: &[u8]) -> Option<Header> {
 /// JPEG 2000: the SIZ and COD segments (ITU-T T.800 A.5.1, A.6.1), also inside a JP2 file.
 pub(super) fn jpeg_2000_header(bytes: &[u8]) -> Option<Header> {
     const START: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
-    let start = bytes
-        .windows(START.len())
-        .position(|window| window == START)?;
+    let start = bytes.windows(START.len()).position(|window| window == START)?;
     let mut header = None;
     for (marker, segment) in Segments::after(&bytes[start..], [0xFF, 0x4F])? {
         match marker {
             0x51 => header = size_segment(segment),
             0x52 => {
-                return Some(Header {
-                    component_transform: segment.get(4)? == &1,
-                    ..header?
-                });
+                return Some(Header { component_transform: segment.get(4)? == &1, ..header? });
             }
             _ => {}
         }
@@ -111,17 +96,10 @@ pub(super) fn jpeg_2000_header(bytes: &[u8]) -> Option<Header> {
 
 /// Subsampled components would need interpolation that the decoder does not do: no header.
 fn size_segment(segment: &[u8]) -> Option<Header> {
-    let long = |at: usize| {
-        Some(u32::from_be_bytes(
-            segment.get(at..at + 4)?.try_into().ok()?,
-        ))
-    };
-    let extent =
-        |size: usize, offset: usize| Some(long(size)?.checked_sub(long(offset)?)? as usize);
+    let long = |at: usize| Some(u32::from_be_bytes(segment.get(at..at + 4)?.try_into().ok()?));
+    let extent = |size: usize, offset: usize| Some(long(size)?.checked_sub(long(offset)?)? as usize);
     let components = segment.get(36..)?;
-    let full_size = components
-        .chunks_exact(3)
-        .all(|component| component[1..] == [1, 1]);
+    let full_size = components.chunks_exact(3).all(|component| component[1..] == [1, 1]);
     let depth = *components.first()?;
     full_size.then_some(Header {
         columns: extent(2, 10)?,
@@ -144,9 +122,7 @@ struct Segments<'a> {
 
 impl<'a> Segments<'a> {
     fn after(bytes: &'a [u8], start: [u8; 2]) -> Option<Self> {
-        bytes
-            .strip_prefix(start.as_slice())
-            .map(|rest| Self { rest })
+        bytes.strip_prefix(start.as_slice()).map(|rest| Self { rest })
     }
 }
 

@@ -12,20 +12,15 @@ use super::{ImageDescription, Photometric, PixelError, SAMPLES_MAX, jpeg12};
 const LOSSLESS: u8 = 0xC3;
 
 pub(super) fn decode(image: &ImageDescription, bytes: &[u8]) -> Result<Decoded, PixelError> {
-    let header = jpeg_header(bytes)
-        .ok_or_else(|| PixelError::codestream("JPEG", "no frame and scan header"))?;
+    let header =
+        jpeg_header(bytes).ok_or_else(|| PixelError::codestream("JPEG", "no frame and scan header"))?;
     header.expect(image)?;
     let words = match (header.marker, header.precision) {
         (LOSSLESS, _) | (_, 8) => eight_bit_or_lossless(&header, bytes)?,
         _ => Words::U16(jpeg12::decode(bytes)?),
     };
     let depth = Depth::right_justified(depth_bits(image, &header), image.signed);
-    Ok(Decoded {
-        words,
-        layout: Layout::ByPixel,
-        depth,
-        space: space(image, &header),
-    })
+    Ok(Decoded { words, layout: Layout::ByPixel, depth, space: space(image, &header) })
 }
 
 fn eight_bit_or_lossless(header: &Header, bytes: &[u8]) -> Result<Words, PixelError> {
@@ -33,17 +28,10 @@ fn eight_bit_or_lossless(header: &Header, bytes: &[u8]) -> Result<Words, PixelEr
     decoder.set_max_decoding_buffer_size(SAMPLES_MAX * 2);
     // "RGB" hands the components over unchanged; "None" leaves them in separate padded lines.
     decoder.set_color_transform(ColorTransform::RGB);
-    let bytes = decoder
-        .decode()
-        .map_err(|error| PixelError::codestream("JPEG", error))?;
+    let bytes = decoder.decode().map_err(|error| PixelError::codestream("JPEG", error))?;
     Ok(match header.precision {
         8 => Words::U8(bytes),
-        _ => Words::U16(
-            bytes
-                .chunks_exact(2)
-                .map(|b| u16::from_ne_bytes([b[0], b[1]]))
-                .collect(),
-        ),
+        _ => Words::U16(bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]])).collect()),
     })
 }
 

@@ -15,20 +15,14 @@ use tables::{Huffman, ZIGZAG};
 /// Samples of all components, interleaved by pixel. The caller has compared the frame header with
 /// the attributes, which bounds what is allocated here.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<u16>, PixelError> {
-    let mut stream = Stream {
-        rest: bytes.get(2..).unwrap_or_default(),
-        ..Stream::default()
-    };
+    let mut stream = Stream { rest: bytes.get(2..).unwrap_or_default(), ..Stream::default() };
     while let Some((marker, segment)) = stream.next_segment()? {
         match marker {
             0xDB => stream.quantization(segment)?,
             0xC4 => stream.huffman(segment)?,
             0xC0 | 0xC1 => stream.frame = Some(Frame::parse(segment)?),
             0xC2..=0xCF => {
-                return Err(PixelError::unsupported(
-                    "the coding process of a 12-bit JPEG stream",
-                    marker,
-                ));
+                return Err(PixelError::unsupported("the coding process of a 12-bit JPEG stream", marker));
             }
             0xDD => stream.restart_interval = word(segment, 0)?,
             0xDA => stream.scan(segment)?,
@@ -81,10 +75,7 @@ impl<'a> Stream<'a> {
             return Ok(None);
         }
         let length = word(self.rest, start + 2)?;
-        let segment = self
-            .rest
-            .get(start + 4..start + 2 + length)
-            .ok_or_else(truncated)?;
+        let segment = self.rest.get(start + 4..start + 2 + length).ok_or_else(truncated)?;
         self.rest = &self.rest[start + 2 + length..];
         Ok(Some((marker, segment)))
     }
@@ -95,9 +86,7 @@ impl<'a> Stream<'a> {
             let values = rest.get(..64 * width).ok_or_else(truncated)?;
             let mut table = [0.0; 64];
             for (at, value) in values.chunks_exact(width).enumerate() {
-                table[ZIGZAG[at]] = value
-                    .iter()
-                    .fold(0.0, |high, byte| high * 256.0 + f32::from(*byte));
+                table[ZIGZAG[at]] = value.iter().fold(0.0, |high, byte| high * 256.0 + f32::from(*byte));
             }
             *slot(&mut self.quantization, head & 15)? = Some(table);
             segment = &rest[64 * width..];
@@ -108,11 +97,7 @@ impl<'a> Stream<'a> {
     fn huffman(&mut self, mut segment: &[u8]) -> Result<(), PixelError> {
         while let [head, rest @ ..] = segment {
             let (table, tail) = Huffman::parse(rest)?;
-            let tables = if head >> 4 == 0 {
-                &mut self.dc
-            } else {
-                &mut self.ac
-            };
+            let tables = if head >> 4 == 0 { &mut self.dc } else { &mut self.ac };
             *slot(tables, head & 15)? = Some(table);
             segment = tail;
         }
@@ -141,23 +126,10 @@ impl Frame {
             .chunks_exact(3)
             .map(factors)
             .fold((1, 1), |most, own| (most.0.max(own.0), most.1.max(own.1)));
-        let mcus = (
-            columns.div_ceil(8 * sampling.0),
-            rows.div_ceil(8 * sampling.1),
-        );
-        let component =
-            |spec: &[u8]| Component::new(spec[0], factors(spec), usize::from(spec[2]), mcus);
-        let components = specs
-            .chunks_exact(3)
-            .map(component)
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            precision,
-            rows,
-            columns,
-            sampling,
-            components,
-        })
+        let mcus = (columns.div_ceil(8 * sampling.0), rows.div_ceil(8 * sampling.1));
+        let component = |spec: &[u8]| Component::new(spec[0], factors(spec), usize::from(spec[2]), mcus);
+        let components = specs.chunks_exact(3).map(component).collect::<Result<_, _>>()?;
+        Ok(Self { precision, rows, columns, sampling, components })
     }
 
     /// Subsampled components are repeated.
@@ -177,28 +149,13 @@ impl Frame {
 }
 
 impl Component {
-    fn new(
-        id: u8,
-        sampling: (usize, usize),
-        table: usize,
-        mcus: (usize, usize),
-    ) -> Result<Self, PixelError> {
+    fn new(id: u8, sampling: (usize, usize), table: usize, mcus: (usize, usize)) -> Result<Self, PixelError> {
         if !(1..=4).contains(&sampling.0) || !(1..=4).contains(&sampling.1) {
-            return Err(PixelError::codestream(
-                "JPEG",
-                "a sampling factor is not 1 to 4",
-            ));
+            return Err(PixelError::codestream("JPEG", "a sampling factor is not 1 to 4"));
         }
         let (blocks_across, blocks_down) = (mcus.0 * sampling.0, mcus.1 * sampling.1);
         let samples = vec![0; blocks_across * blocks_down * 64];
-        Ok(Self {
-            id,
-            sampling,
-            table,
-            blocks_across,
-            blocks_down,
-            samples,
-        })
+        Ok(Self { id, sampling, table, blocks_across, blocks_down, samples })
     }
 }
 

@@ -7,20 +7,14 @@ use super::{ImageDescription, PixelError};
 
 pub(super) fn decode(image: &ImageDescription, bytes: &[u8]) -> Result<Decoded, PixelError> {
     let stream = JxlImage::builder().read(bytes).map_err(invalid)?;
-    let bits = u16::try_from(stream.image_header().metadata.bit_depth.bits_per_sample())
-        .unwrap_or(u16::MAX);
+    let bits = u16::try_from(stream.image_header().metadata.bit_depth.bits_per_sample()).unwrap_or(u16::MAX);
     if !(1..=16).contains(&bits) {
         return Err(PixelError::unsupported("the codestream's precision", bits));
     }
     expect(image, &stream)?;
     let words = Words::U16(render(image, &stream, bits)?);
     let depth = Depth::right_justified(bits, image.signed);
-    Ok(Decoded {
-        words,
-        layout: Layout::ByPixel,
-        depth,
-        space: ColorSpace::Rgb,
-    })
+    Ok(Decoded { words, layout: Layout::ByPixel, depth, space: ColorSpace::Rgb })
 }
 
 fn expect(image: &ImageDescription, stream: &JxlImage) -> Result<(), PixelError> {

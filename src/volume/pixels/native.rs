@@ -7,10 +7,7 @@ use flate2::read::DeflateDecoder;
 use super::codec::{ColorSpace, Decoded, Depth, Layout, Words};
 use super::{EncodedFrame, ImageDescription, Photometric, PixelError};
 
-pub(super) fn decode(
-    image: &ImageDescription,
-    frame: EncodedFrame<'_>,
-) -> Result<Decoded, PixelError> {
+pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
     let words = match image.bits_allocated {
         1 => Words::U8(unpack_bits(image, frame)?),
         bits => Words::from_le_bytes(exact(image, frame.bytes)?.to_vec(), bits),
@@ -28,16 +25,8 @@ pub(super) fn decode_big_endian(
         bits => usize::from(bits / 8),
     };
     let mut bytes = frame.bytes.to_vec();
-    bytes
-        .chunks_exact_mut(sample_bytes)
-        .for_each(<[u8]>::reverse);
-    decode(
-        image,
-        EncodedFrame {
-            bytes: &bytes,
-            ..frame
-        },
-    )
+    bytes.chunks_exact_mut(sample_bytes).for_each(<[u8]>::reverse);
+    decode(image, EncodedFrame { bytes: &bytes, ..frame })
 }
 
 /// Inflates no more than the frame can hold, however much the stream promises.
@@ -46,17 +35,9 @@ pub(super) fn decode_deflated(
     frame: EncodedFrame<'_>,
 ) -> Result<Decoded, PixelError> {
     let mut bytes = Vec::new();
-    let inflated = DeflateDecoder::new(frame.bytes)
-        .take(needed_bytes(image) as u64)
-        .read_to_end(&mut bytes);
+    let inflated = DeflateDecoder::new(frame.bytes).take(needed_bytes(image) as u64).read_to_end(&mut bytes);
     inflated.map_err(|error| PixelError::codestream("deflate", error))?;
-    decode(
-        image,
-        EncodedFrame {
-            bytes: &bytes,
-            ..frame
-        },
-    )
+    decode(image, EncodedFrame { bytes: &bytes, ..frame })
 }
 
 fn as_described(image: &ImageDescription, words: Words) -> Decoded {
@@ -64,12 +45,7 @@ fn as_described(image: &ImageDescription, words: Words) -> Decoded {
         Photometric::YbrFull422 => Layout::Subsampled422,
         _ => image.planar_configuration.into(),
     };
-    Decoded {
-        words,
-        layout,
-        depth: Depth::of(image),
-        space: ColorSpace::AsDescribed,
-    }
+    Decoded { words, layout, depth: Depth::of(image), space: ColorSpace::AsDescribed }
 }
 
 fn needed_bytes(image: &ImageDescription) -> usize {
@@ -86,10 +62,7 @@ fn needed_bytes(image: &ImageDescription) -> usize {
 /// Trailing bytes are padding; missing ones are an error.
 fn exact<'a>(image: &ImageDescription, bytes: &'a [u8]) -> Result<&'a [u8], PixelError> {
     let needed = needed_bytes(image);
-    bytes.get(..needed).ok_or(PixelError::Truncated {
-        found: bytes.len(),
-        needed,
-    })
+    bytes.get(..needed).ok_or(PixelError::Truncated { found: bytes.len(), needed })
 }
 
 /// The first pixel is the least significant bit.
@@ -97,12 +70,7 @@ fn unpack_bits(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Vec<
     let first = usize::from(frame.first_bit % 8);
     let last = first + image.samples();
     if frame.bytes.len() * 8 < last {
-        return Err(PixelError::Truncated {
-            found: frame.bytes.len(),
-            needed: last.div_ceil(8),
-        });
+        return Err(PixelError::Truncated { found: frame.bytes.len(), needed: last.div_ceil(8) });
     }
-    Ok((first..last)
-        .map(|bit| frame.bytes[bit / 8] >> (bit % 8) & 1)
-        .collect())
+    Ok((first..last).map(|bit| frame.bytes[bit / 8] >> (bit % 8) & 1).collect())
 }

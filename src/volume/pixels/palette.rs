@@ -23,21 +23,11 @@ impl Palette {
         if photometric != Photometric::PaletteColor {
             return Ok(None);
         }
-        let [red, green, blue] =
-            [&RED, &GREEN, &BLUE].map(|channel| Channel::read(object, channel));
+        let [red, green, blue] = [&RED, &GREEN, &BLUE].map(|channel| Channel::read(object, channel));
         let (red, green, blue) = (red?, green?, blue?);
-        let length = red
-            .levels
-            .len()
-            .min(green.levels.len())
-            .min(blue.levels.len());
-        let colors = (0..length)
-            .map(|at| [red.levels[at], green.levels[at], blue.levels[at]])
-            .collect();
-        Ok(Some(Self {
-            first: red.first,
-            colors,
-        }))
+        let length = red.levels.len().min(green.levels.len()).min(blue.levels.len());
+        let colors = (0..length).map(|at| [red.levels[at], green.levels[at], blue.levels[at]]).collect();
+        Ok(Some(Self { first: red.first, colors }))
     }
 
     /// Stored values beyond either end take the colour of that end.
@@ -76,17 +66,11 @@ struct Channel {
 
 impl Channel {
     fn read(object: &InMemDicomObject, tags: &Tags) -> Result<Self, PixelError> {
-        let words_of_descriptor =
-            words(object, tags.descriptor).ok_or(PixelError::Missing(DESCRIPTOR))?;
-        let (length, first, bits) =
-            lookup_table::descriptor(&words_of_descriptor).ok_or_else(|| {
-                PixelError::unsupported(DESCRIPTOR, format!("{words_of_descriptor:?}"))
-            })?;
+        let words_of_descriptor = words(object, tags.descriptor).ok_or(PixelError::Missing(DESCRIPTOR))?;
+        let (length, first, bits) = lookup_table::descriptor(&words_of_descriptor)
+            .ok_or_else(|| PixelError::unsupported(DESCRIPTOR, format!("{words_of_descriptor:?}")))?;
         let entries = Self::entries(object, tags, length, bits)?;
-        Ok(Self {
-            first,
-            levels: to_8_bits(&entries, bits),
-        })
+        Ok(Self { first, levels: to_8_bits(&entries, bits) })
     }
 
     fn entries(
@@ -101,10 +85,7 @@ impl Channel {
             (None, None) => return Err(PixelError::Missing(DATA)),
         };
         let found = data.len();
-        lookup_table::entries(data, length, bits).ok_or(PixelError::Truncated {
-            found,
-            needed: length,
-        })
+        lookup_table::entries(data, length, bits).ok_or(PixelError::Truncated { found, needed: length })
     }
 }
 
@@ -114,16 +95,7 @@ const DATA: &str = "Palette Color Lookup Table Data";
 /// Many writers declare 16 bits and fill 8; a table that never exceeds 255 is one of theirs.
 fn to_8_bits(entries: &[u16], bits: u16) -> Vec<u8> {
     let deep = bits > 8 && entries.iter().any(|&entry| entry > 255);
-    entries
-        .iter()
-        .map(|&entry| {
-            if deep {
-                (entry >> 8) as u8
-            } else {
-                entry as u8
-            }
-        })
-        .collect()
+    entries.iter().map(|&entry| if deep { (entry >> 8) as u8 } else { entry as u8 }).collect()
 }
 
 /// Discrete (0), linear (1) and indirect (2) segments; anything after a malformed one is left out.
@@ -134,9 +106,7 @@ fn expand(data: &[u16], length: usize) -> Vec<u16> {
         rest = match (opcode, tail) {
             (0, _) => discrete(&mut entries, usize::from(*count), tail),
             (1, [end, tail @ ..]) => linear(&mut entries, *count, *end, tail),
-            (2, [low, high, tail @ ..]) => {
-                indirect(&mut entries, data, *count, [*low, *high], tail)
-            }
+            (2, [low, high, tail @ ..]) => indirect(&mut entries, data, *count, [*low, *high], tail),
             _ => &[],
         };
         if entries.len() >= length {
@@ -153,10 +123,7 @@ fn discrete<'a>(entries: &mut Vec<u16>, count: usize, tail: &'a [u16]) -> &'a [u
 }
 
 fn linear<'a>(entries: &mut Vec<u16>, count: u16, end: u16, tail: &'a [u16]) -> &'a [u16] {
-    let (start, end) = (
-        f64::from(entries.last().copied().unwrap_or(end)),
-        f64::from(end),
-    );
+    let (start, end) = (f64::from(entries.last().copied().unwrap_or(end)), f64::from(end));
     let step = (end - start) / f64::from(count.max(1));
     entries.extend((1..=count).map(|at| (start + step * f64::from(at)).round() as u16));
     tail

@@ -14,49 +14,27 @@ use super::codec::{ColorSpace, Decoded, Depth, Layout, Words};
 use super::headers::{Header, jpeg_2000_header, jpeg_header};
 use super::{EncodedFrame, ImageDescription, Photometric, PixelError};
 
-pub(super) fn jpeg_ls(
-    image: &ImageDescription,
-    frame: EncodedFrame<'_>,
-) -> Result<Decoded, PixelError> {
-    let header = jpeg_header(frame.bytes)
-        .ok_or_else(|| PixelError::codestream("JPEG-LS", "no frame header"))?;
+pub(super) fn jpeg_ls(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
+    let header =
+        jpeg_header(frame.bytes).ok_or_else(|| PixelError::codestream("JPEG-LS", "no frame header"))?;
     header.expect(image)?;
     let container = if header.precision > 8 { 16 } else { 8 };
     let words = Words::from_le_bytes(decode(image, frame, container)?, container);
-    let layout = if header.interleaved {
-        Layout::ByPixel
-    } else {
-        Layout::ByPlane
-    };
-    Ok(Decoded {
-        words,
-        layout,
-        depth: depth(image, &header),
-        space: ColorSpace::AsDescribed,
-    })
+    let layout = if header.interleaved { Layout::ByPixel } else { Layout::ByPlane };
+    Ok(Decoded { words, layout, depth: depth(image, &header), space: ColorSpace::AsDescribed })
 }
 
-pub(super) fn jpeg_2000(
-    image: &ImageDescription,
-    frame: EncodedFrame<'_>,
-) -> Result<Decoded, PixelError> {
-    let header = jpeg_2000_header(frame.bytes)
-        .ok_or_else(|| PixelError::codestream("JPEG 2000", "no SIZ marker"))?;
+pub(super) fn jpeg_2000(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
+    let header =
+        jpeg_2000_header(frame.bytes).ok_or_else(|| PixelError::codestream("JPEG 2000", "no SIZ marker"))?;
     header.expect(image)?;
     let container = if header.precision > 8 { 16 } else { 8 };
     let words = Words::from_le_bytes(decode(image, frame, container)?, container);
     let space = match image.photometric {
-        Photometric::YbrFull | Photometric::YbrFull422 if !header.component_transform => {
-            ColorSpace::YCbCr
-        }
+        Photometric::YbrFull | Photometric::YbrFull422 if !header.component_transform => ColorSpace::YCbCr,
         _ => ColorSpace::Rgb,
     };
-    Ok(Decoded {
-        words,
-        layout: Layout::ByPixel,
-        depth: depth(image, &header),
-        space,
-    })
+    Ok(Decoded { words, layout: Layout::ByPixel, depth: depth(image, &header), space })
 }
 
 /// A stream that says it is signed is; one that says it is not may still carry two's complement
@@ -65,26 +43,12 @@ fn depth(image: &ImageDescription, header: &Header) -> Depth {
     Depth::right_justified(header.precision, header.signed || image.signed)
 }
 
-fn decode(
-    image: &ImageDescription,
-    frame: EncodedFrame<'_>,
-    container: u16,
-) -> Result<Vec<u8>, PixelError> {
+fn decode(image: &ImageDescription, frame: EncodedFrame<'_>, container: u16) -> Result<Vec<u8>, PixelError> {
     let unknown = || PixelError::TransferSyntax(frame.transfer_syntax.to_owned());
-    let syntax = TransferSyntaxRegistry
-        .get(frame.transfer_syntax)
-        .ok_or_else(unknown)?;
+    let syntax = TransferSyntaxRegistry.get(frame.transfer_syntax).ok_or_else(unknown)?;
     let reader = syntax.pixel_data_reader().ok_or_else(unknown)?;
     let mut bytes = Vec::new();
-    let decoded = reader.decode_frame(
-        &OneFrame {
-            image,
-            frame,
-            container,
-        },
-        0,
-        &mut bytes,
-    );
+    let decoded = reader.decode_frame(&OneFrame { image, frame, container }, 0, &mut bytes);
     decoded.map_err(|error| PixelError::codestream("compressed", error))?;
     Ok(bytes)
 }
@@ -100,11 +64,7 @@ pub(super) struct OneFrame<'a> {
 impl<'a> OneFrame<'a> {
     pub(super) fn native(image: &'a ImageDescription, bytes: &'a [u8]) -> Self {
         let frame = EncodedFrame::new(dicom_dictionary_std::uids::EXPLICIT_VR_LITTLE_ENDIAN, bytes);
-        Self {
-            image,
-            frame,
-            container: image.bits_allocated,
-        }
+        Self { image, frame, container: image.bits_allocated }
     }
 }
 
@@ -155,9 +115,6 @@ impl PixelDataObject for OneFrame<'_> {
 
     fn raw_pixel_data(&self) -> Option<RawPixelData> {
         let fragments = C::from_vec(vec![self.frame.bytes.to_vec()]);
-        Some(RawPixelData {
-            fragments,
-            offset_table: C::new(),
-        })
+        Some(RawPixelData { fragments, offset_table: C::new() })
     }
 }

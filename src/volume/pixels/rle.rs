@@ -15,60 +15,31 @@ pub(super) fn decode(image: &ImageDescription, bytes: &[u8]) -> Result<Decoded, 
     for (at, segment) in segments.into_iter().enumerate() {
         let (plane, byte) = (at / sample_bytes, sample_bytes - 1 - at % sample_bytes);
         let start = plane * image.pixels() * sample_bytes + byte;
-        unpack(
-            segment,
-            plain[start..]
-                .iter_mut()
-                .step_by(sample_bytes)
-                .take(image.pixels()),
-        )?;
+        unpack(segment, plain[start..].iter_mut().step_by(sample_bytes).take(image.pixels()))?;
     }
     let words = Words::from_le_bytes(plain, image.bits_allocated);
-    Ok(Decoded {
-        words,
-        layout: Layout::ByPlane,
-        depth: Depth::of(image),
-        space: ColorSpace::AsDescribed,
-    })
+    Ok(Decoded { words, layout: Layout::ByPlane, depth: Depth::of(image), space: ColorSpace::AsDescribed })
 }
 
 /// The header is the number of segments and their offsets, sixteen little-endian words (G.5).
 fn segments(bytes: &[u8], expected: usize) -> Result<Vec<&[u8]>, PixelError> {
     let header = bytes.get(..HEADER_BYTES);
-    let header = header.ok_or(PixelError::Truncated {
-        found: bytes.len(),
-        needed: HEADER_BYTES,
-    })?;
-    let words: Vec<usize> = header
-        .chunks_exact(4)
-        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
-        .collect();
+    let header = header.ok_or(PixelError::Truncated { found: bytes.len(), needed: HEADER_BYTES })?;
+    let words: Vec<usize> =
+        header.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
     if words[0] != expected || expected > 15 {
-        return Err(invalid(format!(
-            "{} segments where {expected} are needed",
-            words[0]
-        )));
+        return Err(invalid(format!("{} segments where {expected} are needed", words[0])));
     }
     let end = |at: usize| {
-        if at < expected {
-            words[at + 1]
-        } else {
-            bytes.len()
-        }
+        if at < expected { words[at + 1] } else { bytes.len() }
     };
-    let segment = |at: usize| {
-        bytes
-            .get(words[at]..end(at))
-            .ok_or_else(|| invalid("a segment lies outside the frame"))
-    };
+    let segment =
+        |at: usize| bytes.get(words[at]..end(at)).ok_or_else(|| invalid("a segment lies outside the frame"));
     (1..=expected).map(segment).collect()
 }
 
 /// PackBits (G.3.2). Bytes beyond the last pixel are padding.
-fn unpack<'a>(
-    mut segment: &[u8],
-    mut out: impl Iterator<Item = &'a mut u8>,
-) -> Result<(), PixelError> {
+fn unpack<'a>(mut segment: &[u8], mut out: impl Iterator<Item = &'a mut u8>) -> Result<(), PixelError> {
     let mut put = |byte: u8| out.next().map(|slot| *slot = byte).is_some();
     while let [control, rest @ ..] = segment {
         segment = match (control.cast_signed(), rest) {
@@ -85,11 +56,7 @@ fn unpack<'a>(
             (_, []) => &[],
         };
     }
-    if put(0) {
-        Err(invalid("a segment ends before the last pixel"))
-    } else {
-        Ok(())
-    }
+    if put(0) { Err(invalid("a segment ends before the last pixel")) } else { Ok(()) }
 }
 
 fn invalid(reason: impl ToString) -> PixelError {

@@ -30,55 +30,34 @@ pub(super) fn issues(planes: &[&SlicePlane]) -> Vec<Issue> {
 }
 
 fn steps(planes: &[&SlicePlane]) -> Vec<f64> {
-    planes
-        .windows(2)
-        .map(|pair| pair[1].depth_mm() - pair[0].depth_mm())
-        .collect()
+    planes.windows(2).map(|pair| pair[1].depth_mm() - pair[0].depth_mm()).collect()
 }
 
 fn gaps(steps: &[f64], spacing_mm: f64) -> Vec<Issue> {
-    let long = steps
-        .iter()
-        .enumerate()
-        .filter(|(_, step)| **step > GAP_STEPS * spacing_mm);
+    let long = steps.iter().enumerate().filter(|(_, step)| **step > GAP_STEPS * spacing_mm);
     let issue = |(after, step): (usize, &f64)| {
-        let missing = ((step / spacing_mm).round() as usize)
-            .saturating_sub(1)
-            .max(1);
-        Issue::Gap {
-            after,
-            missing,
-            distance_mm: *step,
-        }
+        let missing = ((step / spacing_mm).round() as usize).saturating_sub(1).max(1);
+        Issue::Gap { after, missing, distance_mm: *step }
     };
     long.map(issue).collect()
 }
 
 fn irregular(steps: &[f64], spacing_mm: f64) -> Option<Issue> {
-    let regular = steps
-        .iter()
-        .copied()
-        .filter(|step| *step <= GAP_STEPS * spacing_mm);
-    let (least_mm, greatest_mm) = regular.fold((f64::MAX, f64::MIN), |(l, g), step| {
-        (l.min(step), g.max(step))
-    });
+    let regular = steps.iter().copied().filter(|step| *step <= GAP_STEPS * spacing_mm);
+    let (least_mm, greatest_mm) =
+        regular.fold((f64::MAX, f64::MIN), |(l, g), step| (l.min(step), g.max(step)));
     let spread = (spacing_mm - least_mm).max(greatest_mm - spacing_mm);
-    (spread > IRREGULAR_FRACTION * spacing_mm).then_some(Issue::IrregularSpacing {
-        least_mm,
-        greatest_mm,
-    })
+    (spread > IRREGULAR_FRACTION * spacing_mm).then_some(Issue::IrregularSpacing { least_mm, greatest_mm })
 }
 
 fn thickness(thickness_mm: Option<f64>, spacing_mm: f64) -> Option<Issue> {
     match thickness_mm? {
-        thickness_mm if thickness_mm > 1.1 * spacing_mm => Some(Issue::Overlapping {
-            thickness_mm,
-            spacing_mm,
-        }),
-        thickness_mm if thickness_mm < 0.9 * spacing_mm => Some(Issue::InterSliceGap {
-            thickness_mm,
-            spacing_mm,
-        }),
+        thickness_mm if thickness_mm > 1.1 * spacing_mm => {
+            Some(Issue::Overlapping { thickness_mm, spacing_mm })
+        }
+        thickness_mm if thickness_mm < 0.9 * spacing_mm => {
+            Some(Issue::InterSliceGap { thickness_mm, spacing_mm })
+        }
         _ => None,
     }
 }
@@ -87,9 +66,6 @@ fn shear(planes: &[&SlicePlane]) -> Option<Issue> {
     let (first, last) = (planes.first()?, planes.last()?);
     let travel = advance(last.position, first.position, -1.0);
     let along = dot(travel, first.reading_direction());
-    let degrees = (along / dot(travel, travel).sqrt())
-        .clamp(-1.0, 1.0)
-        .acos()
-        .to_degrees();
+    let degrees = (along / dot(travel, travel).sqrt()).clamp(-1.0, 1.0).acos().to_degrees();
     (degrees > SHEAR_DEGREES).then_some(Issue::Sheared { degrees })
 }

@@ -59,9 +59,10 @@ impl Source {
 
     /// Name, first line and number of lines of every function outside tests.
     pub(crate) fn functions(&self) -> Vec<(String, usize, usize)> {
-        let starts = self.code.match_indices("fn ").filter(|(at, _)| {
-            *at == 0 || !self.code.as_bytes()[at - 1].is_ascii_alphanumeric()
-        });
+        let starts = self
+            .code
+            .match_indices("fn ")
+            .filter(|(at, _)| *at == 0 || !self.code.as_bytes()[at - 1].is_ascii_alphanumeric());
         let function = |(at, _): (usize, &str)| {
             let name = self.code[at + 3..].split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
             let end = item_end(&self.code, at);

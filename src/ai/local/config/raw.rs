@@ -176,11 +176,7 @@ impl RawConfig {
 impl RawText {
     fn refuse_unsupported(&self) -> Result<(), LoadError> {
         let key = |name: &str| format!("text_config.{name}");
-        require(
-            self.hidden_activation == GELU_TANH,
-            &key("hidden_activation"),
-            "is not gelu_pytorch_tanh",
-        )?;
+        require(self.hidden_activation == GELU_TANH, &key("hidden_activation"), "is not gelu_pytorch_tanh")?;
         require(!self.attention_bias, &key("attention_bias"), "is true")?;
         require(self.attn_logit_softcapping.is_none(), &key("attn_logit_softcapping"), "is set")?;
         require(self.final_logit_softcapping.is_none(), &key("final_logit_softcapping"), "is set")?;
@@ -214,8 +210,7 @@ impl RawText {
             let global = ropes.full_attention.rope(self.rope_theta)?;
             return Ok((global, ropes.sliding_attention.rope(self.rope_local_base_freq)?));
         }
-        let scaling =
-            self.rope_scaling.as_ref().map(|raw| raw.rope(self.rope_theta)).transpose()?;
+        let scaling = self.rope_scaling.as_ref().map(|raw| raw.rope(self.rope_theta)).transpose()?;
         let global = scaling.unwrap_or(Rope { base: self.rope_theta, factor: 1.0 });
         Ok((global, Rope { base: self.rope_local_base_freq, factor: 1.0 }))
     }
@@ -236,11 +231,7 @@ impl RawRope {
 impl RawVision {
     fn refuse_unsupported(&self) -> Result<(), LoadError> {
         require(self.num_channels == 3, "vision_config.num_channels", "is not 3")?;
-        require(
-            self.hidden_act == GELU_TANH,
-            "vision_config.hidden_act",
-            "is not gelu_pytorch_tanh",
-        )
+        require(self.hidden_act == GELU_TANH, "vision_config.hidden_act", "is not gelu_pytorch_tanh")
     }
 }
 

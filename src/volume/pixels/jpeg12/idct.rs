@@ -6,11 +6,7 @@ use std::sync::LazyLock;
 static BASIS: LazyLock<[[f32; 8]; 8]> = LazyLock::new(|| {
     std::array::from_fn(|x| {
         std::array::from_fn(|u| {
-            let scale = if u == 0 {
-                std::f64::consts::FRAC_1_SQRT_2
-            } else {
-                1.0
-            };
+            let scale = if u == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
             let angle = (2 * x + 1) as f64 * u as f64 * std::f64::consts::PI / 16.0;
             (scale * angle.cos() / 2.0) as f32
         })
@@ -27,11 +23,7 @@ fn transposed_lines(block: &[f32; 64]) -> [f32; 64] {
     let mut out = [0.0; 64];
     for (line, values) in block.chunks_exact(8).enumerate() {
         for (x, basis) in BASIS.iter().enumerate() {
-            out[x * 8 + line] = values
-                .iter()
-                .zip(basis)
-                .map(|(value, weight)| value * weight)
-                .sum();
+            out[x * 8 + line] = values.iter().zip(basis).map(|(value, weight)| value * weight).sum();
         }
     }
     out

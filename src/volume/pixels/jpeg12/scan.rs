@@ -4,11 +4,7 @@ use super::idct::idct;
 use super::tables::{Bits, Huffman, ZIGZAG};
 use super::{Frame, PixelError, truncated};
 
-type Tables<'a> = (
-    &'a [Option<[f32; 64]>; 4],
-    &'a [Option<Huffman>; 4],
-    &'a [Option<Huffman>; 4],
-);
+type Tables<'a> = (&'a [Option<[f32; 64]>; 4], &'a [Option<Huffman>; 4], &'a [Option<Huffman>; 4]);
 
 pub(super) struct Scan<'a> {
     members: Vec<Member<'a>>,
@@ -34,13 +30,8 @@ impl<'a> Scan<'a> {
     ) -> Result<Self, PixelError> {
         let (&count, specs) = header.split_first().ok_or_else(truncated)?;
         let specs = specs.get(..usize::from(count) * 2).ok_or_else(truncated)?;
-        let members = specs
-            .chunks_exact(2)
-            .map(|spec| Member::new(spec[0], spec[1], frame, tables));
-        Ok(Self {
-            members: members.collect::<Result<_, _>>()?,
-            restart_interval,
-        })
+        let members = specs.chunks_exact(2).map(|spec| Member::new(spec[0], spec[1], frame, tables));
+        Ok(Self { members: members.collect::<Result<_, _>>()?, restart_interval })
     }
 
     /// Fills the components' samples; returns how many bytes of `data` it used.
@@ -50,9 +41,7 @@ impl<'a> Scan<'a> {
         for mcu in 0..across * down {
             if self.restart_interval > 0 && mcu > 0 && mcu % self.restart_interval == 0 {
                 bits.restart()?;
-                self.members
-                    .iter_mut()
-                    .for_each(|member| member.prediction = 0);
+                self.members.iter_mut().for_each(|member| member.prediction = 0);
             }
             self.mcu(frame, (mcu % across, mcu / across), &mut bits)?;
         }
@@ -65,24 +54,13 @@ impl<'a> Scan<'a> {
         match self.members.as_slice() {
             [alone] => {
                 let own = frame.components[alone.component].sampling;
-                (
-                    extent(frame.columns, own.0, frame.sampling.0),
-                    extent(frame.rows, own.1, frame.sampling.1),
-                )
+                (extent(frame.columns, own.0, frame.sampling.0), extent(frame.rows, own.1, frame.sampling.1))
             }
-            _ => (
-                frame.columns.div_ceil(8 * frame.sampling.0),
-                frame.rows.div_ceil(8 * frame.sampling.1),
-            ),
+            _ => (frame.columns.div_ceil(8 * frame.sampling.0), frame.rows.div_ceil(8 * frame.sampling.1)),
         }
     }
 
-    fn mcu(
-        &mut self,
-        frame: &mut Frame,
-        at: (usize, usize),
-        bits: &mut Bits<'_>,
-    ) -> Result<(), PixelError> {
+    fn mcu(&mut self, frame: &mut Frame, at: (usize, usize), bits: &mut Bits<'_>) -> Result<(), PixelError> {
         let alone = self.members.len() == 1;
         for member in &mut self.members {
             let component = &frame.components[member.component];
@@ -99,28 +77,16 @@ impl<'a> Scan<'a> {
 
 impl<'a> Member<'a> {
     fn new(id: u8, selectors: u8, frame: &Frame, tables: Tables<'a>) -> Result<Self, PixelError> {
-        let absent =
-            || PixelError::codestream("JPEG", "a scan names a table or component that is absent");
-        let component = frame
-            .components
-            .iter()
-            .position(|component| component.id == id)
-            .ok_or_else(absent)?;
+        let absent = || PixelError::codestream("JPEG", "a scan names a table or component that is absent");
+        let component =
+            frame.components.iter().position(|component| component.id == id).ok_or_else(absent)?;
         let (quantization, dc, ac) = tables;
-        let quantization = quantization
-            .get(frame.components[component].table)
-            .and_then(Option::as_ref);
+        let quantization = quantization.get(frame.components[component].table).and_then(Option::as_ref);
         Ok(Self {
             component,
             quantization: quantization.ok_or_else(absent)?,
-            dc: dc
-                .get(usize::from(selectors >> 4))
-                .and_then(Option::as_ref)
-                .ok_or_else(absent)?,
-            ac: ac
-                .get(usize::from(selectors & 15))
-                .and_then(Option::as_ref)
-                .ok_or_else(absent)?,
+            dc: dc.get(usize::from(selectors >> 4)).and_then(Option::as_ref).ok_or_else(absent)?,
+            ac: ac.get(usize::from(selectors & 15)).and_then(Option::as_ref).ok_or_else(absent)?,
             prediction: 0,
         })
     }
@@ -138,9 +104,8 @@ impl<'a> Member<'a> {
                 code => (usize::from(code >> 4), code & 15),
             };
             at += run;
-            let place = *ZIGZAG
-                .get(at)
-                .ok_or_else(|| PixelError::codestream("JPEG", "a block has 65 values"))?;
+            let place =
+                *ZIGZAG.get(at).ok_or_else(|| PixelError::codestream("JPEG", "a block has 65 values"))?;
             coefficients[place] = bits.value(size)? as f32 * self.quantization[place];
             at += 1;
         }
@@ -151,20 +116,15 @@ impl<'a> Member<'a> {
 /// 12-bit samples need up to 15 bits for a difference.
 fn magnitude(size: u8) -> Result<u8, PixelError> {
     if size > 16 {
-        Err(PixelError::codestream(
-            "JPEG",
-            "a difference has more than 16 bits",
-        ))
+        Err(PixelError::codestream("JPEG", "a difference has more than 16 bits"))
     } else {
         Ok(size)
     }
 }
 
 fn put(frame: &mut Frame, component: usize, (across, down): (usize, usize), block: &[f32; 64]) {
-    let (middle, greatest) = (
-        (1_u32 << (frame.precision - 1)) as f32,
-        ((1_u32 << frame.precision) - 1) as f32,
-    );
+    let (middle, greatest) =
+        ((1_u32 << (frame.precision - 1)) as f32, ((1_u32 << frame.precision) - 1) as f32);
     let component = &mut frame.components[component];
     if across >= component.blocks_across || down >= component.blocks_down {
         return;

@@ -4,9 +4,9 @@ use super::{PixelError, truncated};
 
 /// Row-major place of each coefficient in coding order.
 pub(super) const ZIGZAG: [usize; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
-    13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
-    52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
+    14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
+    46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
 /// A canonical code: for each length, the first code, how many there are and where their values are.
@@ -29,22 +29,12 @@ impl Huffman {
         let mut lengths = [Length::default(); 16];
         let (mut code, mut value) = (0, 0);
         for (length, &count) in lengths.iter_mut().zip(counts) {
-            *length = Length {
-                first_code: code,
-                count: u32::from(count),
-                first_value: value,
-            };
+            *length = Length { first_code: code, count: u32::from(count), first_value: value };
             code = (code + u32::from(count)) << 1;
             value += usize::from(count);
         }
         let (values, rest) = rest.split_at_checked(value).ok_or_else(truncated)?;
-        Ok((
-            Self {
-                lengths,
-                values: values.to_vec(),
-            },
-            rest,
-        ))
+        Ok((Self { lengths, values: values.to_vec() }, rest))
     }
 
     pub(super) fn decode(&self, bits: &mut Bits<'_>) -> Result<u8, PixelError> {
@@ -55,10 +45,7 @@ impl Huffman {
                 return Ok(self.values[length.first_value + (code - length.first_code) as usize]);
             }
         }
-        Err(PixelError::codestream(
-            "JPEG",
-            "a code is in no Huffman table",
-        ))
+        Err(PixelError::codestream("JPEG", "a code is in no Huffman table"))
     }
 }
 
@@ -72,12 +59,7 @@ pub(super) struct Bits<'a> {
 
 impl<'a> Bits<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            byte: 0,
-            left: 0,
-        }
+        Self { bytes, at: 0, byte: 0, left: 0 }
     }
 
     fn next(&mut self) -> Result<u32, PixelError> {
@@ -103,11 +85,7 @@ impl<'a> Bits<'a> {
             value = value << 1 | self.next()?.cast_signed();
         }
         let negative = size > 0 && value >> (size - 1) == 0;
-        Ok(if negative {
-            value - (1 << size) + 1
-        } else {
-            value
-        })
+        Ok(if negative { value - (1 << size) + 1 } else { value })
     }
 
     /// Drops the rest of the byte and the restart marker after it.

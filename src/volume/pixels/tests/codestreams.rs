@@ -8,8 +8,8 @@ use super::*;
 fn damaged_codestreams_are_errors_and_never_panics() {
     let object = gray(["8", "8", "7"]);
     let garbage = [
-        0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 2, 0, 2, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0,
-        63, 0, 1, 2,
+        0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 2, 0, 2, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 1,
+        2,
     ];
     for syntax in [
         uids::JPEG_BASELINE8_BIT,
@@ -19,87 +19,49 @@ fn damaged_codestreams_are_errors_and_never_panics() {
         uids::JPEGXL,
     ] {
         for end in 0..garbage.len() {
-            assert!(
-                read(&object, syntax, &garbage[..end]).is_err(),
-                "{syntax} {end}"
-            );
+            assert!(read(&object, syntax, &garbage[..end]).is_err(), "{syntax} {end}");
         }
     }
-    assert_eq!(
-        read(&object, uids::MPEG4HP41, &[]),
-        Err(PixelError::TransferSyntax(uids::MPEG4HP41.into()))
-    );
+    assert_eq!(read(&object, uids::MPEG4HP41, &[]), Err(PixelError::TransferSyntax(uids::MPEG4HP41.into())));
 }
 
 #[test]
 fn a_codestream_of_another_size_is_refused_before_it_is_decoded() {
-    let large = [
-        0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 3,
-        1,
-    ];
+    let large =
+        [0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 3, 1];
     let error = read(&gray(["8", "8", "7"]), uids::JPEG_BASELINE8_BIT, &large).unwrap_err();
-    assert_eq!(
-        error,
-        PixelError::Mismatch {
-            found: "65535x65535x1".into(),
-            expected: "2x2x1".into()
-        }
-    );
+    assert_eq!(error, PixelError::Mismatch { found: "65535x65535x1".into(), expected: "2x2x1".into() });
 }
 
 /// The picture in `tests/it/golden/ramp-*`: 33 rows, 64 columns, 60 more per column and 5 per row.
 fn ramp(first: i32) -> ndarray::Array2<i32> {
-    ndarray::Array2::from_shape_fn((33, 64), |(row, column)| {
-        first + 60 * column as i32 + 5 * row as i32
-    })
+    ndarray::Array2::from_shape_fn((33, 64), |(row, column)| first + 60 * column as i32 + 5 * row as i32)
 }
 
 fn ramp_attributes(signed: &str) -> InMemDicomObject {
     let object = with(gray(["16", "12", "11"]), tags::ROWS, "33");
-    with(
-        with(object, tags::COLUMNS, "64"),
-        tags::PIXEL_REPRESENTATION,
-        signed,
-    )
+    with(with(object, tags::COLUMNS, "64"), tags::PIXEL_REPRESENTATION, signed)
 }
 
 #[test]
 fn lossless_streams_of_other_makers_give_signed_12_bit_values_back() {
     let streams: [(&str, &[u8]); 3] = [
-        (
-            uids::JPEG_LOSSLESS_SV1,
-            include_bytes!("../../../../tests/it/golden/ramp-jpeg-lossless.jpg"),
-        ),
-        (
-            uids::JPEGLS_LOSSLESS,
-            include_bytes!("../../../../tests/it/golden/ramp-jpeg-ls.jls"),
-        ),
-        (
-            uids::JPEG2000_LOSSLESS,
-            include_bytes!("../../../../tests/it/golden/ramp-jpeg-2000.j2k"),
-        ),
+        (uids::JPEG_LOSSLESS_SV1, include_bytes!("../../../../tests/it/golden/ramp-jpeg-lossless.jpg")),
+        (uids::JPEGLS_LOSSLESS, include_bytes!("../../../../tests/it/golden/ramp-jpeg-ls.jls")),
+        (uids::JPEG2000_LOSSLESS, include_bytes!("../../../../tests/it/golden/ramp-jpeg-2000.j2k")),
     ];
     for (syntax, stream) in streams {
-        assert_eq!(
-            read(&ramp_attributes("1"), syntax, stream),
-            Ok(Samples::Gray(ramp(-1960))),
-            "{syntax}"
-        );
+        assert_eq!(read(&ramp_attributes("1"), syntax, stream), Ok(Samples::Gray(ramp(-1960))), "{syntax}");
     }
 }
 
 #[test]
 fn lossy_12_bit_jpeg_is_close() {
     let stream = include_bytes!("../../../../tests/it/golden/ramp-jpeg-extended-12.jpg");
-    let Ok(Samples::Gray(values)) = read(&ramp_attributes("0"), uids::JPEG_EXTENDED12_BIT, stream)
-    else {
+    let Ok(Samples::Gray(values)) = read(&ramp_attributes("0"), uids::JPEG_EXTENDED12_BIT, stream) else {
         panic!("no gray frame")
     };
-    let worst = values
-        .iter()
-        .zip(&ramp(0))
-        .map(|(value, expected)| (value - expected).abs())
-        .max();
+    let worst = values.iter().zip(&ramp(0)).map(|(value, expected)| (value - expected).abs()).max();
     assert!(worst <= Some(8), "{worst:?}");
 }
 
@@ -107,63 +69,30 @@ fn lossy_12_bit_jpeg_is_close() {
 fn a_12_bit_jpeg_that_is_cut_anywhere_is_refused() {
     let stream = include_bytes!("../../../../tests/it/golden/ramp-jpeg-extended-12.jpg");
     for end in 0..stream.len() - 4 {
-        let read = read(
-            &ramp_attributes("0"),
-            uids::JPEG_EXTENDED12_BIT,
-            &stream[..end],
-        );
-        assert!(
-            matches!(read, Err(PixelError::Codestream { .. })),
-            "{end}: {read:?}"
-        );
+        let read = read(&ramp_attributes("0"), uids::JPEG_EXTENDED12_BIT, &stream[..end]);
+        assert!(matches!(read, Err(PixelError::Codestream { .. })), "{end}: {read:?}");
     }
 }
 
 #[test]
 fn jpeg_xl_keeps_all_16_bits() {
     use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
-    let object = with(
-        with(gray(["16", "16", "15"]), tags::ROWS, "33"),
-        tags::COLUMNS,
-        "64",
-    );
-    let plain: Vec<u8> = ramp(60_000)
-        .iter()
-        .flat_map(|value| (*value as u16).to_le_bytes())
-        .collect();
+    let object = with(with(gray(["16", "16", "15"]), tags::ROWS, "33"), tags::COLUMNS, "64");
+    let plain: Vec<u8> = ramp(60_000).iter().flat_map(|value| (*value as u16).to_le_bytes()).collect();
     let image = ImageDescription::from_object(&object).unwrap();
     let source = registry::OneFrame::native(&image, &plain);
-    let syntax = dicom_transfer_syntax_registry::TransferSyntaxRegistry
-        .get(uids::JPEGXL_LOSSLESS)
-        .unwrap();
+    let syntax = dicom_transfer_syntax_registry::TransferSyntaxRegistry.get(uids::JPEGXL_LOSSLESS).unwrap();
     let mut stream = Vec::new();
     let writer = syntax.pixel_data_writer().unwrap();
-    writer
-        .encode_frame(&source, 0, Default::default(), &mut stream)
-        .unwrap();
-    assert_eq!(
-        read(&object, uids::JPEGXL_LOSSLESS, &stream),
-        Ok(Samples::Gray(ramp(60_000)))
-    );
+    writer.encode_frame(&source, 0, Default::default(), &mut stream).unwrap();
+    assert_eq!(read(&object, uids::JPEGXL_LOSSLESS, &stream), Ok(Samples::Gray(ramp(60_000))));
 }
 
 const STREAMS: [(&str, &[u8]); 4] = [
-    (
-        uids::JPEG_EXTENDED12_BIT,
-        include_bytes!("../../../../tests/it/golden/ramp-jpeg-extended-12.jpg"),
-    ),
-    (
-        uids::JPEG_LOSSLESS_SV1,
-        include_bytes!("../../../../tests/it/golden/ramp-jpeg-lossless.jpg"),
-    ),
-    (
-        uids::JPEGLS_LOSSLESS,
-        include_bytes!("../../../../tests/it/golden/ramp-jpeg-ls.jls"),
-    ),
-    (
-        uids::JPEG2000_LOSSLESS,
-        include_bytes!("../../../../tests/it/golden/ramp-jpeg-2000.j2k"),
-    ),
+    (uids::JPEG_EXTENDED12_BIT, include_bytes!("../../../../tests/it/golden/ramp-jpeg-extended-12.jpg")),
+    (uids::JPEG_LOSSLESS_SV1, include_bytes!("../../../../tests/it/golden/ramp-jpeg-lossless.jpg")),
+    (uids::JPEGLS_LOSSLESS, include_bytes!("../../../../tests/it/golden/ramp-jpeg-ls.jls")),
+    (uids::JPEG2000_LOSSLESS, include_bytes!("../../../../tests/it/golden/ramp-jpeg-2000.j2k")),
 ];
 
 proptest! {
