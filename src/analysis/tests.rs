@@ -154,6 +154,10 @@ fn ct() -> phantom::Study {
     phantom::study(3, &phantom::Options { kind: phantom::Kind::Ct, ..phantom::Options::default() }).unwrap()
 }
 
+fn instance_uid(object: &phantom::dicom::Object) -> String {
+    object.meta().media_storage_sop_instance_uid().trim_end_matches('\0').to_owned()
+}
+
 const STATES: &str = "select state from analysis order by queued_at, id";
 
 #[tokio::test]
@@ -178,6 +182,14 @@ async fn a_ct_is_shown_slice_by_slice_and_leaves_a_volume() {
     let images =
         bench.engine.requests()[0].parts.iter().filter(|part| matches!(part, ai::Part::Image(_))).count();
     assert_eq!(images, 4);
+    let shown = bench.db.read(Statement::named("inputs", "select inputs from analysis")).await.unwrap();
+    let shown: Vec<serde_json::Value> = serde_json::from_slice(shown[0].bytes(0).unwrap()).unwrap();
+    let study = ct();
+    let expected = phantom::ct::shown(study.objects.len()).map(|index| instance_uid(&study.objects[index]));
+    assert_eq!(
+        shown.iter().map(|input| input["sop_instance"].as_str().unwrap()).collect::<Vec<_>>(),
+        expected
+    );
     let rows = bench.db.read(Statement::named("volume", "select description from volume")).await.unwrap();
     let volume: serde_json::Value = serde_json::from_slice(rows[0].bytes(0).unwrap()).unwrap();
     assert_eq!(volume["volume"]["plane"], "axial");

@@ -13,7 +13,6 @@ use crate::report::parse::View;
 use crate::volume::assemble::Assembly;
 use crate::volume::attributes::{text, texts};
 use crate::volume::description::VolumeDescription;
-use crate::volume::geometry::AnatomicalPlane;
 use crate::volume::selection::{SeriesCandidate, choose, select};
 use crate::volume::series::{SliceFrame, Stack, Stacks, stacks};
 use crate::volume::{grayscale, model_view, normalize};
@@ -48,7 +47,8 @@ impl Gatherer<'_> {
             }
             other => other?,
         };
-        let order = head_to_feet(stack);
+        // A stack is in reading order: head to feet where it is axial.
+        let order = &stack.order;
         let slices = select(order.len(), images_max);
         limitations.push(format!("{} of {} slices were shown to the model.", slices.len(), order.len()));
         let mut images = Vec::with_capacity(slices.len());
@@ -129,14 +129,4 @@ fn candidate(series: &Series) -> SeriesCandidate {
         series_description: value(tags::SERIES_DESCRIPTION),
         convolution_kernel: value(tags::CONVOLUTION_KERNEL),
     }
-}
-
-/// A stack is in ascending order along its normal; on axial slices that may be from the feet.
-fn head_to_feet(stack: &Stack) -> Vec<usize> {
-    let mut order = stack.order.clone();
-    let [_, _, towards_head] = stack.plane.normal();
-    if stack.plane.anatomical_plane() == AnatomicalPlane::Axial && towards_head > 0.0 {
-        order.reverse();
-    }
-    order
 }
