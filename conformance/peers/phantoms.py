@@ -21,13 +21,16 @@ from .server import WITH_DEMO_MODEL, Server
 from .tally import equal
 
 # Training draws its seeds far below.
-HELD_OUT_SEED, COUNT, VARIANTS, STATED = 900_000, 200, 24, 30
+HELD_OUT_SEED, COUNT, VARIANTS = 900_000, 200, 20
+NODULES, CTS = 30, 6
 RIGHT_LEAST = 0.95
 ANALYSIS_S_MAX = 15
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 EFFUSION, HEART, NODULE = "60046008", "8186001", "27925004"
 SIDES = {"24028007": "right", "7771000": "left"}
 GRADES = {"255507004": "small", "6736007": "moderate", "255509001": "large"}
+# Acquisition, image presentation, presentation state, pixels.
+PICTURE_GROUPS = (0x0018, 0x0028, 0x2050, 0x7FE0)
 OTHER_SIDE = {"left": "right", "right": "left"}
 
 
@@ -182,11 +185,11 @@ def judge(tally, phantoms, found):
 
 def stated(context, server):
     """Figures of what the model is not held to."""
-    with_nodules = pairs_of(server, draw(context, "nodules", STATED, HELD_OUT_SEED + 2 * COUNT, "--nodules"))
+    with_nodules = pairs_of(server, draw(context, "nodules", NODULES, HELD_OUT_SEED + 2 * COUNT, "--nodules"))
     nodules = [pair for pair in with_nodules if pair[0].nodules]
     found = share(nodules, lambda truth, seen: truth.nodules == seen.nodules)
     print(f"     nodules: {found:.1%} of {len(nodules)} found on the right side")
-    ct = pairs_of(server, draw(context, "ct", STATED, HELD_OUT_SEED + 3 * COUNT, "--shown-slices-only", kind="ct"))
+    ct = pairs_of(server, draw(context, "ct", CTS, HELD_OUT_SEED + 3 * COUNT, "--shown-slices-only", kind="ct"))
     right = share(ct, lambda truth, seen: truth.effusions == seen.effusions)
     print(f"     CT: effusion with side and grade, or none: {right:.1%} of {len(ct)}")
 
@@ -241,13 +244,15 @@ def shuffled(server, phantoms):
 
 
 def pixels_of(path):
+    """A change to the picture of another file, with all that says how it is to be shown."""
     other = dcmread(path)
 
     def change(dataset):
-        for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-                        "PhotometricInterpretation", "PixelData", "WindowCenter", "WindowWidth"):
-            if keyword in other:
-                setattr(dataset, keyword, getattr(other, keyword))
+        for group in PICTURE_GROUPS:
+            for element in list(dataset.group_dataset(group)):
+                del dataset[element.tag]
+            for element in other.group_dataset(group):
+                dataset.add(element)
 
     return change
 
