@@ -80,6 +80,7 @@ def peer(name):
 
 
 SUITES = {
+    "format": program("cargo", "fmt", "--check"),
     "cargo": cargo,
     "pixels": program("bash", HERE / "pixels/run.sh", sys.executable),
     "report": program("bash", HERE / "report/run"),

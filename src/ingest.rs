@@ -134,7 +134,7 @@ pub struct Policy {
     pub header: header::Limits,
     /// SOP classes beside the standard storage classes; `*` is any.
     pub sop_classes_extra: Vec<String>,
-    /// Objects being written at the same time.
+    /// Complete objects being placed at the same time.
     pub concurrency: usize,
     /// How long after an instance its study is looked at again.
     pub quiet_time: std::time::Duration,
@@ -185,10 +185,12 @@ impl Ingest {
     where
         R: AsyncRead + Unpin + Send,
     {
-        let _permit = self.permits.acquire().await.map_err(|_| Refused::anonymous(Refusal::Stopping))?;
         let origin = received.origin;
         let prepared = self.prepare(received).await?;
         let identity = prepared.identity.clone();
+        // Not earlier: a peer that stalls within its object must not hold what others need.
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| Refused::about(&identity, Refusal::Stopping))?;
         let placing = self.placing.read().await;
         let outcome = self.place(prepared, origin).await;
         drop(placing);

@@ -6,7 +6,6 @@
 pub mod ai;
 pub mod analysis;
 pub mod app;
-pub mod audit;
 pub mod blobs;
 pub mod cli;
 pub mod clock;

@@ -197,3 +197,18 @@ async fn a_large_private_value_stays_in_the_file() {
     let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
     assert_eq!(metadata["00420011"]["BulkDataURI"], "@instance/bulkdata/00420011");
 }
+
+#[tokio::test]
+async fn objects_that_stall_hold_up_no_other() {
+    let bench = Bench::new();
+    let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+    let pipes: Vec<_> = (0..5).map(|_| tokio::io::duplex(64)).collect();
+    let mut stalled = Vec::new();
+    for (silent, reader) in pipes {
+        let received = Received { body: Body::Part10(reader), origin: &origin, only_study: None };
+        let mut store = Box::pin(bench.ingest.store(received));
+        assert!(futures::poll!(&mut store).is_pending());
+        stalled.push((silent, store));
+    }
+    assert_eq!(bench.store(&file(image("1.2.3.4.5"))).await.unwrap().outcome, Outcome::New);
+}

@@ -12,7 +12,7 @@ use source::Source;
 const LAYERS: [&[&str]; 6] = [
     &["clock", "ids", "dicom", "config"],
     &["telemetry", "db", "blobs", "ul"],
-    &["auth", "audit", "ingest", "query", "jobs", "volume", "ai", "report", "phantom"],
+    &["ingest", "query", "jobs", "volume", "ai", "report", "phantom"],
     &["analysis", "export"],
     &["dimse", "http"],
     &["app", "lifecycle", "cli", "main"],
@@ -26,7 +26,7 @@ struct Exception {
 
 const LAYER_EXCEPTIONS: &[Exception] = &[Exception {
     path: "src/db/",
-    names: &["ingest", "query", "jobs", "analysis", "audit"],
+    names: &["ingest", "query", "jobs"],
     reason: "typed statements take and give the plain records of the module that asks",
 }];
 
