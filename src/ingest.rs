@@ -15,7 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{RwLock, Semaphore, mpsc};
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::blobs::{BlobKey, Blobs};
 use crate::clock::Clock;
@@ -27,7 +27,7 @@ use crate::telemetry::metrics::ingest as metric;
 pub use refusal::Refusal;
 pub use sweep::{SweepError, Swept};
 
-use prepare::{Chunk, Prepared};
+use prepare::{Intake, Prepared};
 
 /// An object on its way in.
 pub struct Received<'a, R> {
@@ -140,9 +140,8 @@ pub struct Policy {
     pub quiet_time: std::time::Duration,
 }
 
-/// Bytes read from the network at once, and chunks that may wait for the disk.
+/// Bytes of a body that are written at once; two such chunks are held per object.
 const CHUNK_BYTES: usize = 256 * 1024;
-const CHUNKS_WAITING: usize = 4;
 
 /// Cheap to clone: one for every listener.
 #[derive(Clone)]
@@ -198,23 +197,27 @@ impl Ingest {
         Ok(Stored { instance: identity, outcome })
     }
 
-    /// Feeds the body to a blocking thread that writes, hashes and parses it.
+    /// Writes, hashes and parses off the async threads; the next chunk is read meanwhile.
     async fn prepare<R>(&self, received: Received<'_, R>) -> Result<Prepared, Refused>
     where
         R: AsyncRead + Unpin + Send,
     {
-        let (reader, command) = match received.body {
+        let (mut reader, command) = match received.body {
             Body::Part10(reader) => (reader, None),
             Body::DataSet { reader, command } => (reader, Some(command)),
         };
-        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
-        let (blobs, policy) = (self.blobs.clone(), Arc::clone(&self.policy));
+        let interrupted = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), command.clone(), None);
+        let interrupted = |error| interrupted.refused(Refusal::Interrupted(error));
         let only_study = received.only_study.cloned();
-        let work = tokio::task::spawn_blocking(move || {
-            prepare::run(&blobs, &policy, command.as_ref(), only_study.as_ref(), chunks)
-        });
-        pump(reader, sender).await;
-        work.await.unwrap_or_else(|panic| Err(Refused::anonymous(Refusal::Unparsable(panic.to_string()))))
+        let mut intake = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), command, only_study);
+        let mut chunk = read_chunk(&mut reader).await.map_err(&interrupted)?;
+        while chunk.len() == CHUNK_BYTES {
+            let write = off_thread(move || intake.write(&chunk));
+            let (written, next) = tokio::join!(write, read_chunk(&mut reader));
+            intake = written?;
+            chunk = next.map_err(&interrupted)?;
+        }
+        off_thread(move || intake.write(&chunk)?.finish()).await
     }
 
     async fn place(&self, prepared: Prepared, origin: &Origin) -> Result<Outcome, Refusal> {
@@ -294,27 +297,21 @@ fn index_refusal(error: DbError) -> Refusal {
     }
 }
 
-/// Reads the body chunk by chunk until its end, its failure, or a receiver that wants no more.
-async fn pump<R: AsyncRead + Unpin>(mut reader: R, chunks: mpsc::Sender<Chunk>) {
-    loop {
-        let mut buffer = bytes::BytesMut::with_capacity(CHUNK_BYTES);
-        let read = fill(&mut reader, &mut buffer).await;
-        let failed = read.is_err();
-        let chunk = read.map(|()| buffer.freeze());
-        let ended = chunk.as_ref().is_ok_and(bytes::Bytes::is_empty);
-        if ended || chunks.send(chunk).await.is_err() || failed {
-            return;
-        }
-    }
-}
-
-/// Fills the buffer, so that small reads do not become small writes.
-async fn fill<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut bytes::BytesMut) -> std::io::Result<()> {
+/// The next bytes of the body; fewer than [`CHUNK_BYTES`] at its end.
+async fn read_chunk<R: AsyncRead + Unpin>(reader: &mut R) -> std::io::Result<bytes::Bytes> {
+    let mut buffer = bytes::BytesMut::with_capacity(CHUNK_BYTES);
     while buffer.len() < CHUNK_BYTES {
         let room = CHUNK_BYTES - buffer.len();
-        if reader.take(room as u64).read_buf(buffer).await? == 0 {
+        if reader.take(room as u64).read_buf(&mut buffer).await? == 0 {
             break;
         }
     }
-    Ok(())
+    Ok(buffer.freeze())
+}
+
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(Refused::anonymous(Refusal::Unparsable(panic.to_string()))))
 }

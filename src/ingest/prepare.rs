@@ -1,16 +1,15 @@
 //! From a stream of bytes to a staged file and everything the index wants to know about it.
-//! Blocking; runs beside the async side that feeds it.
+//! Blocking.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
 
 use super::layout::{self, FrameShape, Layout, PixelDataLayout};
 use super::{InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
@@ -25,9 +24,6 @@ const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 /// File meta longer than this is no file meta.
 const META_BYTES_MAX: usize = 1 << 16;
 const METADATA_LEVEL: i32 = 3;
-
-/// What the async side sends: the next bytes, or why there are no more.
-pub(super) type Chunk = io::Result<Bytes>;
 
 /// A staged object and its description; nothing of it is visible yet.
 pub(super) struct Prepared {
@@ -44,28 +40,68 @@ pub(super) struct Prepared {
     pub elements: InMemDicomObject,
 }
 
-pub(super) fn run(
-    blobs: &Blobs,
-    policy: &Policy,
-    command: Option<&StoreCommand>,
-    only_study: Option<&StudyUid>,
-    chunks: mpsc::Receiver<Chunk>,
-) -> Result<Prepared, Refused> {
-    let anonymous = |refusal| Refused {
-        refusal,
-        sop_class: command.map(|c| c.sop_class.clone()),
-        sop_instance: command.map(|c| c.sop_instance.clone()),
-    };
-    let spooled = spool(blobs, policy, command, chunks).map_err(anonymous)?;
-    let parsed = parse(policy, spooled).map_err(anonymous)?;
-    let identified = |refusal| Refused {
-        refusal,
-        sop_class: text(&parsed.header.elements, tags::SOP_CLASS_UID).parse().ok(),
-        sop_instance: text(&parsed.header.elements, tags::SOP_INSTANCE_UID).parse().ok(),
-    };
-    let identity = identify(&parsed.header.elements).map_err(identified)?;
-    check(&identity, policy, command, only_study).map_err(identified)?;
-    describe(parsed, identity).map_err(anonymous)
+/// An object on its way to the disk: fed chunk by chunk, each on a blocking thread, so that a peer
+/// that stalls holds none.
+pub(super) struct Intake {
+    pub blobs: Blobs,
+    pub policy: Arc<Policy>,
+    pub command: Option<StoreCommand>,
+    pub only_study: Option<StudyUid>,
+    spool: Option<Spool>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        blobs: Blobs,
+        policy: Arc<Policy>,
+        command: Option<StoreCommand>,
+        only_study: Option<StudyUid>,
+    ) -> Self {
+        Self { blobs, policy, command, only_study, spool: None }
+    }
+
+    pub(super) fn write(mut self, bytes: &[u8]) -> Result<Self, Refused> {
+        let written = self.spool().and_then(|mut spool| spool.write(bytes).map(|()| spool));
+        self.spool = Some(written.map_err(|refusal| self.refused(refusal))?);
+        Ok(self)
+    }
+
+    pub(super) fn finish(mut self) -> Result<Prepared, Refused> {
+        let spooled = self.spool().and_then(Spool::finish);
+        let parsed = spooled.and_then(|spooled| parse(&self.policy, spooled));
+        let parsed = parsed.map_err(|refusal| self.refused(refusal))?;
+        let identified = |refusal| Refused {
+            refusal,
+            sop_class: text(&parsed.header.elements, tags::SOP_CLASS_UID).parse().ok(),
+            sop_instance: text(&parsed.header.elements, tags::SOP_INSTANCE_UID).parse().ok(),
+        };
+        let identity = identify(&parsed.header.elements).map_err(identified)?;
+        check(&identity, &self.policy, self.command.as_ref(), self.only_study.as_ref())
+            .map_err(identified)?;
+        describe(parsed, identity).map_err(|refusal| self.refused(refusal))
+    }
+
+    /// A refusal about what the sender said it would send.
+    pub(super) fn refused(&self, refusal: Refusal) -> Refused {
+        Refused {
+            refusal,
+            sop_class: self.command.as_ref().map(|command| command.sop_class.clone()),
+            sop_instance: self.command.as_ref().map(|command| command.sop_instance.clone()),
+        }
+    }
+
+    /// The file, begun with our file meta where the data set comes without.
+    fn spool(&mut self) -> Result<Spool, Refusal> {
+        if let Some(spool) = self.spool.take() {
+            return Ok(spool);
+        }
+        let staged = self.blobs.stage().map_err(write_refusal)?;
+        let mut spool = Spool::new(staged, self.policy.instance_bytes_max);
+        if let Some(StoreCommand { sop_class, sop_instance, transfer_syntax }) = &self.command {
+            spool.write(&file_meta::write(sop_class, sop_instance, transfer_syntax))?;
+        }
+        Ok(spool)
+    }
 }
 
 /// An object on disk, hashed, with its file meta read.
@@ -75,24 +111,6 @@ struct Spooled {
     size_bytes: u64,
     sha256: [u8; 32],
     dataset_sha256: [u8; 32],
-}
-
-fn spool(
-    blobs: &Blobs,
-    policy: &Policy,
-    command: Option<&StoreCommand>,
-    mut chunks: mpsc::Receiver<Chunk>,
-) -> Result<Spooled, Refusal> {
-    let staged = blobs.stage().map_err(write_refusal)?;
-    let mut spool = Spool::new(staged, policy.instance_bytes_max);
-    if let Some(command) = command {
-        let head = file_meta::write(&command.sop_class, &command.sop_instance, &command.transfer_syntax);
-        spool.write(&head)?;
-    }
-    while let Some(chunk) = chunks.blocking_recv() {
-        spool.write(&chunk.map_err(Refusal::Interrupted)?)?;
-    }
-    spool.finish()
 }
 
 /// Writes and hashes; the digest of the data set begins once the file meta has been seen.
