@@ -134,14 +134,23 @@ pub(super) struct FrameShape {
     pub frames: u64,
 }
 
+impl FrameShape {
+    /// Frames and bits of each, where `length` bytes hold them all. The attributes may be any
+    /// number, so that nothing is multiplied unchecked.
+    fn native_frames(&self, length: u64) -> Option<(u64, u64)> {
+        let factors = [self.rows, self.columns, self.samples, self.bits_allocated];
+        let bits = factors.into_iter().try_fold(1_u64, u64::checked_mul)?;
+        let all = bits.checked_mul(self.frames)?;
+        (bits > 0 && all.div_ceil(8) <= length).then_some((self.frames, bits))
+    }
+}
+
 impl PixelDataLayout {
     pub(super) fn new(pixel_data: PixelData, shape: FrameShape) -> Self {
         match pixel_data {
             PixelData::Native { vr, offset, length } => {
-                let bits = shape.rows * shape.columns * shape.samples * shape.bits_allocated;
-                let fits = bits > 0 && (bits * shape.frames).div_ceil(8) <= length;
                 // Where the attributes do not describe the bytes, the bytes are one frame.
-                let (frames, frame_bits) = if fits { (shape.frames, bits) } else { (1, length * 8) };
+                let (frames, frame_bits) = shape.native_frames(length).unwrap_or((1, length * 8));
                 Self::Native { vr: vr.to_string().to_owned(), offset, length, frames, frame_bits }
             }
             PixelData::Encapsulated(fragments) => {
@@ -233,6 +242,14 @@ mod tests {
         assert_eq!(layout.frame(2), Some(vec![22..34]));
         assert_eq!(layout.in_file(&(22..34)), 1022..1034);
         assert_eq!((layout.frame(3), layout.frame(0)), (None, None));
+    }
+
+    #[test]
+    fn a_frame_count_beyond_all_numbers_is_one_frame() {
+        for frames in [1 << 58, u64::MAX] {
+            let pixels = PixelData::Native { vr: dicom_core::VR::OW, offset: 10, length: 24 };
+            assert_eq!(layout(pixels, frames).frame_count(), 1);
+        }
     }
 
     #[test]
