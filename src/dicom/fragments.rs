@@ -27,11 +27,12 @@ pub(super) fn scan<R: Read + Seek>(
     end: u64,
     fragments_max: usize,
 ) -> Result<Fragments, HeaderError> {
-    let mut fragments = Fragments { offsets: read_offset_table(source, end)?, ..Fragments::default() };
+    let offsets = read_offset_table(source, end, fragments_max)?;
+    let mut fragments = Fragments { offsets, ..Fragments::default() };
     fragments.first_item = source.stream_position()? - start;
     while let Some(length) = next_item(source, end)? {
         if fragments.lengths.len() == fragments_max {
-            return Err(HeaderError::Limit { what: "the number of fragments", limit: fragments_max as u64 });
+            return Err(too_many(fragments_max));
         }
         fragments.starts_codestream.push(pass_value(source, length)?);
         fragments.lengths.push(length);
@@ -39,12 +40,23 @@ pub(super) fn scan<R: Read + Seek>(
     Ok(fragments)
 }
 
-fn read_offset_table<R: Read + Seek>(source: &mut R, end: u64) -> Result<Vec<u32>, HeaderError> {
+fn too_many(fragments_max: usize) -> HeaderError {
+    HeaderError::Limit { what: "the number of fragments", limit: fragments_max as u64 }
+}
+
+fn read_offset_table<R: Read + Seek>(
+    source: &mut R,
+    end: u64,
+    fragments_max: usize,
+) -> Result<Vec<u32>, HeaderError> {
     let Some(length) = next_item(source, end)? else {
         // No item at all: the delimiter is read again by the caller.
         source.seek(SeekFrom::Current(-8))?;
         return Ok(Vec::new());
     };
+    if length as usize / 4 > fragments_max {
+        return Err(too_many(fragments_max));
+    }
     let mut table = vec![0; length as usize];
     source.read_exact(&mut table).map_err(truncated)?;
     Ok(table.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())

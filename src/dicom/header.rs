@@ -80,8 +80,8 @@ pub fn read<R: BufRead + Seek>(
         Stop::Native { vr, length } => Some(parser.skip_native(source, vr, length)?),
         Stop::Encapsulated => Some(PixelData::Encapsulated(parser.skip_fragments(source)?)),
     };
-    if pixel_data.is_some() {
-        parser.segment(source, syntax)?;
+    if pixel_data.is_some() && !matches!(parser.segment(source, syntax)?, Stop::End) {
+        return Err(HeaderError::Parse("there is more than one Pixel Data".to_owned()));
     }
     Ok(Header { elements: parser.root, bulk: parser.bulk, pixel_data })
 }
@@ -212,11 +212,7 @@ impl Parser {
     }
 
     fn put(&mut self, element: DataElement<InMemDicomObject>) -> Result<(), HeaderError> {
-        self.elements += 1;
-        if self.elements > self.limits.elements_max {
-            let limit = self.limits.elements_max as u64;
-            return Err(HeaderError::Limit { what: "the number of elements", limit });
-        }
+        self.count()?;
         match self.open.last_mut() {
             Some(Open::Item(item)) => item.put(element),
             Some(Open::Sequence { .. }) => {
@@ -229,7 +225,19 @@ impl Parser {
         Ok(())
     }
 
+    /// Elements, sequences and items alike: an empty item costs eight bytes to send and far more
+    /// to keep.
+    fn count(&mut self) -> Result<(), HeaderError> {
+        self.elements += 1;
+        if self.elements > self.limits.elements_max {
+            let limit = self.limits.elements_max as u64;
+            return Err(HeaderError::Limit { what: "the number of elements", limit });
+        }
+        Ok(())
+    }
+
     fn open(&mut self, open: Open) -> Result<(), HeaderError> {
+        self.count()?;
         if self.open.len() >= 2 * self.limits.depth_max {
             let limit = self.limits.depth_max as u64;
             return Err(HeaderError::Limit { what: "the depth of sequences", limit });

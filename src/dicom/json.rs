@@ -1,5 +1,7 @@
 //! The DICOM JSON model, PS3.18 Annex F, made once per instance at ingest.
 
+use std::collections::HashSet;
+
 use base64::prelude::*;
 use dicom_core::value::Value as DicomValue;
 use dicom_core::{DataElement, PrimitiveValue, VR};
@@ -14,11 +16,11 @@ pub const INSTANCE_MARKER: &str = "@instance";
 /// A data set as DICOM JSON. Values at `bulk_paths` become BulkDataURIs that begin with
 /// [`INSTANCE_MARKER`]; group lengths are left out (F.2.2).
 pub fn object(elements: &InMemDicomObject, bulk_paths: &[&str]) -> Map<String, Value> {
-    Writer { bulk_paths }.object(elements, "")
+    Writer { bulk_paths: bulk_paths.iter().copied().collect() }.object(elements, "")
 }
 
 struct Writer<'a> {
-    bulk_paths: &'a [&'a str],
+    bulk_paths: HashSet<&'a str>,
 }
 
 impl Writer<'_> {
@@ -35,7 +37,7 @@ impl Writer<'_> {
 
     fn element(&self, element: &DataElement<InMemDicomObject>, path: &str) -> Value {
         let vr = element.vr();
-        if self.bulk_paths.contains(&path) {
+        if self.bulk_paths.contains(path) {
             let uri = format!("{INSTANCE_MARKER}/bulkdata/{path}");
             return json!({ "vr": vr.to_string(), "BulkDataURI": uri });
         }

@@ -1,5 +1,6 @@
 //! Through the seam: objects in, outcomes and traces out.
 
+mod hostile;
 mod sweep;
 
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
