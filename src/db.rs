@@ -28,8 +28,11 @@ pub enum DbError {
     Unique { statement: &'static str },
     #[error("statement {statement} touched {found} rows instead of {wanted}")]
     Affected { statement: &'static str, found: usize, wanted: usize },
+    /// Whether the batch will be found after a crash is not known.
     #[error("the commit failed: {0}")]
     Commit(String),
+    #[error("there is no space left for the index")]
+    Full,
     #[error("column {column} of {statement} is not {wanted}")]
     Column { statement: &'static str, column: usize, wanted: &'static str },
     #[error("the database is shut down")]

@@ -122,8 +122,11 @@ fn commit_group(connection: &mut Connection, group: &mut Vec<Write>) -> (Waiting
     let results = match run_group(connection, &batches) {
         Ok(results) => results,
         Err(error) => {
-            let text = error.to_string();
-            batches.iter().map(|_| Err(DbError::Commit(text.clone()))).collect()
+            let failed = || match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => DbError::Full,
+                _ => DbError::Commit(error.to_string()),
+            };
+            batches.iter().map(|_| Err(failed())).collect()
         }
     };
     (waiting, results)
@@ -134,13 +137,17 @@ fn run_group(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result
     let mut results = Results::with_capacity(batches.len());
     for batch in batches {
         let savepoint = transaction.savepoint()?;
-        let result = run_batch(&savepoint, batch);
-        match &result {
-            Ok(_) => savepoint.commit()?,
+        match run_batch(&savepoint, batch) {
+            Ok(effects) => {
+                savepoint.commit()?;
+                results.push(Ok(effects));
+            }
+            // Out of space or memory, SQLite undoes the whole transaction: nothing stands, and
+            // what followed would be committed one by one.
+            Err(DbError::Execute { source, .. }) if savepoint.is_autocommit() => return Err(source),
             // Dropping a savepoint rolls it back.
-            Err(_) => drop(savepoint),
+            Err(error) => results.push(Err(error)),
         }
-        results.push(result);
     }
     transaction.commit()?;
     Ok(results)
@@ -250,6 +257,23 @@ mod tests {
         let result = sqlite.run(Batch::new().then(insert("a")).then_exactly(1, miss)).await;
         assert!(matches!(result, Err(DbError::Affected { found: 0, wanted: 1, .. })));
         assert_eq!(count(&sqlite).await, 0);
+    }
+
+    /// SQLite itself undoes the whole transaction when it runs out of space in a statement.
+    #[test]
+    fn a_full_database_fails_the_whole_group_and_keeps_nothing_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = connect(&dir.path().join("db"), OpenFlags::default()).unwrap();
+        connection.execute_batch("create table t (b blob); pragma max_page_count = 20").unwrap();
+        let batch = |bytes: usize| {
+            let insert = Statement::named("insert", "insert into t (b) values ($1)");
+            Batch::new().then(insert.bind(vec![1_u8; bytes]))
+        };
+        let results = run_group(&mut connection, &[batch(10), batch(1 << 20), batch(10)]);
+        let acknowledged = results.map_or(0, |results| results.iter().filter(|one| one.is_ok()).count());
+        let kept: i64 = connection.query_row("select count(*) from t", [], |row| row.get(0)).unwrap();
+        assert_eq!((acknowledged, kept), (0, 0));
+        assert_eq!(run_group(&mut connection, &[batch(10)]).unwrap().len(), 1);
     }
 
     #[tokio::test]
