@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::clock::Timestamp;
 use crate::dicom::uid::StudyUid;
@@ -109,7 +110,8 @@ impl Bell {
         self.0.notify_waiters();
     }
 
-    async fn heard(&self) {
-        self.0.notified().await;
+    /// Completes at the first ring after this call, not after the first poll.
+    fn heard(&self) -> Notified<'_> {
+        self.0.notified()
     }
 }

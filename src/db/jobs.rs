@@ -193,13 +193,17 @@ pub fn put_back(
     Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))
 }
 
-/// leased → dead: visible, and only a person brings it back.
+/// leased → dead: visible, and only a person brings it back. A job that was asked for again
+/// meanwhile is queued instead, as by [`finish`].
 pub fn give_up(job: &Job, owner: &str, reason: &str, now: Timestamp) -> Batch {
     let statement = Statement::named(
         "give_job_up",
-        "update job set state = 'dead', reason = $1, lease_until = null, lease_owner = null, updated_at = $2
-         where id = $3 and state = 'leased' and lease_owner = $4",
+        "update job set state = case when run_after = $1 then 'dead' else 'queued' end,
+            attempts = case when run_after = $1 then attempts else 0 end,
+            reason = $2, lease_until = null, lease_owner = null, updated_at = $3
+         where id = $4 and state = 'leased' and lease_owner = $5",
     )
+    .bind(job.run_after)
     .bind(reason)
     .bind(now);
     Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))

@@ -84,7 +84,7 @@ impl Driver {
 
     async fn work(self, job: Job, _worker: OwnedSemaphorePermit, stop: CancellationToken) {
         let ending = tokio::select! {
-            ending = self.handler.run(&job) => Some(ending),
+            ending = self.handle(&job) => Some(ending),
             () = self.lose_lease(&job) => {
                 tracing::warn!(job = job.id, "the lease was lost; the work is left to its new owner");
                 None
@@ -97,6 +97,14 @@ impl Driver {
             tracing::error!(job = job.id, %error, "the end of a job could not be recorded");
         }
         self.bell.ring();
+    }
+
+    /// Attempts that never came to an end, because the handler or the process died, count too.
+    async fn handle(&self, job: &Job) -> Ending {
+        if job.attempts > self.attempts_max {
+            return Ending::Fail(format!("{} attempts came to no end", job.attempts - 1));
+        }
+        self.handler.run(job).await
     }
 
     /// Renews the lease; returns when that fails.

@@ -95,6 +95,45 @@ async fn a_job_asked_for_while_it_runs_runs_again() {
 }
 
 #[tokio::test]
+async fn a_job_asked_for_while_it_fails_for_good_runs_again() {
+    let bench = Bench::new();
+    bench.enqueue("x").await;
+    let job = bench.claim("a").await.unwrap();
+    bench.clock.advance(Duration::from_secs(1));
+    bench.enqueue("x").await;
+    bench.db.run(jobs::give_up(&job, "a", "broken", bench.clock.now())).await.unwrap();
+    assert_eq!(bench.states().await, ["queued"]);
+    assert_eq!(bench.claim("a").await.unwrap().attempts, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_takes_its_process_down_is_given_up_too() {
+    let bench = Bench::new();
+    bench.enqueue("x").await;
+    for _ in 0..2 {
+        bench.claim("a").await.unwrap();
+        bench.clock.advance(Duration::from_secs(61));
+    }
+    let handler = Arc::new(Always(Ending::Done(String::new()), AtomicUsize::new(0)));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run(bench.driver(Arc::clone(&handler) as Arc<dyn Handler>), stop.clone()));
+    while !["dead", "done"].contains(&bench.states().await[0].as_str()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!((bench.states().await[0].as_str(), handler.1.load(Ordering::SeqCst)), ("dead", 100));
+}
+
+#[tokio::test]
+async fn a_bell_rung_before_the_wait_begins_is_heard() {
+    let bell = Bell::default();
+    let heard = bell.heard();
+    bell.ring();
+    assert!(tokio::time::timeout(Duration::from_secs(5), heard).await.is_ok());
+}
+
+#[tokio::test]
 async fn only_the_owner_ends_a_job() {
     let bench = Bench::new();
     bench.enqueue("x").await;
