@@ -9,7 +9,7 @@ use super::{AppError, settings};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, SqliteSettings};
+use crate::db::{Db, SqliteSettings, jobs};
 use crate::ingest::Ingest;
 
 const INDEX: &str = "index.sqlite";
@@ -37,6 +37,8 @@ impl Archive {
         let index = SqliteSettings { readers: config.index.readers, group_max: config.index.group_max };
         let db = Db::open_sqlite(&data_dir.join(INDEX), index)?;
         let blobs = Blobs::open_local(data_dir)?;
+        // The lock says that no other process is left to hold a lease or to receive a study.
+        futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
         let policy = settings::ingest(config);
         let ingest = Arc::new(Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy));
         let serial_number = serial_number(data_dir)?;
@@ -62,7 +64,32 @@ fn serial_number(data_dir: &Path) -> Result<String, AppError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::config::Overrides;
+    use crate::db::{Batch, Statement};
+
+    #[tokio::test]
+    async fn what_an_earlier_process_held_is_free_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = vec![("server.data_dir", dir.path().display().to_string())];
+        let config = Config::load(&Overrides { file: None, keys }).unwrap();
+        let killed = Archive::open(&config, Clock::System).unwrap();
+        let delivery = "insert into delivery (id, study_uid, last_at) values ('a', '1.2', $1)";
+        let now = killed.clock.now();
+        let task = crate::jobs::Task::CompleteStudy { study: "1.2".parse().unwrap() };
+        let batch = Batch::new().then(Statement::named("deliver", delivery).bind(now));
+        killed.db.run(batch.then(jobs::enqueue(&task, now, now))).await.unwrap();
+        let claim = async |db: &Db| {
+            let until = now.plus(std::time::Duration::from_secs(600));
+            jobs::claim(db, task.kind(), "a", now, until).await.unwrap()
+        };
+        assert!(claim(&killed.db).await.is_some());
+        drop(killed);
+        let archive = Archive::open(&config, Clock::System).unwrap();
+        assert!(claim(&archive.db).await.is_some());
+        let study = "1.2".parse().unwrap();
+        assert_eq!(jobs::open_deliveries(&archive.db, &study, Timestamp(0)).await.unwrap(), 0);
+    }
 
     #[test]
     fn an_installation_keeps_its_serial_number() {
