@@ -22,7 +22,7 @@ from .tally import equal
 
 # Training draws its seeds far below.
 HELD_OUT_SEED, COUNT, VARIANTS = 900_000, 200, 20
-NODULES, CTS = 30, 6
+NODULES, CTS = 60, 20
 RIGHT_LEAST = 0.95
 ANALYSIS_S_MAX = 15
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"

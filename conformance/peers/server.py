@@ -15,8 +15,10 @@ START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 QUICK = {"analysis.quiet_time_s": "1.0", "analysis.release_delay_s": "0.5"}
 WITHOUT_ANALYSIS = {"analysis.enabled": "false"}
+RULES = """[{ name = "radiographs", modality = ["CR", "DX"], pipeline = "chest-radiograph" },
+ { name = "CT", modality = ["CT"], pipeline = "ct" }]"""
 # The phantoms are objects that a guard keeps from being analysed elsewhere.
-WITH_DEMO_MODEL = {**QUICK, "model.demo": "true", "analysis.guard_words": "[]"}
+WITH_DEMO_MODEL = {**QUICK, "model.demo": "true", "analysis.guard_words": "[]", "analysis.rules": RULES}
 
 
 def free_port():
