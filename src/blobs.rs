@@ -82,6 +82,10 @@ impl Blobs {
                 .map_err(|source| BlobError::Prepare { path: path.display().to_string(), source })
         };
         prepare(&objects)?;
+        // Names below it are durable only if its own is.
+        File::open(data_dir)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| BlobError::Prepare { path: data_dir.display().to_string(), source })?;
         match fs::remove_dir_all(&staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(BlobError::Prepare { path: staging.display().to_string(), source: error });

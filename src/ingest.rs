@@ -134,7 +134,7 @@ pub struct Policy {
     pub header: header::Limits,
     /// SOP classes beside the standard storage classes; `*` is any.
     pub sop_classes_extra: Vec<String>,
-    /// Complete objects being placed at the same time.
+    /// Complete objects being parsed and placed at the same time.
     pub concurrency: usize,
     /// How long after an instance its study is looked at again.
     pub quiet_time: std::time::Duration,
@@ -184,21 +184,14 @@ impl Ingest {
     where
         R: AsyncRead + Unpin + Send,
     {
-        let origin = received.origin;
-        let prepared = self.prepare(received).await?;
-        let identity = prepared.identity.clone();
-        // Not earlier: a peer that stalls within its object must not hold what others need.
-        let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| Refused::about(&identity, Refusal::Stopping))?;
-        let placing = self.placing.read().await;
-        let outcome = self.place(prepared, origin).await;
-        drop(placing);
-        let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
-        Ok(Stored { instance: identity, outcome })
+        let origin = received.origin.clone();
+        let intake = self.receive(received).await?;
+        let placed = tokio::spawn(self.clone().finish(intake, origin)).await;
+        placed.unwrap_or_else(|_| Err(stopped_unexpectedly()))
     }
 
-    /// Writes, hashes and parses off the async threads; the next chunk is read meanwhile.
-    async fn prepare<R>(&self, received: Received<'_, R>) -> Result<Prepared, Refused>
+    /// Writes and hashes off the async threads; the next chunk is read meanwhile.
+    async fn receive<R>(&self, received: Received<'_, R>) -> Result<Intake, Refused>
     where
         R: AsyncRead + Unpin + Send,
     {
@@ -217,29 +210,51 @@ impl Ingest {
             intake = written?;
             chunk = next.map_err(&interrupted)?;
         }
-        off_thread(move || intake.write(&chunk)?.finish()).await
+        off_thread(move || intake.write(&chunk)).await
     }
 
-    async fn place(&self, prepared: Prepared, origin: &Origin) -> Result<Outcome, Refusal> {
+    /// Takes a received object to its end whether or not its sender still waits: cut off between
+    /// bytes and row, it would leave bytes without a row, or the sweep would make it a row
+    /// without bytes.
+    async fn finish(self, intake: Intake, origin: Origin) -> Result<Stored, Refused> {
+        // Not earlier: a peer that stalls within its object must not hold what others need.
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| intake.refused(Refusal::Stopping))?;
+        let prepared = off_thread(move || intake.finish()).await?;
+        let identity = prepared.identity.clone();
+        let outcome = self.place_or_discard(prepared, &origin).await;
+        let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
+        Ok(Stored { instance: identity, outcome })
+    }
+
+    async fn place_or_discard(&self, prepared: Prepared, origin: &Origin) -> Result<Outcome, Refusal> {
         if let Some(outcome) = self.known(&prepared).await? {
             return outcome;
         }
         let identity = &prepared.identity;
         let key = BlobKey::new(&identity.study, &identity.sop_instance, &prepared.sha256);
-        let row = rows::instance(&prepared, &key, origin)?;
+        let placing = self.placing.read().await;
+        let outcome = self.place(prepared, &key, origin).await;
+        drop(placing);
+        match &outcome {
+            Ok(Outcome::New) => {}
+            // The row may be found after a crash all the same: its bytes are left to the sweep.
+            Err(Refusal::Index(DbError::Commit(_) | DbError::Closed)) => {}
+            _ => self.discard(&key).await,
+        }
+        outcome
+    }
+
+    async fn place(&self, prepared: Prepared, key: &BlobKey, origin: &Origin) -> Result<Outcome, Refusal> {
+        let row = rows::instance(&prepared, key, origin)?;
         let dataset_sha256 = prepared.dataset_sha256;
         self.keep(prepared, key.clone()).await?;
         let now = self.clock.now();
         let batch = jobs::and_notice_arrival(instances::insert(&row, now), &row, self.policy.quiet_time, now);
         match self.db.run(batch).await {
             Ok(_) => Ok(Outcome::New),
-            Err(DbError::Unique { .. }) => {
-                self.lost_race(&row.identity.sop_instance, &key, &dataset_sha256).await
-            }
-            Err(error) => {
-                self.discard(&key).await;
-                Err(index_refusal(error))
-            }
+            Err(DbError::Unique { .. }) => self.lost_race(&row.identity.sop_instance, &dataset_sha256).await,
+            Err(error) => Err(index_refusal(error)),
         }
     }
 
@@ -261,26 +276,23 @@ impl Ingest {
     }
 
     /// Another writer stored the same UID between our look and our insert.
-    async fn lost_race(
-        &self,
-        instance: &SopInstanceUid,
-        ours: &BlobKey,
-        digest: &[u8],
-    ) -> Result<Outcome, Refusal> {
+    async fn lost_race(&self, instance: &SopInstanceUid, digest: &[u8]) -> Result<Outcome, Refusal> {
         let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
-        let known = known.ok_or(Refusal::Conflict)?;
-        if known.blob_key != *ours {
-            self.discard(ours).await;
-        }
-        same_or_conflict(&known.dataset_sha256, digest)
+        same_or_conflict(&known.ok_or(Refusal::Conflict)?.dataset_sha256, digest)
     }
 
-    /// Bytes without a row; what cannot be deleted now is swept at the next start.
+    /// Deletes bytes that came to no row, unless another writer of the very same file has made
+    /// one for them; what cannot be deleted now is swept at the next start.
     async fn discard(&self, key: &BlobKey) {
-        if let Err(error) = self.blobs.delete(key).await {
+        if let Err(error) = self.delete_orphan(key).await {
             tracing::warn!(%key, %error, "an unreferenced object stays until the sweep");
         }
     }
+}
+
+/// The words of a panic may quote a value: they stay out of the answer.
+fn stopped_unexpectedly() -> Refused {
+    Refused::anonymous(Refusal::Unparsable("the parser stopped unexpectedly".to_owned()))
 }
 
 fn same_or_conflict(known: &[u8], arrived: &[u8]) -> Result<Outcome, Refusal> {
@@ -293,6 +305,9 @@ fn same_or_conflict(known: &[u8], arrived: &[u8]) -> Result<Outcome, Refusal> {
 fn index_refusal(error: DbError) -> Refusal {
     match error {
         DbError::Affected { statement: instances::INSERT_INSTANCE, .. } => Refusal::SeriesOfAnotherStudy,
+        DbError::Full => {
+            Refusal::OutOfSpace(std::io::Error::new(std::io::ErrorKind::StorageFull, error))
+        }
         error => Refusal::Index(error),
     }
 }
@@ -313,5 +328,5 @@ async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panic| Err(Refused::anonymous(Refusal::Unparsable(panic.to_string()))))
+    done.unwrap_or_else(|_| Err(stopped_unexpectedly()))
 }

@@ -43,7 +43,7 @@ impl Ingest {
 
     /// Looks twice: the first look costs writers nothing, the second is made while none of them
     /// is between its bytes and its row.
-    async fn delete_orphan(&self, key: &BlobKey) -> Result<bool, SweepError> {
+    pub(super) async fn delete_orphan(&self, key: &BlobKey) -> Result<bool, SweepError> {
         if instances::is_referenced(&self.db, key).await? {
             return Ok(false);
         }

@@ -157,6 +157,11 @@ async fn a_bad_uid_and_a_missing_uid_are_named() {
     assert!(matches!(refusal, Refusal::MissingAttribute("Study Instance UID")), "{refusal}");
 }
 
+#[test]
+fn an_index_without_space_is_out_of_resources() {
+    assert_eq!(index_refusal(DbError::Full).dimse_status(), 0xA700);
+}
+
 #[tokio::test]
 async fn an_unknown_sop_class_is_refused_with_its_status() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! Objects made to cost more than they are worth.
+//! Objects made to cost more than they are worth, and senders that do not finish.
 
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, Length, VR};
@@ -37,4 +37,37 @@ async fn a_second_pixel_data_is_refused() {
     let pixels = bytes.len() - 20;
     bytes.extend_from_within(pixels..);
     assert!(matches!(bench.refusal(&bytes).await, Refusal::Unparsable(_)));
+}
+
+#[tokio::test]
+async fn a_sender_that_leaves_while_its_object_is_placed_leaves_no_orphan() {
+    let bench = Bench::new();
+    let bytes = file(image("1.2.3.4.5"));
+    let placed = async {
+        while !walk(bench.dir.path()).iter().any(|path| path.contains("objects")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        stored = bench.store(&bytes) => drop(stored),
+        () = placed => {}
+    }
+    for _ in 0..2000 {
+        if bench.count("instance").await == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("bytes without a row");
+}
+
+#[tokio::test]
+async fn bytes_that_another_writer_refers_to_are_not_discarded() {
+    let bench = Bench::new();
+    bench.store(&file(image("1.2.3.4.5"))).await.unwrap();
+    let row = bench.db.read_one(Statement::named("key", "select blob_key from instance")).await;
+    let key = BlobKey::from_index(row.unwrap().unwrap().text(0).unwrap());
+    bench.ingest.discard(&key).await;
+    assert_eq!(bench.files(), 1);
 }
