@@ -108,16 +108,16 @@ impl Analyses {
         }
         let waiting = analyses::waiting(&self.parts.db).await?;
         for analysis in &waiting {
-            self.queue_again(analysis).await?;
+            self.queue_again(analysis, "waiting").await?;
         }
         self.parts.bell.ring();
         Ok(waiting.len())
     }
 
-    async fn queue_again(&self, analysis: &str) -> Result<(), DbError> {
+    async fn queue_again(&self, analysis: &str, seen: &str) -> Result<(), DbError> {
         let now = self.parts.clock.now();
         let task = Task::AnalyseStudy { analysis: analysis.to_owned() };
-        let batch = analyses::requeue(analysis).then(job_rows::enqueue(&task, now, now));
+        let batch = analyses::requeue(analysis, seen).then(job_rows::enqueue(&task, now, now));
         self.parts.db.run(batch).await.map(drop)
     }
 

@@ -109,7 +109,7 @@ impl Analyses {
     }
 
     /// An analysis because somebody asks: of what the rules name, or of everything no guard
-    /// holds by the pipeline that is named. What failed is tried again.
+    /// holds by the pipeline that is named. What failed or gave way is tried again.
     pub async fn request(&self, study: &StudyUid, pipeline: Option<&str>) -> Result<Ticket, RequestError> {
         let members = studies::members(&self.parts.db, study).await?;
         if members.is_empty() {
@@ -128,8 +128,8 @@ impl Analyses {
             return Err(RequestError::NotAnalysable(reason.to_owned()));
         }
         let ticket = self.start(study, &content, "request").await?;
-        if ticket.state == "failed" {
-            self.queue_again(&ticket.analysis).await?;
+        if matches!(ticket.state.as_str(), "failed" | "cancelled") {
+            self.queue_again(&ticket.analysis, &ticket.state).await?;
             self.parts.bell.ring();
             return Ok(Ticket { state: "queued".to_owned(), ..ticket });
         }

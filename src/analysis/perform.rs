@@ -108,6 +108,8 @@ impl Analyses {
         };
         let gathered = gatherer.gather(&analysis.study, &content).await?;
         let answered = self.answer(engine, &analysis, content.pipeline, &gathered).await?;
+        // With the answer it was settled which analysis this one supersedes.
+        let analysis = analyses::pending(&self.parts.db, id).await?.unwrap_or(analysis);
         self.publish(&analysis, content.pipeline, gathered, answered).await?;
         tracing::info!(analysis = id, study = %analysis.study, "an analysis is done");
         self.tell(Event::Done { study: analysis.study, analysis: analysis.id });

@@ -14,7 +14,7 @@ use crate::ai::prompt::Pipeline;
 use crate::db::analyses::{self, FindingRow, MeasurementRow, Pending, ReportRow, Results, VolumeRow};
 use crate::db::{DbError, audit};
 use crate::dicom::uid::UidError;
-use crate::ingest::{Body, Origin, Received, Refused, Source};
+use crate::ingest::{Body, Origin, Received, Refusal, Refused, Source};
 use crate::report::codes::{self, Mapping};
 use crate::report::document::{
     self, Device, Draft, Predecessor, PromptIdentity, Report, ReportError, ReportFinding,
@@ -140,8 +140,12 @@ impl Analyses {
     async fn store(&self, file: &[u8]) -> Result<(), PublishError> {
         let origin = Origin { source: Source::Analysis, calling_aet: String::new(), delivery: None };
         let received = Received { body: Body::Part10(file), origin: &origin, only_study: None };
-        self.parts.ingest.store(received).await?;
-        Ok(())
+        match self.parts.ingest.store(received).await {
+            // Its UID is this analysis' own: an earlier attempt, of an earlier version perhaps,
+            // got this far, and what has been seen of it stands.
+            Ok(_) | Err(Refused { refusal: Refusal::Conflict, .. }) => Ok(()),
+            Err(refused) => Err(refused.into()),
+        }
     }
 }
 

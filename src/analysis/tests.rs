@@ -231,6 +231,59 @@ async fn late_images_give_an_analysis_that_supersedes_the_first() {
 }
 
 #[tokio::test]
+async fn an_analysis_that_fails_is_passed_over_by_the_one_that_was_to_replace_it() {
+    let bench = Bench::new(ScriptedEngine::always(ANSWER));
+    let objects = ct().objects;
+    let (first, rest) = objects.split_at(objects.len() - 8);
+    for (objects, stays_running) in [(first, false), (&rest[..4], true), (&rest[4..], false)] {
+        bench.store(objects, None).await;
+        if !stays_running {
+            bench.settle().await;
+            continue;
+        }
+        bench.clock.advance(Duration::from_secs(31));
+        let deciding = bench.claim(JobKind::CompleteStudy).await.unwrap();
+        bench.analyses.run(&deciding).await;
+        bench.db.run(job_rows::finish(&deciding, "test", "ran", bench.clock.now())).await.unwrap();
+        let second = bench.texts("select id from analysis where state = 'queued'").await.remove(0);
+        bench.db.run(analyses::start(&second, bench.clock.now())).await.unwrap();
+    }
+    assert_eq!(bench.texts(STATES).await, ["done", "failed", "done"]);
+    let by_age = "select supersedes from analysis where state = 'done' order by queued_at desc limit 1";
+    let oldest = bench.texts("select id from analysis order by queued_at limit 1").await;
+    assert_eq!(bench.texts(by_age).await, oldest);
+    let newest = bench.texts("select id from analysis order by queued_at desc limit 1").await;
+    assert_eq!(bench.texts("select superseded_by from analysis order by queued_at limit 1").await, newest);
+}
+
+#[tokio::test]
+async fn what_an_earlier_attempt_published_stands() {
+    let bench = Bench::new(ScriptedEngine::always(ANSWER));
+    bench.store(&chest().objects, None).await;
+    bench.settle().await;
+    let sql = "update analysis set state = 'running', started_at = started_at - 5000000";
+    for statement in [sql, "delete from measurement", "delete from finding", "delete from report"] {
+        bench.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
+    }
+    let id = bench.texts("select id from analysis").await.remove(0);
+    assert_eq!(bench.analyses.perform(&id).await, Ending::Done("done".to_owned()));
+}
+
+#[tokio::test]
+async fn an_analysis_that_gave_way_can_be_asked_for_again() {
+    let bench = Bench::new(ScriptedEngine::always(ANSWER));
+    let study = chest();
+    bench.store(&study.objects, None).await;
+    let uid: StudyUid = study.study_uid.parse().unwrap();
+    let first = bench.analyses.request(&uid, None).await.unwrap();
+    let give_way = "update analysis set state = 'cancelled', superseded_by = 'x'";
+    bench.db.run(Batch::new().then(Statement::named("give_way", give_way))).await.unwrap();
+    let again = bench.analyses.request(&uid, None).await.unwrap();
+    assert_eq!((again.analysis, again.state), (first.analysis, "queued".to_owned()));
+    assert_eq!(bench.texts(STATES).await, ["queued"]);
+}
+
+#[tokio::test]
 async fn the_same_content_is_analysed_once_however_often_it_comes() {
     let bench = Bench::new(ScriptedEngine::always(ANSWER));
     let study = chest();

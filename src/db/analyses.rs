@@ -143,14 +143,15 @@ pub fn fail(id: &str, reason: &str, now: Timestamp) -> Batch {
     Batch::new().then(statement.bind(reason).bind(now).bind(id))
 }
 
-/// failed or waiting → queued, because somebody asked again or a model has come.
-pub fn requeue(id: &str) -> Batch {
+/// failed, cancelled or waiting → queued, because somebody asked again or a model has come;
+/// nothing when it is no longer in the state it was `seen` in.
+pub fn requeue(id: &str, seen: &str) -> Batch {
     let statement = Statement::named(
         "requeue_analysis",
-        "update analysis set state = 'queued', reason = null, finished_at = null
-         where id = $1 and state in ('failed', 'waiting')",
+        "update analysis set state = 'queued', reason = null, finished_at = null, superseded_by = null
+         where id = $1 and state = $2 and state in ('failed', 'cancelled', 'waiting')",
     );
-    Batch::new().then(statement.bind(id))
+    Batch::new().then(statement.bind(id).bind(seen))
 }
 
 pub async fn waiting(db: &Db) -> Result<Vec<String>, DbError> {
@@ -169,11 +170,15 @@ pub fn note_progress(id: &str, progress: &str) -> Batch {
     Batch::new().then(statement.bind(progress).bind(id))
 }
 
-/// The model's answer, before anything is made of it: a rerun makes the same objects.
+/// The model's answer, before anything is made of it: a rerun makes the same objects. From now on
+/// it is settled which results these replace: the newest that came to an end.
 pub fn keep_answer(id: &str, answer: &str, provenance: Vec<u8>, inputs: Vec<u8>, now: Timestamp) -> Batch {
     let statement = Statement::named(
         "keep_answer",
-        "update analysis set answer = $1, provenance = $2, inputs = $3, finished_at = $4
+        "update analysis set answer = $1, provenance = $2, inputs = $3, finished_at = $4,
+            supersedes = (select old.id from analysis old where old.study_uid = analysis.study_uid
+                and old.pipeline = analysis.pipeline and old.state = 'done' and old.queued_at < analysis.queued_at
+                order by old.queued_at desc, old.id desc limit 1)
          where id = $5 and state = 'running' and answer is null",
     )
     .bind(answer)
@@ -226,7 +231,7 @@ pub struct Results<'a> {
     pub volume: Option<VolumeRow>,
 }
 
-/// running → done, with findings, report and volume, and the mark on the analysis it replaces.
+/// running → done, with findings, report and volume, and the mark on every analysis it replaces.
 pub fn complete(results: &Results<'_>, now: Timestamp) -> Batch {
     let analysis = results.analysis;
     let done = Statement::named(
@@ -241,13 +246,7 @@ pub fn complete(results: &Results<'_>, now: Timestamp) -> Batch {
     if let Some(volume) = &results.volume {
         batch.push(insert_volume(analysis, volume, now));
     }
-    if let Some(old) = &analysis.supersedes {
-        batch.push(
-            Statement::named("supersede_analysis", "update analysis set superseded_by = $1 where id = $2")
-                .bind(analysis.id.as_str())
-                .bind(old.as_str()),
-        );
-    }
+    batch.push(supersede(analysis));
     for (kind, subject) in [("analysis-done", &analysis.id), ("report-created", &analysis.id)] {
         batch.push(
             Statement::named(
@@ -261,6 +260,18 @@ pub fn complete(results: &Results<'_>, now: Timestamp) -> Batch {
         );
     }
     batch
+}
+
+fn supersede(analysis: &Pending) -> Statement {
+    Statement::named(
+        "supersede_analyses",
+        "update analysis set superseded_by = $1 where study_uid = $2 and pipeline = $3 and queued_at < $4
+            and state in ('running', 'done') and superseded_by is null",
+    )
+    .bind(analysis.id.as_str())
+    .bind(&analysis.study)
+    .bind(analysis.pipeline.as_str())
+    .bind(analysis.queued_at)
 }
 
 fn push_finding(batch: &mut Batch, analysis: &str, ordinal: usize, finding: &FindingRow) {
