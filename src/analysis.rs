@@ -24,6 +24,7 @@ use crate::dicom::uid::StudyUid;
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
 use crate::jobs::{Bell, Ending, Handler, HandlerFuture, Job, Task};
+use crate::telemetry::metrics::analysis as metric;
 
 /// The model, if there is one. Nothing ever falls back to another model.
 #[derive(Clone)]
@@ -127,6 +128,12 @@ impl Analyses {
     }
 
     fn tell(&self, event: Event) {
+        let ended = |ending: &'static str| metrics::counter!(metric::ENDED, "ending" => ending).increment(1);
+        match &event {
+            Event::Done { .. } => ended("done"),
+            Event::Failed { .. } => ended("failed"),
+            _ => {}
+        }
         // Nobody may be listening.
         let _ = self.events.send(event);
     }

@@ -146,7 +146,15 @@ pub struct Rule {
 pub struct Model {
     pub dir: PathBuf,
     pub demo: bool,
+    pub precision: ModelPrecision,
     pub queue_max: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelPrecision {
+    Exact,
+    EightBit,
 }
 
 macro_rules! durations {

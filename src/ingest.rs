@@ -174,7 +174,10 @@ impl Ingest {
         let word = match &outcome {
             Ok(stored) if stored.outcome == Outcome::New => "new",
             Ok(_) => "same",
-            Err(_) => "refused",
+            Err(refused) => {
+                metrics::counter!(metric::REFUSALS, "reason" => refused.refusal.name()).increment(1);
+                "refused"
+            }
         };
         metrics::counter!(metric::OBJECTS, "source" => source, "outcome" => word).increment(1);
         outcome

@@ -19,10 +19,18 @@ const DEMO_MODEL: &[(&str, &[u8])] = &[
 /// Loads the configured model, if any. Takes seconds to minutes; blocking.
 #[cfg(feature = "local-model")]
 pub fn open(config: &Config, clock: &Clock) -> Result<Model, AppError> {
-    use crate::ai::local::{LocalEngine, LocalOptions, ModelFiles};
+    use crate::ai::local::{LocalEngine, LocalOptions, ModelFiles, Precision};
+    use crate::config::ModelPrecision;
 
-    let options =
-        LocalOptions { queue_max: config.model.queue_max, clock: clock.clone(), ..LocalOptions::default() };
+    let options = LocalOptions {
+        queue_max: config.model.queue_max,
+        clock: clock.clone(),
+        precision: match config.model.precision {
+            ModelPrecision::Exact => Precision::Exact,
+            ModelPrecision::EightBit => Precision::EightBit,
+        },
+        ..LocalOptions::default()
+    };
     let dir = &config.model.dir;
     let engine = match (config.model.demo, dir.as_os_str().is_empty()) {
         (true, _) => {

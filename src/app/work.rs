@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::jobs::completeness::{Deliveries, Patience};
 use crate::jobs::driver::Driver;
 use crate::jobs::{Bell, Handler, JobKind};
-use crate::telemetry::metrics::analysis as metric;
 
 use super::Archive;
 
@@ -67,7 +66,7 @@ impl Work {
     }
 }
 
-/// Logs what is decided about studies and counts how their analyses end, until the stop.
+/// Logs what is decided about studies until the stop; analyses log their own end.
 pub(super) async fn report(mut events: broadcast::Receiver<Event>, stop: &CancellationToken) {
     loop {
         match stop.run_until_cancelled(events.recv()).await {
@@ -81,7 +80,6 @@ pub(super) async fn report(mut events: broadcast::Receiver<Event>, stop: &Cancel
 }
 
 fn log(event: &Event) {
-    let ended = |ending: &'static str| metrics::counter!(metric::ENDED, "ending" => ending).increment(1);
     match event {
         Event::Decided { study, verdict, reason } => {
             tracing::info!(%study, verdict, "study decided: {reason}")
@@ -90,9 +88,7 @@ fn log(event: &Event) {
         Event::Waiting { study, analysis, reason } => {
             tracing::warn!(%study, analysis, "analysis waiting: {reason}")
         }
-        Event::Done { .. } => ended("done"),
-        Event::Failed { .. } => ended("failed"),
-        Event::Progress { .. } => {}
+        Event::Done { .. } | Event::Failed { .. } | Event::Progress { .. } => {}
     }
 }
 

@@ -70,6 +70,30 @@ impl Refusal {
         }
     }
 
+    /// For metrics: one word per reason.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Interrupted(_) => "interrupted",
+            Self::NotDicom(_) => "not-dicom",
+            Self::Truncated(_) => "truncated",
+            Self::Unparsable(_) => "unparsable",
+            Self::MissingAttribute(_) => "missing-attribute",
+            Self::BadUid { .. } => "bad-uid",
+            Self::CommandMismatch { .. } => "command-mismatch",
+            Self::OtherStudy(_) => "other-study",
+            Self::SeriesOfAnotherStudy => "series-of-another-study",
+            Self::SopClassNotAccepted(_) => "sop-class",
+            Self::TransferSyntaxNotAccepted(_) => "transfer-syntax",
+            Self::Conflict => "conflict",
+            Self::TooLarge { .. } => "limit-instance-bytes",
+            Self::LimitExceeded { .. } => "limit-header",
+            Self::OutOfSpace(_) => "out-of-space",
+            Self::Storage(_) => "storage",
+            Self::Index(_) => "index",
+            Self::Stopping => "stopping",
+        }
+    }
+
     /// Whether the fault lies on this side: the same object may be accepted later.
     pub fn is_ours(&self) -> bool {
         matches!(self, Self::OutOfSpace(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping)

@@ -29,6 +29,8 @@ pub mod http {
 pub mod ingest {
     /// Counter by `source` and `outcome`: new, same, refused.
     pub const OBJECTS: &str = "ingest_objects_total";
+    /// Counter by `reason`; the limits of the configuration are among them.
+    pub const REFUSALS: &str = "ingest_refusals_total";
 }
 
 /// Analyses.
@@ -63,6 +65,7 @@ fn describe() {
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
     describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
+    describe_counter!(ingest::REFUSALS, "objects refused, by reason");
     describe_counter!(analysis::ENDED, "analyses that ended, by how");
     describe_counter!(sweep::DELETED, "objects without a row that the sweep deleted");
 }
