@@ -90,6 +90,10 @@ pub struct Dimse {
     artim_timeout_s: u64,
 }
 
+/// The reader of JSON stops at a depth of 128, and a sequence takes three levels of it: metadata
+/// below that would be stored and never read.
+const SEQUENCE_DEPTH_MAX: usize = 40;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
@@ -234,6 +238,11 @@ impl Config {
             if !address.ip().is_loopback() {
                 return Err(ConfigError::NotLoopback { key, address });
             }
+        }
+        let deepest = 1..=SEQUENCE_DEPTH_MAX;
+        if !deepest.contains(&self.ingest.sequence_depth_max) {
+            let reason = format!("ingest.sequence_depth_max must be 1 to {SEQUENCE_DEPTH_MAX}");
+            return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
         let aet = self.dimse.ae_title.trim();
         if aet.is_empty() || aet.len() > 16 || !aet.bytes().all(|b| (0x20..0x7F).contains(&b) && b != b'\\') {

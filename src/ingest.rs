@@ -308,9 +308,7 @@ fn same_or_conflict(known: &[u8], arrived: &[u8]) -> Result<Outcome, Refusal> {
 fn index_refusal(error: DbError) -> Refusal {
     match error {
         DbError::Affected { statement: instances::INSERT_INSTANCE, .. } => Refusal::SeriesOfAnotherStudy,
-        DbError::Full => {
-            Refusal::OutOfSpace(std::io::Error::new(std::io::ErrorKind::StorageFull, error))
-        }
+        DbError::Full => Refusal::OutOfSpace(std::io::Error::new(std::io::ErrorKind::StorageFull, error)),
         error => Refusal::Index(error),
     }
 }

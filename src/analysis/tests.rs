@@ -270,6 +270,22 @@ async fn what_an_earlier_attempt_published_stands() {
 }
 
 #[tokio::test]
+async fn what_failed_after_its_answer_is_published_from_the_kept_answer() {
+    let bench = Bench::new(ScriptedEngine::always(ANSWER));
+    let study = chest();
+    bench.store(&study.objects, None).await;
+    bench.settle().await;
+    let sql = "update analysis set state = 'failed'";
+    for statement in [sql, "delete from measurement", "delete from finding", "delete from report"] {
+        bench.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
+    }
+    let uid: StudyUid = study.study_uid.parse().unwrap();
+    bench.analyses.request(&uid, None).await.unwrap();
+    bench.run_due().await;
+    assert_eq!((bench.texts(STATES).await, bench.engine.calls()), (vec!["done".to_owned()], 1));
+}
+
+#[tokio::test]
 async fn an_analysis_that_gave_way_can_be_asked_for_again() {
     let bench = Bench::new(ScriptedEngine::always(ANSWER));
     let study = chest();

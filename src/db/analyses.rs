@@ -137,18 +137,21 @@ pub fn wait(id: &str, reason: &str) -> Batch {
 pub fn fail(id: &str, reason: &str, now: Timestamp) -> Batch {
     let statement = Statement::named(
         "fail_analysis",
-        "update analysis set state = 'failed', reason = $1, finished_at = $2
+        "update analysis set state = 'failed', reason = $1,
+            finished_at = case when answer is null then $2 else finished_at end
          where id = $3 and state in ('queued', 'running', 'waiting')",
     );
     Batch::new().then(statement.bind(reason).bind(now).bind(id))
 }
 
 /// failed, cancelled or waiting → queued, because somebody asked again or a model has come;
-/// nothing when it is no longer in the state it was `seen` in.
+/// nothing when it is no longer in the state it was `seen` in. An answer that was kept stays, with
+/// its time: objects made of it may have been stored.
 pub fn requeue(id: &str, seen: &str) -> Batch {
     let statement = Statement::named(
         "requeue_analysis",
-        "update analysis set state = 'queued', reason = null, finished_at = null, superseded_by = null
+        "update analysis set state = 'queued', reason = null, superseded_by = null,
+            finished_at = case when answer is null then null else finished_at end
          where id = $1 and state = $2 and state in ('failed', 'cancelled', 'waiting')",
     );
     Batch::new().then(statement.bind(id).bind(seen))

@@ -31,6 +31,20 @@ async fn an_offset_table_has_no_more_entries_than_fragments_are_allowed() {
 }
 
 #[tokio::test]
+async fn what_nests_as_deep_as_allowed_has_readable_metadata() {
+    let depth = crate::config::Config::load(&crate::config::Overrides::default()).unwrap();
+    let depth = depth.ingest.sequence_depth_max;
+    let mut value = InMemDicomObject::new_empty();
+    for _ in 0..depth {
+        let sequence = DataSetSequence::new(vec![value], Length::UNDEFINED);
+        let element = DataElement::new(tags::PROCEDURE_CODE_SEQUENCE, VR::SQ, sequence);
+        value = InMemDicomObject::from_element_iter([element]);
+    }
+    let text = serde_json::to_vec(&crate::dicom::json::object(&value, &[])).unwrap();
+    assert!(serde_json::from_slice::<serde_json::Value>(&text).is_ok());
+}
+
+#[tokio::test]
 async fn a_second_pixel_data_is_refused() {
     let bench = Bench::new();
     let mut bytes = file(image("1.2.3.4.5"));
