@@ -20,7 +20,7 @@ from .part10 import encoded
 from .server import WITH_DEMO_MODEL, Server
 from .tally import equal
 
-# Training draws its seeds far below.
+# Seeds below 1,000,000 are never trained on.
 HELD_OUT_SEED, COUNT, VARIANTS = 900_000, 200, 20
 NODULES, CTS = 60, 20
 RIGHT_LEAST = 0.95
