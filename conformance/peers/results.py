@@ -26,7 +26,7 @@ ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 def run(context, tally):
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
-        tally.skip("results", f"{', '.join(missing)} not installed")
+        tally.miss("results", ", ".join(missing))
         return
     drawn = phantoms.draw(context, "results", COUNT, SEED)
     folder = context.folder("results")

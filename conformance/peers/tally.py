@@ -34,8 +34,11 @@ class Tally:
 
     def skip(self, name, reason):
         self.skipped += 1
-        self.missing += 1
         print(f"SKIP {name}: {reason}", flush=True)
+
+    def miss(self, name, peer):
+        self.missing += 1
+        self.skip(name, f"{peer} is not installed")
 
     def add(self, other):
         self.passed += other.passed
