@@ -18,7 +18,7 @@ use crate::dicom::uid::{SopClassUid, SopInstanceUid, StudyUid};
 use crate::http::State;
 use crate::http::body::{self, BodyStopped};
 use crate::http::error::HttpError;
-use crate::http::multipart::OneAtATime;
+use crate::http::multipart::{Framing, OneAtATime};
 use crate::http::negotiation::{Accept, MediaType, Offer};
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
@@ -107,15 +107,22 @@ impl Request<'_> {
     /// The body is no multipart message at all. Later faults of the message are items of the
     /// report, so that the client learns what was stored before them.
     async fn store_parts(&self, content: body::Inbound, boundary: &str) -> Result<Report, HttpError> {
-        let mut parts = multer::Multipart::new(OneAtATime::new(content), boundary);
+        let framing = Framing::new();
+        let mut parts = multer::Multipart::new(OneAtATime::new(content, framing.clone()), boundary);
         let mut report = Report::default();
         loop {
-            match parts.next_field().await {
+            framing.sought();
+            let next = parts.next_field().await;
+            framing.found();
+            match next {
                 Ok(Some(_)) if report.len() == self.state.settings.parts_max => {
                     report.add_other(OUT_OF_RESOURCES, Fault::TooLarge);
                     break;
                 }
-                Ok(Some(part)) => report.add(self.store_part(part).await),
+                Ok(Some(mut part)) => {
+                    report.add(self.store_part(&mut part).await);
+                    pass(part).await;
+                }
                 Ok(None) => break,
                 Err(error) if report.is_empty() => return Err(unreadable(&error)),
                 Err(error) => {
@@ -130,7 +137,7 @@ impl Request<'_> {
         Ok(report)
     }
 
-    async fn store_part(&self, part: multer::Field<'_>) -> Item {
+    async fn store_part(&self, part: &mut multer::Field<'_>) -> Item {
         match part.content_type() {
             Some(media_type) if media_type.essence_str() != PART_TYPE => Item::Other(CANNOT_UNDERSTAND),
             _ => self.store_object(part).await,
@@ -161,6 +168,11 @@ impl Request<'_> {
             }
         }
     }
+}
+
+/// What is left of a part belongs to no framing; a fault in it is found again by the next look.
+async fn pass(mut part: multer::Field<'_>) {
+    while let Ok(Some(_)) = part.chunk().await {}
 }
 
 fn unreadable(error: &multer::Error) -> HttpError {
