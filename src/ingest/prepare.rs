@@ -99,6 +99,7 @@ impl Intake {
         let mut spool = Spool::new(staged, self.policy.instance_bytes_max);
         if let Some(StoreCommand { sop_class, sop_instance, transfer_syntax }) = &self.command {
             spool.write(&file_meta::write(sop_class, sop_instance, transfer_syntax))?;
+            spool.begin_dataset()?;
         }
         Ok(spool)
     }
@@ -244,6 +245,10 @@ fn header_refusal(error: HeaderError) -> Refusal {
 }
 
 fn identify(elements: &InMemDicomObject) -> Result<InstanceIdentity, Refusal> {
+    // Behind our own file meta a reader would take it for part of that (PS3.10 7.1).
+    if elements.iter().any(|element| element.header().tag.group() == 2) {
+        return Err(Refusal::Unparsable("File Meta Information within the data set".to_owned()));
+    }
     Ok(InstanceIdentity {
         study: uid(elements, tags::STUDY_INSTANCE_UID, "Study Instance UID")?,
         series: uid(elements, tags::SERIES_INSTANCE_UID, "Series Instance UID")?,

@@ -45,6 +45,25 @@ async fn what_nests_as_deep_as_allowed_has_readable_metadata() {
 }
 
 #[tokio::test]
+async fn a_data_set_that_begins_with_file_meta_does_not_replace_ours() {
+    let bench = Bench::new();
+    let whole = file(image("1.2.3.4.5"));
+    let meta = crate::dicom::file_meta::FileMeta::parse(&whole).unwrap();
+    let mut bytes = b"\x02\0\x10\0UI\x14\x001.2.840.10008.1.2.2\0".to_vec();
+    bytes.extend_from_slice(&whole[meta.dataset_offset as usize..]);
+    let command = StoreCommand {
+        sop_class: uids::CT_IMAGE_STORAGE.parse().unwrap(),
+        sop_instance: "1.2.3.4.5".parse().unwrap(),
+        transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN.parse().unwrap(),
+    };
+    let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+    let body = Body::DataSet { reader: bytes.as_slice(), command };
+    let refused = bench.ingest.store(Received { body, origin: &origin, only_study: None }).await.unwrap_err();
+    assert!(refused.to_string().contains("File Meta Information"), "{refused}");
+    assert_eq!(refused.refusal.dimse_status(), 0xC000);
+}
+
+#[tokio::test]
 async fn a_second_pixel_data_is_refused() {
     let bench = Bench::new();
     let mut bytes = file(image("1.2.3.4.5"));
