@@ -20,6 +20,8 @@ from peers.server import Server
 from peers.tally import Tally
 
 ROOT = Path(__file__).parent.parent
+# Everything that can be turned on is tested.
+FEATURES = ["--features", "jpeg-ls"]
 HERE = Path(__file__).parent
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;", re.MULTILINE)
 
@@ -42,7 +44,7 @@ class Context:
 
 def cargo(context, tally):
     """Unit and integration tests; those that need a peer are suites of their own."""
-    status, output = shown(["cargo", "test", "--locked"])
+    status, output = shown(["cargo", "test", "--locked", *FEATURES])
     for name in sorted(set(IGNORED.findall(output)) - RUN_BY_A_SUITE):
         tally.skip(name, "no suite runs this ignored test")
     for passed, failed in CARGO_RESULT.findall(output):
@@ -110,7 +112,7 @@ def shown(command):
 
 
 def built_binary():
-    subprocess.run(["cargo", "build", "--locked", "--bin", "radiant"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--locked", *FEATURES, "--bin", "radiant"], cwd=ROOT, check=True)
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "radiant"
 
 

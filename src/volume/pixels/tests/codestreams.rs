@@ -51,7 +51,11 @@ fn lossless_streams_of_other_makers_give_signed_12_bit_values_back() {
         (uids::JPEG2000_LOSSLESS, include_bytes!("../../../../tests/it/golden/ramp-jpeg-2000.j2k")),
     ];
     for (syntax, stream) in streams {
-        assert_eq!(read(&ramp_attributes("1"), syntax, stream), Ok(Samples::Gray(ramp(-1960))), "{syntax}");
+        let expected = match cfg!(feature = "jpeg-ls") || syntax != uids::JPEGLS_LOSSLESS {
+            true => Ok(Samples::Gray(ramp(-1960))),
+            false => Err(PixelError::TransferSyntax(syntax.to_owned())),
+        };
+        assert_eq!(read(&ramp_attributes("1"), syntax, stream), expected, "{syntax}");
     }
 }
 
