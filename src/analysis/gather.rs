@@ -18,13 +18,13 @@ use crate::db::{self, Db, DbError};
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::query::Scope;
 use crate::query::stored_object::{ReadError, StoredObject};
-use crate::report::document::{ImageReference, PixelSpacing, SpacingPlane, Subject};
+use crate::report::document::{ImageReference, Subject};
 use crate::report::parse::View;
 use crate::volume::assemble::AssembleError;
 use crate::volume::attributes::{integer, text};
 use crate::volume::description::VolumeDescription;
 use crate::volume::functional_groups::FrameAttributes;
-use crate::volume::geometry;
+use crate::volume::geometry::PixelSpacing;
 use crate::volume::grayscale::GrayscaleError;
 use crate::volume::pixels::{self, Frame, ImageDescription, PixelError};
 
@@ -166,21 +166,11 @@ impl Opened {
             frame: (self.frames() > 1).then(|| u32::try_from(frame + 1).unwrap_or(u32::MAX)),
             rows: size(tags::ROWS),
             columns: size(tags::COLUMNS),
-            spacing: geometry::PixelSpacing::of(&self.frame_attributes(frame)).map(PixelSpacing::from),
+            spacing: PixelSpacing::of(&self.frame_attributes(frame)),
             modality: self.modality.clone(),
             series_number: number(tags::SERIES_NUMBER),
             instance_number: number(tags::INSTANCE_NUMBER),
             frame_of_reference: text(&self.attributes, tags::FRAME_OF_REFERENCE_UID),
         }
-    }
-}
-
-impl From<geometry::PixelSpacing> for PixelSpacing {
-    fn from(spacing: geometry::PixelSpacing) -> Self {
-        let plane = match spacing.plane {
-            geometry::SpacingPlane::Patient => SpacingPlane::Patient,
-            geometry::SpacingPlane::Detector => SpacingPlane::Detector,
-        };
-        Self { row_mm: spacing.row_mm, column_mm: spacing.column_mm, plane }
     }
 }

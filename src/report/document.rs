@@ -4,6 +4,7 @@
 use crate::ai::{ModelIdentity, Settings, Usage};
 use crate::clock::Timestamp;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
+use crate::volume::geometry::PixelSpacing;
 
 use super::findings::Finding;
 use super::parse::Remark;
@@ -79,21 +80,6 @@ impl ImageReference {
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PixelSpacing {
-    pub row_mm: f64,
-    pub column_mm: f64,
-    pub plane: SpacingPlane,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpacingPlane {
-    /// Pixel Spacing (0028,0030).
-    Patient,
-    /// Imager Pixel Spacing (0018,1164): at the detector, not corrected for magnification.
-    Detector,
 }
 
 /// Which prompt was asked, by name, version and the digest of its file.

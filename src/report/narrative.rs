@@ -124,7 +124,7 @@ fn comparison(draft: &Draft) -> String {
 }
 
 pub(super) fn limitations(draft: &Draft) -> Vec<String> {
-    use super::document::SpacingPlane::Detector;
+    use crate::volume::geometry::SpacingPlane::Detector;
     let at_detector = draft.evidence.iter().any(|image| image.spacing.is_some_and(|s| s.plane == Detector));
     let magnified =
         "The pixel spacing is that of the detector: lengths on the image are larger than in the patient.";

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::ai::{ModelIdentity, RgbImage, Settings, Usage};
 use crate::clock::Timestamp;
+use crate::volume::geometry::{PixelSpacing, SpacingPlane};
 
 use super::document::*;
 use super::findings::*;

@@ -1,8 +1,9 @@
 //! TID 1600 Image Library: the images that the model was shown.
 
 use crate::report::codes::{self, Code};
-use crate::report::document::{Draft, ImageReference, PixelSpacing, SpacingPlane};
+use crate::report::document::{Draft, ImageReference};
 use crate::report::elements::distinct_instances;
+use crate::volume::geometry::{PixelSpacing, SpacingPlane};
 
 use super::item::{Item, Relation};
 
