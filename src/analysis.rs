@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 
 use crate::ai::{self, Engine};
 use crate::blobs::Blobs;
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config;
 use crate::db::{Batch, Db, DbError, analyses, jobs as job_rows};
@@ -165,9 +166,4 @@ impl Handler for Analyses {
 /// A failure of the index passes; the job is tried again.
 fn retry(error: &(dyn std::error::Error + 'static)) -> Ending {
     Ending::Retry(chain(error))
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -7,6 +7,11 @@ pub fn row_id() -> String {
     Uuid::now_v7().to_string()
 }
 
+/// A digest as people and results write it: lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A UID that depends on nothing but its parts, PS3.5 B.2: a rerun names the same object.
 pub fn derived_uid(parts: &[&str]) -> String {
     let name = parts.join("\u{1f}");

@@ -7,6 +7,7 @@ pub mod ai;
 pub mod analysis;
 pub mod app;
 pub mod blobs;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

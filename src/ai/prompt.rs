@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Part, Request, RgbImage, Settings};
+use crate::ids::hex;
 use crate::report::findings::SCHEMA;
 
 /// One kind of analysis. Rules of the configuration name it.
@@ -108,7 +109,7 @@ fn compiled_in(toml: &str) -> Template {
 
 fn parse(source: &str) -> Result<Template, toml::de::Error> {
     let mut template: Template = toml::from_str(source)?;
-    template.sha256 = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    template.sha256 = hex(&Sha256::digest(source.as_bytes()));
     Ok(template)
 }
 

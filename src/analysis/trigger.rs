@@ -9,6 +9,7 @@ use crate::ai::prompt::Pipeline;
 use crate::config::Rule;
 use crate::db::studies::Member;
 use crate::dicom::sop_class::{ObjectKind, kind};
+use crate::ids::hex;
 use crate::ingest::Source;
 
 /// What is never analysed, whatever the rules say.
@@ -93,10 +94,6 @@ impl Content {
         lines.sort();
         hex(&Sha256::digest(lines.concat()))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A study sorted into what is analysed and what is not.

@@ -158,14 +158,32 @@ pub fn heartbeat(job: &Job, owner: &str, lease_until: Timestamp) -> Batch {
 
 /// leased → done, unless the job was asked for again meanwhile: then leased → queued.
 pub fn finish(job: &Job, owner: &str, reason: &str, now: Timestamp) -> Batch {
+    end("finish_job", "done", job, owner, reason, now)
+}
+
+/// leased → dead: visible, and only a person brings it back. A job that was asked for again
+/// meanwhile is queued instead, as by [`finish`].
+pub fn give_up(job: &Job, owner: &str, reason: &str, now: Timestamp) -> Batch {
+    end("give_job_up", "dead", job, owner, reason, now)
+}
+
+fn end(
+    name: &'static str,
+    state: &'static str,
+    job: &Job,
+    owner: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Batch {
     let statement = Statement::named(
-        "finish_job",
-        "update job set state = case when run_after = $1 then 'done' else 'queued' end,
+        name,
+        "update job set state = case when run_after = $1 then $2 else 'queued' end,
             attempts = case when run_after = $1 then attempts else 0 end,
-            reason = $2, lease_until = null, lease_owner = null, updated_at = $3
-         where id = $4 and state = 'leased' and lease_owner = $5",
+            reason = $3, lease_until = null, lease_owner = null, updated_at = $4
+         where id = $5 and state = 'leased' and lease_owner = $6",
     )
     .bind(job.run_after)
+    .bind(state)
     .bind(reason)
     .bind(now);
     Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))
@@ -188,22 +206,6 @@ pub fn put_back(
     )
     .bind(run_after)
     .bind(attempts)
-    .bind(reason)
-    .bind(now);
-    Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))
-}
-
-/// leased → dead: visible, and only a person brings it back. A job that was asked for again
-/// meanwhile is queued instead, as by [`finish`].
-pub fn give_up(job: &Job, owner: &str, reason: &str, now: Timestamp) -> Batch {
-    let statement = Statement::named(
-        "give_job_up",
-        "update job set state = case when run_after = $1 then 'dead' else 'queued' end,
-            attempts = case when run_after = $1 then attempts else 0 end,
-            reason = $2, lease_until = null, lease_owner = null, updated_at = $3
-         where id = $4 and state = 'leased' and lease_owner = $5",
-    )
-    .bind(job.run_after)
     .bind(reason)
     .bind(now);
     Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))

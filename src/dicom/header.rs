@@ -14,6 +14,7 @@ use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 
 use super::fragments::{self, Fragments};
+use crate::causes::chain;
 
 /// What is too much for a header.
 #[derive(Debug, Clone, Copy)]
@@ -323,9 +324,4 @@ fn parse_or_truncated(error: impl std::error::Error + 'static) -> HeaderError {
         source = inner.source();
     }
     parse(error)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |e| e.source())
-        .fold(error.to_string(), |text, e| format!("{text}: {e}"))
 }

@@ -11,6 +11,7 @@ use super::body::{self, Body};
 use super::endpoint::RouteError;
 use super::negotiation::NotAcceptable;
 use super::query_string::NotUtf8;
+use crate::causes;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
@@ -87,7 +88,7 @@ impl HttpError {
 
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         if let Self::Internal { step, source } = &self {
-            tracing::error!(request_id, step, error = chain(source.as_ref()), "a request failed");
+            tracing::error!(request_id, step, error = causes::chain(source.as_ref()), "a request failed");
         }
         let status = self.status();
         let mut response = problem(status, self.kind(), &self.to_string(), request_id);
@@ -106,17 +107,6 @@ fn set_unsatisfied_range(response: &mut Response<Body>, size: u64) {
     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
         response.headers_mut().insert(http::header::CONTENT_RANGE, value);
     }
-}
-
-/// The error and its sources in one line.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 /// `application/problem+json`, RFC 9457.

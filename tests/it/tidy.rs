@@ -10,7 +10,7 @@ use source::Source;
 
 /// A module may name its own layer and those above it in this list.
 const LAYERS: [&[&str]; 6] = [
-    &["clock", "ids", "dicom", "config"],
+    &["causes", "clock", "ids", "dicom", "config"],
     &["telemetry", "db", "blobs", "ul"],
     &["ingest", "query", "jobs", "volume", "ai", "report", "phantom"],
     &["analysis", "export"],

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::error::LoadError;
+use crate::ids::hex;
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const TOKENIZER: &str = "tokenizer.json";
@@ -152,8 +153,4 @@ pub(super) fn combine(digests: &[FileDigest]) -> String {
             hex(Sha256::digest(list.as_bytes()).as_slice())
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dicom_dictionary_std::{tags, uids};
-
 use super::{GatherError, Gathered, GatheredImage, GatheredVolume, Gatherer, Intensities, Opened, subject};
 use crate::analysis::limitations;
 use crate::analysis::trigger::Content;
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::report::parse::View;
 use crate::volume::assemble::Assembly;
-use crate::volume::attributes::{text, texts};
 use crate::volume::description::VolumeDescription;
 use crate::volume::selection::{SeriesCandidate, choose, select};
 use crate::volume::series::{SliceFrame, Stack, Stacks, stacks};
@@ -34,7 +31,7 @@ impl Gatherer<'_> {
         images_max: usize,
     ) -> Result<Gathered, GatherError> {
         let series = by_series(self.open(study, content).await?);
-        let candidates: Vec<SeriesCandidate> = series.iter().map(candidate).collect();
+        let candidates: Vec<SeriesCandidate> = series.iter().map(Series::candidate).collect();
         let choice = choose(&candidates);
         let chosen = choice.chosen.and_then(|index| series.get(index));
         let chosen = chosen.ok_or_else(|| GatherError::NothingToShow(choice.reason.clone()))?;
@@ -106,6 +103,11 @@ impl Series {
         Self { uid, objects, places, stacks }
     }
 
+    /// A series is made of at least one object.
+    fn candidate(&self) -> SeriesCandidate {
+        SeriesCandidate::of(&self.objects[0].attributes, &self.stacks)
+    }
+
     async fn image(&self, index: usize) -> Result<GatheredImage, GatherError> {
         let (object, frame) = self.places[index];
         let object = &self.objects[object];
@@ -115,18 +117,5 @@ impl Series {
             view: View::Other,
             picture: Arc::new(view.image),
         })
-    }
-}
-
-fn candidate(series: &Series) -> SeriesCandidate {
-    let first = series.objects.first();
-    let value = |tag| first.and_then(|object| text(&object.attributes, tag));
-    let class = first.map(|object| object.object.instance.sop_class.as_str());
-    SeriesCandidate {
-        volume: series.stacks.stacks.first().map(VolumeDescription::of),
-        image_type: first.map(|object| texts(&object.attributes, tags::IMAGE_TYPE)).unwrap_or_default(),
-        secondary_capture: class == Some(uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
-        series_description: value(tags::SERIES_DESCRIPTION),
-        convolution_kernel: value(tags::CONVOLUTION_KERNEL),
     }
 }

@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::http::body::{self, Body};
+use crate::ids::hex;
 
 /// A strong tag over the digests of the stored files and the form they are given in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +17,7 @@ impl Etag {
         let mut hasher = Sha256::new();
         digests.into_iter().for_each(|digest| hasher.update(digest));
         hasher.update(form.as_bytes());
-        let hex: String = hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("\"{hex}\""))
+        Self(format!("\"{}\"", hex(&hasher.finalize()[..16])))
     }
 
     /// The client has this already: 304.

@@ -149,7 +149,7 @@ async fn picture(
         move || rendering::render(&attributes, frame as usize - 1, bytes.encoded(syntax.as_str()), rendering);
     state.decodes.run(render).await?.map_err(|error| {
         tracing::info!(
-            reason = crate::http::error::chain(&error),
+            reason = crate::causes::chain(&error),
             instance = %object.instance.sop_instance,
             "a frame could not be rendered"
         );

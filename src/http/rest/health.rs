@@ -5,10 +5,10 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::hooks::ProbeOutcome;
+use crate::causes;
 use crate::db;
 use crate::http::State;
 use crate::http::body::{self, Body};
-use crate::http::error;
 use crate::http::service::Answer;
 
 pub(crate) fn alive() -> Response<Body> {
@@ -35,7 +35,7 @@ pub(crate) async fn ready(state: &State) -> Answer {
 }
 
 async fn database(state: &State) -> ProbeOutcome {
-    outcome(db::results::answers(&state.db).await.map_err(|e| error::chain(&e)))
+    outcome(db::results::answers(&state.db).await.map_err(|e| causes::chain(&e)))
 }
 
 async fn storage(state: &State) -> ProbeOutcome {
