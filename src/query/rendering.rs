@@ -1,5 +1,7 @@
 //! Pictures for people: a displayed frame as JPEG or PNG (PS3.18 10.4.1.1, Rendered Media Types).
 
+pub mod category;
+
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;

@@ -1,0 +1,63 @@
+//! Video, passed on as it is stored.
+
+use futures::stream::TryStreamExt;
+use http::Response;
+use http::header::CONTENT_LENGTH;
+
+use super::super::etag::Etag;
+use super::super::instances::set_content_type;
+use crate::http::body::{self, BoxError};
+use crate::http::negotiation::{Accept, Offer};
+use crate::http::service::{Answer, Asked};
+use crate::query::stored_object::StoredObject;
+
+const MP4: &str = "video/mp4";
+const MPEG: &str = "video/mpeg";
+const TRANSPORT_STREAM: &str = "video/mp2t";
+const H264: &str = "video/h264";
+
+/// As much as tells the containers apart.
+const HEAD_BYTES: u64 = 12;
+
+pub(super) async fn rendered(object: StoredObject, asked: &Asked) -> Answer {
+    let ranges = (1..=object.layout.frame_count()).filter_map(|frame| object.layout.frame(frame));
+    let ranges: Vec<_> = ranges.flatten().collect();
+    let begin = ranges.first().map_or(0, |range| range.start);
+    let head = object.bytes(begin..begin + HEAD_BYTES).await?;
+    let media_type = container(&head);
+    Accept::of(&asked.headers, asked.query.get("accept")).choose(&[Offer::single(media_type)])?;
+    let etag = Etag::of([object.instance.sha256.as_slice()], media_type);
+    if let Some(response) = etag.not_modified(&asked.headers) {
+        return Ok(response);
+    }
+    let length: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+    let content = object.stream(ranges).await?;
+    let mut response = Response::new(body::streamed(content.map_err(BoxError::from)));
+    set_content_type(&mut response, media_type);
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    etag.mark(&mut response);
+    Ok(response)
+}
+
+/// The transfer syntax names the coding alone; what is around it, the bytes say.
+fn container(head: &[u8]) -> &'static str {
+    match head {
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => MP4,
+        [0x47, ..] => TRANSPORT_STREAM,
+        [0, 0, 1, 0xBA | 0xB3, ..] => MPEG,
+        _ => H264,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_told_by_their_first_bytes_w28() {
+        assert_eq!(container(b"\0\0\0\x18ftypisom"), MP4);
+        assert_eq!(container(&[0, 0, 1, 0xB3, 0x16, 0, 0xF0]), MPEG);
+        assert_eq!(container(&[0x47, 0x40, 0, 0x10]), TRANSPORT_STREAM);
+        assert_eq!(container(&[0, 0, 0, 1, 0x67]), H264);
+    }
+}
