@@ -1,4 +1,4 @@
-//! DICOM vocabulary of this server: typed UIDs, the attribute table, header parsing, DICOM JSON.
+//! DICOM vocabulary of this server: typed UIDs, the attribute table, header parsing, DICOM JSON and XML.
 
 pub mod attributes;
 pub mod file_meta;
@@ -7,3 +7,4 @@ pub mod header;
 pub mod json;
 pub mod sop_class;
 pub mod uid;
+pub mod xml;

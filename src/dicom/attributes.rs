@@ -209,7 +209,8 @@ impl FromStr for AttributeId {
     }
 }
 
-fn tag_of_digits(text: &str) -> Option<Tag> {
+/// A tag written as eight hexadecimal digits.
+pub fn tag_of_digits(text: &str) -> Option<Tag> {
     if text.len() != 8 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }

@@ -111,7 +111,7 @@ fn whole_text(value: &PrimitiveValue) -> Vec<Value> {
 }
 
 /// IS and DS are numbers where the text is one, and stay text where it is not (F.2.3).
-fn number_text(text: &str) -> Value {
+pub(super) fn number_text(text: &str) -> Value {
     let text = text.trim();
     if let Ok(int) = text.parse::<i64>() {
         return int.into();
@@ -122,15 +122,18 @@ fn number_text(text: &str) -> Value {
     }
 }
 
-/// JSON has no NaN and no infinities: they become text.
 fn floats(value: &PrimitiveValue) -> Vec<Value> {
     let single = matches!(value, PrimitiveValue::F32(_));
     let numbers = value.to_multi_float64().unwrap_or_default();
-    let number = |n: f64| match serde_json::Number::from_f64(shortest(n, single)) {
+    numbers.into_iter().map(|n| float(shortest(n, single))).collect()
+}
+
+/// JSON has no NaN and no infinities: they become text.
+pub(super) fn float(n: f64) -> Value {
+    match serde_json::Number::from_f64(n) {
         Some(number) => Value::Number(number),
         None => n.to_string().into(),
-    };
-    numbers.into_iter().map(number).collect()
+    }
 }
 
 /// A single-precision value written with the digits of single precision.
