@@ -71,6 +71,7 @@ pub struct Http {
     pub connections_max: usize,
     pub header_bytes_max: usize,
     pub parts_max: usize,
+    pub parts_in_flight: usize,
     body_idle_timeout_s: u64,
     header_timeout_s: u64,
     pub search_limit_default: u64,
@@ -104,6 +105,16 @@ pub struct Ingest {
     pub elements_max: usize,
     pub fragments_max: usize,
     pub concurrency: usize,
+    pub on_duplicate: OnDuplicate,
+}
+
+/// What becomes of an object when another data set with its SOP Instance UID is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDuplicate {
+    Reject,
+    KeepFirst,
+    Replace,
 }
 
 #[derive(Debug, Clone, Deserialize)]

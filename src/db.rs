@@ -127,6 +127,11 @@ impl Batch {
         self.steps.push((statement, Expect::Anything));
     }
 
+    /// The steps of `other` behind the own ones.
+    pub fn append(&mut self, mut other: Self) {
+        self.steps.append(&mut other.steps);
+    }
+
     /// The batch fails unless the statement changes exactly `rows` rows.
     pub fn then_exactly(mut self, rows: usize, statement: Statement) -> Self {
         self.steps.push((statement, Expect::Rows(rows)));

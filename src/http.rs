@@ -59,6 +59,8 @@ pub struct Settings {
     pub header_bytes_max: usize,
     /// Objects in one STOW-RS request.
     pub parts_max: usize,
+    /// Objects of one STOW-RS request that may wait for their commit while the next arrives.
+    pub parts_in_flight: usize,
     /// From accepting a connection, or the end of a request, to the end of the next header.
     pub header_timeout: Duration,
     /// Silence in the middle of a body.
@@ -79,6 +81,7 @@ impl Default for Settings {
             connections_max: 1024,
             header_bytes_max: 64 << 10,
             parts_max: 10_000,
+            parts_in_flight: 8,
             header_timeout: Duration::from_secs(20),
             body_idle_timeout: Duration::from_secs(60),
             body_bytes_max: 64 << 30,
@@ -98,6 +101,7 @@ impl Settings {
             connections_max: http.connections_max,
             header_bytes_max: http.header_bytes_max,
             parts_max: http.parts_max,
+            parts_in_flight: http.parts_in_flight,
             header_timeout: http.header_timeout(),
             body_idle_timeout: http.body_idle_timeout(),
             search_limit_default: narrowed(http.search_limit_default),

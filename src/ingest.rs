@@ -16,9 +16,12 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{RwLock, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::blobs::{BlobKey, Blobs};
 use crate::clock::Clock;
+use crate::config::OnDuplicate;
+use crate::db::instances::KnownInstance;
 use crate::db::{Db, DbError, instances, jobs};
 use crate::dicom::header;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
@@ -62,6 +65,16 @@ pub struct Origin {
     pub delivery: Option<String>,
 }
 
+impl Origin {
+    /// Who the audit trail names.
+    pub fn actor(&self) -> &str {
+        match self.calling_aet.as_str() {
+            "" => self.source.as_str(),
+            aet => aet,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     Dimse,
@@ -94,6 +107,8 @@ pub struct InstanceIdentity {
 pub struct Stored {
     pub instance: InstanceIdentity,
     pub outcome: Outcome,
+    /// The stored object is not what was received; it says itself what was changed.
+    pub coerced: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +116,43 @@ pub enum Outcome {
     New,
     /// The same data set was here already.
     SameAgain,
+    /// Another data set with this UID was here already, and stays.
+    KeptFirst,
+    /// Another data set with this UID was here, and is gone.
+    Replaced,
+}
+
+/// Warning Reason (0008,1196), PS3.18 Table I.2-1; the same numbers as status of C-STORE,
+/// PS3.4 Table B.2-1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    CoercionOfDataElements,
+    ElementsDiscarded,
+}
+
+impl Warning {
+    pub fn code(self) -> u16 {
+        match self {
+            Self::CoercionOfDataElements => 0xB000,
+            Self::ElementsDiscarded => 0xB006,
+        }
+    }
+}
+
+impl Stored {
+    /// What the sender should know about the object that is stored now.
+    pub fn warning(&self) -> Option<Warning> {
+        match self.outcome {
+            Outcome::KeptFirst => Some(Warning::ElementsDiscarded),
+            _ if self.coerced => Some(Warning::CoercionOfDataElements),
+            _ => None,
+        }
+    }
+
+    /// Whether the archive holds something that it did not hold before.
+    pub fn is_new(&self) -> bool {
+        matches!(self.outcome, Outcome::New | Outcome::Replaced)
+    }
 }
 
 /// A refusal, with as much of the identity as could be read.
@@ -134,11 +186,15 @@ pub struct Policy {
     pub header: header::Limits,
     /// SOP classes beside the standard storage classes; `*` is any.
     pub sop_classes_extra: Vec<String>,
+    pub on_duplicate: OnDuplicate,
     /// Complete objects being parsed and placed at the same time.
     pub concurrency: usize,
     /// How long after an instance its study is looked at again.
     pub quiet_time: std::time::Duration,
 }
+
+/// How often an object is tried again that another writer of its UID was faster than.
+const OVERTAKEN_MAX: usize = 8;
 
 /// Bytes of a body that are written at once; two such chunks are held per object.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -169,32 +225,27 @@ impl Ingest {
     where
         R: AsyncRead + Unpin + Send,
     {
-        let source = received.origin.source.as_str();
-        let outcome = self.store_uncounted(received).await;
-        let word = match &outcome {
-            Ok(stored) if stored.outcome == Outcome::New => "new",
-            Ok(_) => "same",
-            Err(refused) => {
-                metrics::counter!(metric::REFUSALS, "reason" => refused.refusal.name()).increment(1);
-                "refused"
-            }
-        };
-        metrics::counter!(metric::OBJECTS, "source" => source, "outcome" => word).increment(1);
-        outcome
+        self.receive(received).await?.outcome().await
     }
 
-    async fn store_uncounted<R>(&self, received: Received<'_, R>) -> Result<Stored, Refused>
+    /// Reads one object to its end and leaves it to be placed, so that the next one can be read
+    /// meanwhile. Nothing is acknowledged before [`Placing::outcome`].
+    pub async fn receive<R>(&self, received: Received<'_, R>) -> Result<Placing, Refused>
     where
         R: AsyncRead + Unpin + Send,
     {
         let origin = received.origin.clone();
-        let intake = self.receive(received).await?;
-        let placed = tokio::spawn(self.clone().finish(intake, origin)).await;
-        placed.unwrap_or_else(|_| Err(stopped_unexpectedly()))
+        match self.spool(received).await {
+            Ok(intake) => Ok(Placing(tokio::spawn(self.clone().finish_counted(intake, origin)))),
+            Err(refused) => {
+                count(origin.source, Err(&refused));
+                Err(refused)
+            }
+        }
     }
 
     /// Writes and hashes off the async threads; the next chunk is read meanwhile.
-    async fn receive<R>(&self, received: Received<'_, R>) -> Result<Intake, Refused>
+    async fn spool<R>(&self, received: Received<'_, R>) -> Result<Intake, Refused>
     where
         R: AsyncRead + Unpin + Send,
     {
@@ -219,53 +270,92 @@ impl Ingest {
     /// Takes a received object to its end whether or not its sender still waits: cut off between
     /// bytes and row, it would leave bytes without a row, or the sweep would make it a row
     /// without bytes.
-    async fn finish(self, intake: Intake, origin: Origin) -> Result<Stored, Refused> {
+    async fn finish_counted(self, intake: Intake, origin: Origin) -> Result<Stored, Refused> {
+        let outcome = self.finish(intake, &origin).await;
+        count(origin.source, outcome.as_ref());
+        outcome
+    }
+
+    async fn finish(&self, intake: Intake, origin: &Origin) -> Result<Stored, Refused> {
         // Not earlier: a peer that stalls within its object must not hold what others need.
         let permit = self.permits.acquire().await;
         let _permit = permit.map_err(|_| intake.refused(Refusal::Stopping))?;
         let prepared = off_thread(move || intake.finish()).await?;
         let identity = prepared.identity.clone();
-        let outcome = self.place_or_discard(prepared, &origin).await;
+        let outcome = self.place_or_discard(prepared, origin).await;
         let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
-        Ok(Stored { instance: identity, outcome })
+        Ok(Stored { instance: identity, outcome, coerced: false })
     }
 
     async fn place_or_discard(&self, prepared: Prepared, origin: &Origin) -> Result<Outcome, Refusal> {
-        if let Some(outcome) = self.known(&prepared).await? {
-            return outcome;
+        let step = self.step(&prepared.identity.sop_instance, &prepared.dataset_sha256).await?;
+        if let Step::Settled(outcome) = step {
+            return Ok(outcome);
         }
         let identity = &prepared.identity;
         let key = BlobKey::new(&identity.study, &identity.sop_instance, &prepared.sha256);
         let placing = self.placing.read().await;
-        let outcome = self.place(prepared, &key, origin).await;
+        let placed = self.place(prepared, &key, origin, step).await;
         drop(placing);
-        match &outcome {
-            Ok(Outcome::New) => {}
+        match placed {
+            Ok(Placed::Inserted) => Ok(Outcome::New),
+            Ok(Placed::Replaced(old)) => {
+                self.discard(&old).await;
+                Ok(Outcome::Replaced)
+            }
+            Ok(Placed::Settled(outcome)) => {
+                self.discard(&key).await;
+                Ok(outcome)
+            }
             // The row may be found after a crash all the same: its bytes are left to the sweep.
-            Err(Refusal::Index(DbError::Commit(_) | DbError::Closed)) => {}
-            _ => self.discard(&key).await,
+            Err(refusal @ Refusal::Index(DbError::Commit(_) | DbError::Closed)) => Err(refusal),
+            Err(refusal) => {
+                self.discard(&key).await;
+                Err(refusal)
+            }
         }
-        outcome
     }
 
-    async fn place(&self, prepared: Prepared, key: &BlobKey, origin: &Origin) -> Result<Outcome, Refusal> {
+    /// Bytes, then rows; looks again when another writer of the same UID was faster.
+    async fn place(
+        &self,
+        prepared: Prepared,
+        key: &BlobKey,
+        origin: &Origin,
+        mut step: Step,
+    ) -> Result<Placed, Refusal> {
         let row = rows::instance(&prepared, key, origin)?;
-        let dataset_sha256 = prepared.dataset_sha256;
         self.keep(prepared, key.clone()).await?;
-        let now = self.clock.now();
-        let batch = jobs::and_notice_arrival(instances::insert(&row, now), &row, self.policy.quiet_time, now);
-        match self.db.run(batch).await {
-            Ok(_) => Ok(Outcome::New),
-            Err(DbError::Unique { .. }) => self.lost_race(&row.identity.sop_instance, &dataset_sha256).await,
-            Err(error) => Err(index_refusal(error)),
+        for _ in 0..OVERTAKEN_MAX {
+            let now = self.clock.now();
+            let (batch, placed) = match step {
+                Step::Settled(outcome) => return Ok(Placed::Settled(outcome)),
+                Step::Insert => (instances::insert(&row, now), Placed::Inserted),
+                Step::Replace(known) => {
+                    (instances::replace(&row, &known, now), Placed::Replaced(known.blob_key))
+                }
+            };
+            let batch = jobs::and_notice_arrival(batch, &row, self.policy.quiet_time, now);
+            match self.db.run(batch).await {
+                Ok(_) => return Ok(placed),
+                Err(error) if is_overtaken(&error) => {}
+                Err(error) => return Err(index_refusal(error)),
+            }
+            step = self.step(&row.identity.sop_instance, &row.dataset_sha256).await?;
         }
+        Err(Refusal::Conflict)
     }
 
-    /// The outcome for an object whose UID is in the index already.
-    async fn known(&self, prepared: &Prepared) -> Result<Option<Result<Outcome, Refusal>>, Refusal> {
-        let known = instances::known(&self.db, &prepared.identity.sop_instance).await;
-        let known = known.map_err(Refusal::Index)?;
-        Ok(known.map(|known| same_or_conflict(&known.dataset_sha256, &prepared.dataset_sha256)))
+    /// What is to be done with an object, by what the index holds under its UID.
+    async fn step(&self, instance: &SopInstanceUid, digest: &[u8]) -> Result<Step, Refusal> {
+        let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
+        match (known, self.policy.on_duplicate) {
+            (None, _) => Ok(Step::Insert),
+            (Some(known), _) if known.dataset_sha256 == digest => Ok(Step::Settled(Outcome::SameAgain)),
+            (Some(_), OnDuplicate::KeepFirst) => Ok(Step::Settled(Outcome::KeptFirst)),
+            (Some(known), OnDuplicate::Replace) => Ok(Step::Replace(known)),
+            (Some(_), OnDuplicate::Reject) => Err(Refusal::Conflict),
+        }
     }
 
     async fn keep(&self, prepared: Prepared, key: BlobKey) -> Result<(), Refusal> {
@@ -278,12 +368,6 @@ impl Ingest {
         }
     }
 
-    /// Another writer stored the same UID between our look and our insert.
-    async fn lost_race(&self, instance: &SopInstanceUid, digest: &[u8]) -> Result<Outcome, Refusal> {
-        let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
-        same_or_conflict(&known.ok_or(Refusal::Conflict)?.dataset_sha256, digest)
-    }
-
     /// Deletes bytes that came to no row, unless another writer of the very same file has made
     /// one for them; what cannot be deleted now is swept at the next start.
     async fn discard(&self, key: &BlobKey) {
@@ -293,16 +377,55 @@ impl Ingest {
     }
 }
 
+/// An object that has been received and is on its way to its row.
+pub struct Placing(JoinHandle<Result<Stored, Refused>>);
+
+impl Placing {
+    /// Returns when the object and its rows survive a power cut, or why it is not kept. The object
+    /// is placed whether or not anybody waits.
+    pub async fn outcome(self) -> Result<Stored, Refused> {
+        self.0.await.unwrap_or_else(|_| Err(stopped_unexpectedly()))
+    }
+}
+
+/// What an object still needs to be in the index.
+enum Step {
+    Insert,
+    Replace(KnownInstance),
+    Settled(Outcome),
+}
+
+enum Placed {
+    Inserted,
+    /// The bytes under this key have lost their row.
+    Replaced(BlobKey),
+    Settled(Outcome),
+}
+
+fn count(source: Source, outcome: Result<&Stored, &Refused>) {
+    let word = match outcome {
+        Ok(stored) => match stored.outcome {
+            Outcome::New => "new",
+            Outcome::SameAgain => "same",
+            Outcome::KeptFirst => "kept-first",
+            Outcome::Replaced => "replaced",
+        },
+        Err(refused) => {
+            metrics::counter!(metric::REFUSALS, "reason" => refused.refusal.name()).increment(1);
+            "refused"
+        }
+    };
+    metrics::counter!(metric::OBJECTS, "source" => source.as_str(), "outcome" => word).increment(1);
+}
+
 /// The words of a panic may quote a value: they stay out of the answer.
 fn stopped_unexpectedly() -> Refused {
     Refused::anonymous(Refusal::Unparsable("the parser stopped unexpectedly".to_owned()))
 }
 
-fn same_or_conflict(known: &[u8], arrived: &[u8]) -> Result<Outcome, Refusal> {
-    match known == arrived {
-        true => Ok(Outcome::SameAgain),
-        false => Err(Refusal::Conflict),
-    }
+/// Whether another writer of the same UID changed what the batch was made for.
+fn is_overtaken(error: &DbError) -> bool {
+    matches!(error, DbError::Unique { .. } | DbError::Affected { statement: instances::REMOVE_REPLACED, .. })
 }
 
 fn index_refusal(error: DbError) -> Refusal {

@@ -6,6 +6,7 @@ use super::*;
 use crate::ai::EngineError;
 use crate::ai::scripted::{ScriptedEngine, Step};
 use crate::clock::Timestamp;
+use crate::config::OnDuplicate;
 use crate::db::{SqliteSettings, Statement};
 use crate::dicom::header;
 use crate::ingest::{Body, Origin, Policy, Received, Source};
@@ -139,6 +140,7 @@ fn policy() -> Policy {
             fragments_max: 1000,
         },
         sop_classes_extra: Vec::new(),
+        on_duplicate: OnDuplicate::Reject,
         concurrency: 4,
         quiet_time: Duration::from_secs(30),
     }

@@ -16,6 +16,7 @@ pub(super) fn ingest(config: &Config) -> ingest::Policy {
             fragments_max: limits.fragments_max,
         },
         sop_classes_extra: config.dimse.sop_classes_extra.clone(),
+        on_duplicate: limits.on_duplicate,
         concurrency: limits.concurrency,
         quiet_time: config.analysis.quiet_time(),
     }

@@ -30,12 +30,8 @@ pub fn append(entry: &Entry<'_>, now: Timestamp) -> Statement {
 }
 
 pub(super) fn stored(identity: &InstanceIdentity, origin: &Origin, now: Timestamp) -> Statement {
-    let actor = match origin.calling_aet.as_str() {
-        "" => origin.source.as_str(),
-        aet => aet,
-    };
     let entry = Entry {
-        actor,
+        actor: origin.actor(),
         action: "store-instance",
         study: Some(&identity.study),
         subject: Some(identity.sop_instance.as_str()),

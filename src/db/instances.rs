@@ -1,10 +1,14 @@
 //! Rows of patients, studies, series and instances: written together, in one batch.
 
+mod replacement;
+
 use super::{Batch, Db, DbError, Row, Statement};
 use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
-use crate::dicom::uid::{SopInstanceUid, TransferSyntaxUid};
+use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 use crate::ingest::{InstanceIdentity, Origin};
+
+pub use replacement::{REMOVE_REPLACED, replace};
 
 pub struct PatientRow {
     pub issuer: String,
@@ -204,8 +208,13 @@ fn change(identity: &InstanceIdentity, now: Timestamp) -> Statement {
     .bind(&identity.sop_instance)
 }
 
-/// What decides whether an arriving object is the same again.
+/// What decides what becomes of an arriving object with the same UID.
 pub struct KnownInstance {
+    pub instance: SopInstanceUid,
+    pub study: StudyUid,
+    pub series: SeriesUid,
+    /// The row of the patient.
+    pub patient: i64,
     pub dataset_sha256: Vec<u8>,
     pub blob_key: BlobKey,
 }
@@ -213,13 +222,23 @@ pub struct KnownInstance {
 pub async fn known(db: &Db, instance: &SopInstanceUid) -> Result<Option<KnownInstance>, DbError> {
     let statement = Statement::named(
         "known_instance",
-        "select dataset_sha256, blob_key from instance where sop_instance_uid = $1",
+        "select study.study_uid, series.series_uid, study.patient, instance.dataset_sha256, instance.blob_key
+         from instance join series on series.id = instance.series join study on study.id = instance.study
+         where instance.sop_instance_uid = $1",
     );
-    db.read_one(statement.bind(instance)).await?.as_ref().map(read_known).transpose()
+    let row = db.read_one(statement.bind(instance)).await?;
+    row.map(|row| read_known(instance.clone(), &row)).transpose()
 }
 
-fn read_known(row: &Row) -> Result<KnownInstance, DbError> {
-    Ok(KnownInstance { dataset_sha256: row.bytes(0)?.to_vec(), blob_key: BlobKey::from_index(row.text(1)?) })
+fn read_known(instance: SopInstanceUid, row: &Row) -> Result<KnownInstance, DbError> {
+    Ok(KnownInstance {
+        instance,
+        study: row.parse(0, "a study UID")?,
+        series: row.parse(1, "a series UID")?,
+        patient: row.int(2)?,
+        dataset_sha256: row.bytes(3)?.to_vec(),
+        blob_key: BlobKey::from_index(row.text(4)?),
+    })
 }
 
 /// Whether any row refers to these bytes.

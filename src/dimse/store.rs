@@ -6,7 +6,7 @@ use dicom_dictionary_std::tags;
 use super::association::Association;
 use super::{StoreSink, metric};
 use crate::dicom::uid::UidError;
-use crate::ingest::{Body, Received, Refusal, StoreCommand};
+use crate::ingest::{Body, Received, Refusal, StoreCommand, Stored, Warning};
 use crate::ul::UlError;
 use crate::ul::command::{CommandSet, status};
 use crate::ul::connection::{Contextual, Transport};
@@ -51,26 +51,26 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         &mut self,
         context_id: u8,
         command: StoreCommand,
-    ) -> Result<Result<(), Refusal>, UlError> {
+    ) -> Result<Result<u16, Refusal>, UlError> {
         let mut data_set = DataSet::new(self.connection, context_id);
         let body = Body::DataSet { reader: &mut data_set, command };
         let received = Received { body, origin: &self.origin, only_study: None };
         let stored = self.shared.server.sink.store(received).await;
         let bytes = data_set.finish(self.shared.server.settings.idle_timeout).await?;
         metrics::counter!(metric::RECEIVED_BYTES).increment(bytes);
-        Ok(stored.map(|_| ()).map_err(|refused| refused.refusal))
+        Ok(stored.map(|stored| success(&stored)).map_err(|refused| refused.refusal))
     }
 
     fn store_response(
         &mut self,
         request: &CommandSet,
-        outcome: Result<(), Refusal>,
+        outcome: Result<u16, Refusal>,
     ) -> Result<CommandSet, UlError> {
-        let status = outcome.as_ref().map_or_else(Refusal::dimse_status, |()| status::SUCCESS);
+        let status = outcome.as_ref().map_or_else(Refusal::dimse_status, |success| *success);
         metrics::counter!(metric::STORES, "status" => format!("{status:04X}")).increment(1);
         let response = request.response(status)?;
         match outcome {
-            Ok(()) => {
+            Ok(_) => {
                 self.counts.stored += 1;
                 Ok(response)
             }
@@ -81,6 +81,11 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             }
         }
     }
+}
+
+/// Success, or a warning about an object that is stored, PS3.4 Table B.2-1.
+fn success(stored: &Stored) -> u16 {
+    stored.warning().map_or(status::SUCCESS, Warning::code)
 }
 
 fn uid<T: std::str::FromStr<Err = UidError>>(

@@ -16,6 +16,7 @@ use tower::ServiceExt;
 
 use super::{body, service, *};
 use crate::clock::{Clock, Timestamp};
+use crate::config::OnDuplicate;
 use crate::db::SqliteSettings;
 use crate::dicom::header;
 use crate::dicom::uid::StudyUid;
@@ -130,6 +131,7 @@ fn policy() -> Policy {
             fragments_max: 100,
         },
         sop_classes_extra: Vec::new(),
+        on_duplicate: OnDuplicate::Reject,
         concurrency: 4,
         quiet_time: Duration::from_secs(1),
     }
@@ -156,6 +158,8 @@ fn file(class: &str, instance: &str, own: Vec<DataElement<InMemDicomObject>>) ->
         DataElement::new(tags::PATIENT_AGE, VR::AS, "040Y"),
         DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.3"),
         DataElement::new(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.4"),
+        // What is sent together is placed side by side: its order is not that of the parts.
+        DataElement::new(tags::INSTANCE_NUMBER, VR::IS, instance.rsplit('.').next().unwrap_or("")),
     ]);
     own.into_iter().for_each(|element| drop(object.put(element)));
     let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);

@@ -1,5 +1,6 @@
 //! Through the seam: objects in, outcomes and traces out.
 
+mod duplicates;
 mod hostile;
 mod sweep;
 
@@ -20,6 +21,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(OnDuplicate::Reject)
+    }
+
+    fn with(on_duplicate: OnDuplicate) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = SqliteSettings { readers: 1, group_max: 64 };
         let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
@@ -34,6 +39,7 @@ impl Bench {
                 fragments_max: 100,
             },
             sop_classes_extra: Vec::new(),
+            on_duplicate,
             concurrency: 4,
             quiet_time: std::time::Duration::from_secs(1),
         };

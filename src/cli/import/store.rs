@@ -13,7 +13,7 @@ use super::summary::{Report, Verdict};
 use super::walk::FoundFile;
 use super::zips;
 use crate::app::Archive;
-use crate::ingest::{Body, Ingest, Origin, Outcome, Received, Source};
+use crate::ingest::{Body, Ingest, Origin, Received, Source};
 
 const NOT_DICOM: &str = "not a DICOM file";
 const DICOMDIR: &str = "a DICOMDIR, the index of a medium";
@@ -54,7 +54,7 @@ impl<'a> Importer<'a> {
     pub(super) async fn store(&self, reader: impl AsyncRead + Unpin + Send) -> Verdict {
         let received = Received { body: Body::Part10(reader), origin: &self.origin, only_study: None };
         match self.ingest.store(received).await {
-            Ok(stored) if stored.outcome == Outcome::New => Verdict::Stored,
+            Ok(stored) if stored.is_new() => Verdict::Stored,
             Ok(_) => Verdict::AlreadyThere,
             Err(refused) => Verdict::Refused(refused.refusal.to_string()),
         }

@@ -146,7 +146,7 @@ fn stored(command: StoreCommand) -> Stored {
         sop_instance: command.sop_instance,
         sop_class: command.sop_class,
     };
-    Stored { instance, outcome: Outcome::New }
+    Stored { instance, outcome: Outcome::New, coerced: false }
 }
 
 pub(super) struct Harness {

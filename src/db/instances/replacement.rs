@@ -1,0 +1,152 @@
+//! One instance in the place of another with the same UID, in one batch.
+
+use super::{InstanceRow, KnownInstance, folded, insert};
+use crate::clock::Timestamp;
+use crate::db::audit::{self, Entry};
+use crate::db::{Batch, Statement};
+
+/// The name of the guard that fails when the instance is no longer the one that was known.
+pub const REMOVE_REPLACED: &str = "remove_replaced";
+
+/// Takes the known instance out, with parents that it leaves empty, and puts `row` in. What the
+/// new object says about its patient, study and series holds from now on.
+pub fn replace(row: &InstanceRow, known: &KnownInstance, now: Timestamp) -> Batch {
+    let mut batch = Batch::new().then(uncount_in_series(known, now)).then_exactly(1, remove_instance(known));
+    let moved = (&row.identity.study, &row.identity.series) != (&known.study, &known.series);
+    if moved {
+        batch.push(remove_empty_series(known));
+    }
+    batch.push(recount_study(known, now));
+    if row.identity.study != known.study {
+        batch.push(remove_empty_study(known));
+    }
+    batch.append(insert(row, now));
+    batch.push(refresh_patient(row, now));
+    batch.push(refresh_study(row, now));
+    batch.push(refresh_series(row, now));
+    batch.push(remove_empty_patient(known));
+    batch.push(audit_replaced(row, now));
+    batch
+}
+
+fn uncount_in_series(known: &KnownInstance, now: Timestamp) -> Statement {
+    Statement::named(
+        "uncount_in_series",
+        "update series set instance_count = instance_count - 1, updated_at = $1 where series_uid = $2",
+    )
+    .bind(now)
+    .bind(&known.series)
+}
+
+fn remove_instance(known: &KnownInstance) -> Statement {
+    let sql = "delete from instance where sop_instance_uid = $1 and blob_key = $2";
+    Statement::named(REMOVE_REPLACED, sql).bind(&known.instance).bind(known.blob_key.as_str())
+}
+
+fn remove_empty_series(known: &KnownInstance) -> Statement {
+    Statement::named(
+        "remove_empty_series",
+        "delete from series where series_uid = $1
+            and not exists (select 1 from instance where instance.series = series.id)",
+    )
+    .bind(&known.series)
+}
+
+fn recount_study(known: &KnownInstance, now: Timestamp) -> Statement {
+    Statement::named(
+        "recount_study",
+        "update study set instance_count = instance_count - 1, updated_at = $1,
+            series_count = (select count(*) from series where series.study = study.id)
+         where study_uid = $2",
+    )
+    .bind(now)
+    .bind(&known.study)
+}
+
+fn remove_empty_study(known: &KnownInstance) -> Statement {
+    Statement::named(
+        "remove_empty_study",
+        "delete from study where study_uid = $1
+            and not exists (select 1 from series where series.study = study.id)",
+    )
+    .bind(&known.study)
+}
+
+fn remove_empty_patient(known: &KnownInstance) -> Statement {
+    Statement::named(
+        "remove_empty_patient",
+        "delete from patient where id = $1
+            and not exists (select 1 from study where study.patient = patient.id)",
+    )
+    .bind(known.patient)
+}
+
+fn refresh_patient(row: &InstanceRow, now: Timestamp) -> Statement {
+    let patient = &row.patient;
+    Statement::named(
+        "refresh_patient",
+        "update patient set name = $1, name_folded = $2, birth_date = $3, sex = $4, updated_at = $5
+         where issuer = $6 and patient_id = $7",
+    )
+    .bind(patient.name.as_str())
+    .bind(folded(&patient.name))
+    .bind(patient.birth_date.as_str())
+    .bind(patient.sex.as_str())
+    .bind(now)
+    .bind(patient.issuer.as_str())
+    .bind(patient.patient_id.as_str())
+}
+
+fn refresh_study(row: &InstanceRow, now: Timestamp) -> Statement {
+    let study = &row.study;
+    Statement::named(
+        "refresh_study",
+        "update study set study_date = $1, study_time = $2, accession_number = $3, study_id = $4,
+            description = $5, referring_physician = $6, referring_folded = $7, attributes = $8,
+            updated_at = $9, patient = (select id from patient where issuer = $10 and patient_id = $11)
+         where study_uid = $12",
+    )
+    .bind(study.date.as_str())
+    .bind(study.time.as_str())
+    .bind(study.accession_number.as_str())
+    .bind(study.study_id.as_str())
+    .bind(study.description.as_str())
+    .bind(study.referring_physician.as_str())
+    .bind(folded(&study.referring_physician))
+    .bind(study.attributes.clone())
+    .bind(now)
+    .bind(row.patient.issuer.as_str())
+    .bind(row.patient.patient_id.as_str())
+    .bind(&row.identity.study)
+}
+
+fn refresh_series(row: &InstanceRow, now: Timestamp) -> Statement {
+    let series = &row.series;
+    Statement::named(
+        "refresh_series",
+        "update series set modality = $1, series_number = $2, description = $3, body_part = $4,
+            performed_start_date = $5, performed_start_time = $6, attributes = $7, updated_at = $8
+         where series_uid = $9",
+    )
+    .bind(series.modality.as_str())
+    .bind(series.number)
+    .bind(series.description.as_str())
+    .bind(series.body_part.as_str())
+    .bind(series.performed_start_date.as_str())
+    .bind(series.performed_start_time.as_str())
+    .bind(series.attributes.clone())
+    .bind(now)
+    .bind(&row.identity.series)
+}
+
+fn audit_replaced(row: &InstanceRow, now: Timestamp) -> Statement {
+    let entry = Entry {
+        actor: row.origin.actor(),
+        action: "replace-instance",
+        study: Some(&row.identity.study),
+        subject: Some(row.identity.sop_instance.as_str()),
+        outcome: "success",
+        detail: None,
+    };
+    audit::append(&entry, now)
+}

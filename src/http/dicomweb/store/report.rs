@@ -1,0 +1,275 @@
+//! The Store Instances Response Module, PS3.18 Table I.1-1, and the status that follows from it.
+
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::super::json::DataSet;
+use crate::dicom::uid::{SopClassUid, SopInstanceUid, StudyUid};
+use crate::http::body::{self, BodyStopped};
+use crate::http::multipart::PartsError;
+use crate::http::urls::Urls;
+use crate::ingest::{InstanceIdentity, Refusal, Refused, Stored};
+
+/// Failure Reason (0008,1197) of a part that is no DICOM object, Table I.2-2.
+const CANNOT_UNDERSTAND: u16 = 0xC000;
+/// Of parts beyond the limit of one request.
+const OUT_OF_RESOURCES: u16 = 0xA700;
+/// Of a part that the body ended in.
+const PROCESSING_FAILURE: u16 = 0x0110;
+
+/// Whose fault a failure is, which the status of the whole answer depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// What was sent cannot be read.
+    Syntax,
+    /// It can be read, and is of a type that is not stored.
+    MediaType,
+    /// It can be read, and does not go with the request or with what is stored.
+    Conflict,
+    TooLarge,
+    Server,
+}
+
+impl Fault {
+    fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::TooLarge { .. } => Self::TooLarge,
+            Refusal::Interrupted(error) => Self::of_body(error),
+            Refusal::NotDicom(_) | Refusal::Truncated(_) | Refusal::Unparsable(_) => Self::Syntax,
+            other if other.is_ours() => Self::Server,
+            _ => Self::Conflict,
+        }
+    }
+
+    fn of_body(error: &(dyn std::error::Error + 'static)) -> Self {
+        match BodyStopped::find(error) {
+            Some(BodyStopped::TooLarge { .. }) => Self::TooLarge,
+            _ => Self::Syntax,
+        }
+    }
+}
+
+/// What became of one part.
+pub(super) enum Item {
+    Stored(Stored),
+    Failed {
+        class: SopClassUid,
+        instance: SopInstanceUid,
+        reason: u16,
+        fault: Fault,
+    },
+    /// Not tied to an instance.
+    Other {
+        reason: u16,
+        fault: Fault,
+    },
+}
+
+impl Item {
+    pub(super) fn refused(refused: Refused) -> Self {
+        let (reason, fault) = (refused.refusal.stow_reason(), Fault::of(&refused.refusal));
+        match (refused.sop_class, refused.sop_instance) {
+            (Some(class), Some(instance)) => Self::Failed { class, instance, reason, fault },
+            _ => Self::Other { reason, fault },
+        }
+    }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        Self::Other { reason: CANNOT_UNDERSTAND, fault: Fault::MediaType }
+    }
+
+    pub(super) fn too_many_parts() -> Self {
+        Self::Other { reason: OUT_OF_RESOURCES, fault: Fault::TooLarge }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Report {
+    stored: Vec<Stored>,
+    failed: Vec<DataSet>,
+    other: Vec<DataSet>,
+    faults: Vec<Fault>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, item: Item) {
+        match item {
+            Item::Stored(stored) => self.stored.push(stored),
+            Item::Failed { class, instance, reason, fault } => {
+                let reference = sop_reference(class.as_str(), instance.as_str());
+                self.failed.push(reference.with(tags::FAILURE_REASON, VR::US, vec![reason.into()]));
+                self.faults.push(fault);
+            }
+            Item::Other { reason, fault } => {
+                let failure = DataSet::default().with(tags::FAILURE_REASON, VR::US, vec![reason.into()]);
+                self.other.push(failure);
+                self.faults.push(fault);
+            }
+        }
+    }
+
+    /// The message broke off behind parts that were handled.
+    pub(super) fn broken_off(mut self, error: &PartsError) -> Self {
+        self.add(Item::Other { reason: PROCESSING_FAILURE, fault: Fault::of_body(error) });
+        self
+    }
+
+    /// PS3.18 10.5.3.1.
+    fn status(&self) -> StatusCode {
+        let all = |fault| self.faults.iter().all(|each| *each == fault);
+        match (self.stored.is_empty(), self.faults.is_empty()) {
+            _ if self.faults.contains(&Fault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            (_, true) if self.stored.iter().all(|stored| stored.warning().is_none()) => StatusCode::OK,
+            (false, _) => StatusCode::ACCEPTED,
+            _ if all(Fault::Server) => StatusCode::SERVICE_UNAVAILABLE,
+            _ if all(Fault::Syntax) => StatusCode::BAD_REQUEST,
+            _ if all(Fault::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::CONFLICT,
+        }
+    }
+
+    /// Sequences without items stay out (Table I.1-1, type 1C).
+    fn data_set(&self, urls: &Urls) -> DataSet {
+        let study_url = self.common_study().map(|study| urls.study(study).into());
+        let mut set = DataSet::default().with(tags::RETRIEVE_URL, VR::UR, study_url.into_iter().collect());
+        let stored = self.stored.iter().map(|stored| reference(stored, urls)).collect();
+        set_sequence(&mut set, tags::REFERENCED_SOP_SEQUENCE, stored);
+        set_sequence(&mut set, tags::FAILED_SOP_SEQUENCE, self.failed.clone());
+        set_sequence(&mut set, tags::OTHER_FAILURES_SEQUENCE, self.other.clone());
+        set
+    }
+
+    fn common_study(&self) -> Option<&StudyUid> {
+        let first = &self.stored.first()?.instance.study;
+        self.stored.iter().all(|stored| stored.instance.study == *first).then_some(first)
+    }
+
+    pub(super) fn into_response(self, media_type: &'static str, urls: &Urls) -> Response<body::Body> {
+        let mut response = Response::new(body::full(self.data_set(urls).to_json()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        if let Some(location) = self.location(urls) {
+            headers.insert(LOCATION, location.clone());
+            headers.insert(CONTENT_LOCATION, location);
+        }
+        response
+    }
+
+    /// The study that something new came into (PS3.18 10.5.3.2).
+    fn location(&self, urls: &Urls) -> Option<HeaderValue> {
+        let created = self.stored.iter().any(Stored::is_new);
+        let study = self.common_study().filter(|_| created)?;
+        HeaderValue::from_str(&urls.study(study)).ok()
+    }
+}
+
+fn set_sequence(set: &mut DataSet, tag: Tag, items: Vec<DataSet>) {
+    if !items.is_empty() {
+        let items: Vec<Value> = items.into_iter().map(DataSet::into_value).collect();
+        set.set(tag, VR::SQ, items);
+    }
+}
+
+fn sop_reference(class: &str, instance: &str) -> DataSet {
+    DataSet::default().with_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class).with_text(
+        tags::REFERENCED_SOP_INSTANCE_UID,
+        VR::UI,
+        instance,
+    )
+}
+
+fn reference(stored: &Stored, urls: &Urls) -> DataSet {
+    let InstanceIdentity { study, series, sop_instance, sop_class } = &stored.instance;
+    let url = urls.instance(study, series, sop_instance);
+    let mut item = sop_reference(sop_class.as_str(), sop_instance.as_str());
+    item.set(tags::RETRIEVE_URL, VR::UR, vec![url.into()]);
+    if let Some(warning) = stored.warning() {
+        item.set(tags::WARNING_REASON, VR::US, vec![warning.code().into()]);
+    }
+    item
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::Outcome;
+
+    fn stored(study: &str, outcome: Outcome) -> Item {
+        let instance = InstanceIdentity {
+            study: study.parse().unwrap(),
+            series: "1.3".parse().unwrap(),
+            sop_instance: "1.4".parse().unwrap(),
+            sop_class: "1.5".parse().unwrap(),
+        };
+        Item::Stored(Stored { instance, outcome, coerced: false })
+    }
+
+    fn new(study: &str) -> Item {
+        stored(study, Outcome::New)
+    }
+
+    fn other(fault: Fault) -> Item {
+        Item::Other { reason: CANNOT_UNDERSTAND, fault }
+    }
+
+    fn report(items: Vec<Item>) -> Report {
+        let mut report = Report::default();
+        items.into_iter().for_each(|item| report.add(item));
+        report
+    }
+
+    fn urls() -> Urls {
+        let listener = "127.0.0.1:80".parse().unwrap();
+        Urls::of(Some("http://h"), &http::HeaderMap::new(), &http::Uri::from_static("/"), listener)
+    }
+
+    #[track_caller]
+    fn check(items: Vec<Item>, status: u16) {
+        assert_eq!(report(items).status().as_u16(), status);
+    }
+
+    #[test]
+    fn the_status_follows_from_the_items_s1_s5_s7_s11_s19() {
+        check(vec![new("1.2")], 200);
+        check(vec![new("1.2"), other(Fault::Syntax)], 202);
+        check(vec![other(Fault::Syntax)], 400);
+        check(vec![other(Fault::MediaType)], 415);
+        check(vec![other(Fault::Syntax), other(Fault::Conflict)], 409);
+        check(vec![other(Fault::Server)], 503);
+        check(vec![new("1.2"), Item::too_many_parts()], 413);
+    }
+
+    #[test]
+    fn the_report_holds_only_what_happened_s3_s4_s9() {
+        let set = report(vec![new("1.2"), other(Fault::Syntax)]).data_set(&urls()).into_value();
+        assert_eq!(set["00081190"]["Value"][0], "http://h/dicom-web/studies/1.2");
+        assert_eq!(set["00081199"]["Value"][0]["00081190"]["vr"], "UR");
+        assert_eq!(set["0008119A"]["Value"][0]["00081197"]["Value"][0], 0xC000);
+        assert!(set.get("00081198").is_none());
+    }
+
+    #[test]
+    fn objects_of_several_studies_have_no_common_url_s4b() {
+        let set = report(vec![new("1.2"), new("1.3")]).data_set(&urls()).into_value();
+        assert_eq!(set["00081190"], serde_json::json!({ "vr": "UR" }));
+    }
+
+    #[test]
+    fn an_object_that_is_not_as_it_was_sent_has_a_warning_s9d() {
+        let report = report(vec![stored("1.2", Outcome::KeptFirst)]);
+        assert_eq!(report.status(), StatusCode::ACCEPTED);
+        let set = report.data_set(&urls()).into_value();
+        assert_eq!(set["00081199"]["Value"][0]["00081196"]["Value"][0], 0xB006);
+    }
+
+    #[test]
+    fn what_is_new_has_a_location_s18() {
+        let location = |items| report(items).into_response("x/y", &urls()).headers().get(LOCATION).cloned();
+        assert_eq!(location(vec![new("1.2")]).unwrap(), "http://h/dicom-web/studies/1.2");
+        assert_eq!(location(vec![stored("1.2", Outcome::SameAgain)]), None);
+    }
+}
