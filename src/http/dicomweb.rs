@@ -13,6 +13,7 @@ mod search;
 mod store;
 mod stored;
 mod transcode;
+mod xml;
 
 use std::sync::Arc;
 

@@ -288,6 +288,29 @@ async fn links_in_the_metadata_lead_to_the_bytes_w15_w16() {
 }
 
 #[tokio::test]
+async fn metadata_and_matches_come_as_xml_too_q39() {
+    let bench = Bench::filled().await;
+    let several = "multipart/related; type=\"application/dicom+xml\"";
+    for (path, count) in [("/dicom-web/studies", 1), (SERIES, 3)] {
+        let path = if path == SERIES { format!("{path}/metadata") } else { path.to_owned() };
+        let documents = parts(&bench.accepting(&path, several).await).await;
+        assert_eq!(documents.len(), count);
+        assert!(String::from_utf8_lossy(&documents[0]).contains("keyword=\"PatientName\""));
+    }
+    let one = format!("{SERIES}/instances/1.2.3.4.1/metadata");
+    let document = bench.accepting(&one, "application/dicom+xml").await;
+    assert_eq!(document.header(CONTENT_TYPE), "application/dicom+xml");
+    let read = crate::dicom::xml::read(
+        std::str::from_utf8(&document.body).unwrap(),
+        crate::dicom::xml::Limits { depth_max: 9, elements_max: 999 },
+    );
+    let json = bench.accepting(&one, "application/dicom+json").await;
+    assert_eq!(Value::Array(vec![read.unwrap().into()]), json.json());
+    let of_three = bench.accepting(&format!("{SERIES}/metadata"), "application/dicom+xml").await;
+    assert_eq!(of_three.status, StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
 async fn frames_come_in_the_order_asked_and_all_or_none_w11_w12() {
     let bench = Bench::filled().await;
     let frames = format!("{SERIES}/instances/1.2.3.4.1/frames");

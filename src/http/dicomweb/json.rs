@@ -41,7 +41,11 @@ impl DataSet {
     }
 
     pub(crate) fn into_value(self) -> Value {
-        Value::Object(self.0.into_iter().collect())
+        Value::Object(self.into_map())
+    }
+
+    pub(crate) fn into_map(self) -> Map<String, Value> {
+        self.0.into_iter().collect()
     }
 
     /// The text of the data set with its keys in order.

@@ -1,94 +1,141 @@
-//! Metadata, PS3.18 10.4.1.1.2: the JSON that ingest made, concatenated.
+//! Metadata, PS3.18 10.4.1.1.2: the JSON that ingest made, concatenated or turned into XML.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::etag::Etag;
 use super::json;
 use super::stored;
+use super::xml::{self, Described};
 use crate::db;
 use crate::dicom::json::INSTANCE_MARKER;
 use crate::http::State;
-use crate::http::body::{self, BoxError};
+use crate::http::body::{self, Body, BoxError};
 use crate::http::error::HttpError;
-use crate::http::negotiation::{Accept, Offer};
+use crate::http::negotiation::{Accept, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 use crate::query::Scope;
 use crate::query::retrieve::StoredMetadata;
 
 pub(super) async fn retrieve(state: Arc<State>, scope: Scope, asked: &Asked) -> Answer {
-    let offers = [Offer::single(json::MEDIA_TYPE), Offer::single("application/json")];
-    let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?;
     let digests = db::retrieve::digests(&state.db, &scope).await?;
     if digests.is_empty() {
         return Err(HttpError::NotFound(stored::noun(&scope)));
     }
-    let etag = Etag::of(digests.iter().map(Vec::as_slice), &asked.urls.study(scope.study()));
+    let offers = offers(digests.len());
+    let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?;
+    let form = format!("{} {offer:?}", asked.urls.study(scope.study()));
+    let etag = Etag::of(digests.iter().map(Vec::as_slice), &form);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let mut response = Response::new(body::streamed(array(state, scope, asked.urls.clone())));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(offer.media_type));
+    let pages = pages(state, scope.clone(), asked.urls.clone());
+    let mut response = match (offer.media_type, offer.packaging) {
+        (xml::MEDIA_TYPE, Packaging::Multipart) => xml::multipart(documents(pages)),
+        (xml::MEDIA_TYPE, Packaging::Single) => xml::single(documents(pages)),
+        (media_type, _) => json_response(media_type, array(pages)),
+    };
     etag.mark(&mut response);
     Ok(response)
 }
 
-/// Where the pages of an answer stand.
-struct Progress {
-    after: i64,
-    is_first: bool,
+/// Several documents are no document: XML of more than one instance has parts.
+fn offers(instances: usize) -> Vec<Offer> {
+    let mut offers = vec![
+        Offer::single(json::MEDIA_TYPE),
+        Offer::single("application/json"),
+        Offer::multipart(xml::MEDIA_TYPE),
+    ];
+    if instances == 1 {
+        offers.push(Offer::single(xml::MEDIA_TYPE));
+    }
+    offers
 }
 
-fn array(
+fn json_response(
+    media_type: &'static str,
+    array: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
+) -> Response<Body> {
+    let mut response = Response::new(body::streamed(array));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// The metadata of one instance, its links complete.
+struct Instance {
+    url: String,
+    json: String,
+}
+
+/// Rows in the order of arrival, some at a time, so that a study of any size takes no more memory.
+fn pages(
     state: Arc<State>,
     scope: Scope,
     urls: Urls,
-) -> impl stream::Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
-    let pages = stream::unfold(Some(Progress { after: 0, is_first: true }), move |progress| {
+) -> impl Stream<Item = Result<Vec<Instance>, BoxError>> + Send + 'static {
+    stream::unfold(Some(0), move |after| {
         let (state, scope, urls) = (Arc::clone(&state), scope.clone(), urls.clone());
         async move {
-            let progress = progress?;
-            let page = page(&state, &scope, &urls, progress).await.transpose()?;
-            Some(match page {
-                Ok((bytes, next)) => (Ok(bytes), Some(next)),
-                Err(error) => (Err(error), None),
-            })
+            match page(&state, &scope, &urls, after?).await.transpose()? {
+                Ok((page, last)) => Some((Ok(page), Some(last))),
+                Err(error) => Some((Err(error), None)),
+            }
         }
-    });
-    let bracket = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
-    bracket("[").chain(pages).chain(bracket("]"))
+    })
 }
 
 async fn page(
     state: &State,
     scope: &Scope,
     urls: &Urls,
-    progress: Progress,
-) -> Result<Option<(Bytes, Progress)>, BoxError> {
-    let rows = db::retrieve::metadata(&state.db, scope, progress.after).await?;
+    after: i64,
+) -> Result<Option<(Vec<Instance>, i64)>, BoxError> {
+    let rows = db::retrieve::metadata(&state.db, scope, after).await?;
     let Some(last) = rows.last() else { return Ok(None) };
-    let next = Progress { after: last.row, is_first: false };
-    let mut text = String::new();
-    for (at, row) in rows.iter().enumerate() {
-        if !progress.is_first || at > 0 {
-            text.push(',');
+    let page: Result<_, BoxError> = rows.iter().map(|row| with_urls(scope, urls, row)).collect();
+    Ok(Some((page?, last.row)))
+}
+
+fn array(
+    pages: impl Stream<Item = Result<Vec<Instance>, BoxError>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
+    let mut separator = "";
+    let pages = pages.map_ok(move |page| {
+        let mut text = String::new();
+        for instance in &page {
+            text.push_str(separator);
+            text.push_str(&instance.json);
+            separator = ",";
         }
-        text.push_str(&with_urls(scope, urls, row)?);
-    }
-    Ok(Some((text.into(), next)))
+        Bytes::from(text)
+    });
+    let bracket = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
+    bracket("[").chain(pages).chain(bracket("]"))
+}
+
+/// What turns each page into data sets.
+fn documents(
+    pages: impl Stream<Item = Result<Vec<Instance>, BoxError>> + Send + 'static,
+) -> impl Stream<Item = Result<impl FnOnce() -> Result<Vec<Described>, BoxError> + Send, BoxError>> + Send {
+    pages.map_ok(|page| || page.into_iter().map(described).collect())
+}
+
+fn described(instance: Instance) -> Result<Described, BoxError> {
+    let location = format!("{}/metadata", instance.url);
+    Ok(Described { location, set: serde_json::from_str(&instance.json)? })
 }
 
 /// The marker stands where a JSON value begins; a value of the object has its quotes escaped.
-fn with_urls(scope: &Scope, urls: &Urls, row: &StoredMetadata) -> Result<String, BoxError> {
+fn with_urls(scope: &Scope, urls: &Urls, row: &StoredMetadata) -> Result<Instance, BoxError> {
     let json = String::from_utf8(zstd::decode_all(row.json.as_slice())?)?;
     let url = urls.instance(scope.study(), &row.series, &row.sop_instance);
     let marked = |target: &str| format!("\"BulkDataURI\":\"{target}/");
-    Ok(json.replace(&marked(INSTANCE_MARKER), &marked(&url)))
+    Ok(Instance { json: json.replace(&marked(INSTANCE_MARKER), &marked(&url)), url })
 }
 
 #[cfg(test)]
@@ -109,6 +156,6 @@ mod tests {
             Urls::of(Some("http://h"), &http::HeaderMap::new(), &http::Uri::from_static("/"), listener);
         let written = with_urls(&Scope::Study("1.1".parse().unwrap()), &urls, &row).unwrap();
         let url = "http://h/dicom-web/studies/1.1/series/1.2/instances/1.3";
-        assert_eq!(written, json.replacen("@instance/bulkdata", &format!("{url}/bulkdata"), 1));
+        assert_eq!(written.json, json.replacen("@instance/bulkdata", &format!("{url}/bulkdata"), 1));
     }
 }

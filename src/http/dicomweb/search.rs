@@ -2,11 +2,13 @@
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use futures::stream;
 use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{HeaderMap, Response};
 use serde_json::{Map, Value};
 
 use super::json::{self, DataSet};
+use super::xml::{self, Described};
 use crate::db;
 use crate::dicom::attributes::{self, Attribute, AttributeId, Level, Returned};
 use crate::dicom::uid::{SeriesUid, StudyUid};
@@ -31,12 +33,18 @@ pub(crate) async fn search(
     series: Option<SeriesUid>,
     asked: &Asked,
 ) -> Answer {
-    let offers = [Offer::single(json::MEDIA_TYPE), Offer::single("application/json")];
+    let offers = [
+        Offer::single(json::MEDIA_TYPE),
+        Offer::single("application/json"),
+        Offer::multipart(xml::MEDIA_TYPE),
+    ];
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?;
     let request = parse(level, (study, series), &asked.query, &state.settings)?;
     let page = db::search::search(&state.db, &request).await?;
-    let mut response = Response::new(body::full(write(&page, &request.include, &asked.urls)?));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(offer.media_type));
+    let mut response = match offer.media_type {
+        xml::MEDIA_TYPE => xml_response(&page, &request.include, &asked.urls)?,
+        media_type => json_response(&page, &request.include, &asked.urls, media_type)?,
+    };
     add_warnings(response.headers_mut(), &page, &asked.query);
     Ok(response)
 }
@@ -118,10 +126,22 @@ fn add_match<'a>(
     Ok(())
 }
 
-fn write(page: &Page, include: &Include, urls: &Urls) -> Result<String, HttpError> {
+fn json_response(page: &Page, include: &Include, urls: &Urls, media_type: &'static str) -> Answer {
     let sets = page.found.iter().map(|found| Ok(data_set(found, include, urls)?.to_json()));
     let sets: Vec<String> = sets.collect::<Result<_, HttpError>>()?;
-    Ok(format!("[{}]", sets.join(",")))
+    let mut response = Response::new(body::full(format!("[{}]", sets.join(","))));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    Ok(response)
+}
+
+/// One part for each match; none is a message without parts.
+fn xml_response(page: &Page, include: &Include, urls: &Urls) -> Answer {
+    let described = |found: &Found| {
+        let set = data_set(found, include, urls)?.into_map();
+        Ok(Described { location: retrieve_url(found, urls), set })
+    };
+    let described: Vec<Described> = page.found.iter().map(described).collect::<Result<_, HttpError>>()?;
+    Ok(xml::multipart(stream::iter([Ok(|| Ok(described))])))
 }
 
 fn data_set(found: &Found, include: &Include, urls: &Urls) -> Result<DataSet, HttpError> {
