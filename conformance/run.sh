@@ -17,15 +17,19 @@ install_system_peers() {
   local missing=()
   command -v storescu >/dev/null || missing+=(dcmtk)
   command -v pdftotext >/dev/null || missing+=(poppler-utils)
+  command -v wrk >/dev/null || missing+=(wrk)
+  command -v nginx >/dev/null || missing+=(nginx-light)
+  [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
   command -v cmake >/dev/null || missing+=(cmake)
   command -v cc >/dev/null || missing+=(build-essential)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
   [ ${#missing[@]} -eq 0 ] && return
   local as_root=()
   [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+  # RUNLEVEL keeps the packaged servers from starting: the suites start their own.
   # Without them the suites that need them are skipped and counted, or fail in CI.
   { command -v apt-get && "${as_root[@]}" apt-get update -q \
-      && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -yq --no-install-recommends "${missing[@]}"; } >&2 \
+      && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -yq --no-install-recommends "${missing[@]}"; } >&2 \
     || echo "could not install: ${missing[*]}" >&2
 }
 

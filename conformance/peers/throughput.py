@@ -1,19 +1,30 @@
-"""The benchmark of `benches/`, once and small: that it runs, not how fast."""
+"""The benchmarks of `benches/`, once and small: that they run and that what they compare agrees, not how fast."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent.parent / "benches" / "store.py"
+BENCHES = Path(__file__).parent.parent.parent / "benches"
+SMALL = "--studies 30 --slices 8 --frames 200 --files 8 --large-mb 8 --clients 2 --rounds 1 --seconds 1"
+ORTHANC_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 def run(context, tally):
-    if not (shutil.which("storescu") and shutil.which("storescp")):
-        tally.miss("benches/store.py", "DCMTK")
+    benchmark(context, tally, "store.py", ["--files", "24"], ["storescu", "storescp"])
+    if not ORTHANC_PLUGIN.exists():
+        tally.miss("benches/dicomweb.py", "Orthanc's DICOMweb plugin")
         return
-    with tally.check("benches/store.py runs"):
-        command = [sys.executable, str(SCRIPT), "--binary", str(context.binary), "--files", "24"]
+    benchmark(context, tally, "dicomweb.py", SMALL.split(), ["wrk", "Orthanc", "nginx", "storescu"])
+
+
+def benchmark(context, tally, name, arguments, programs):
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        tally.miss(f"benches/{name}", ", ".join(missing))
+        return
+    with tally.check(f"benches/{name} runs"):
+        command = [sys.executable, str(BENCHES / name), "--binary", str(context.binary), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=900)
         print(done.stdout, end="")
         assert done.returncode == 0, done.stderr[-800:]
