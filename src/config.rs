@@ -2,6 +2,8 @@
 //!
 //! Only this module reads the environment.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::{Table, Value};
+
+pub use network::Network;
 
 const DEFAULT: &str = include_str!("config/default.toml");
 const PREFIX: &str = "RADIANT__";
@@ -68,14 +72,30 @@ pub enum LogFormat {
 pub struct Http {
     pub listen: SocketAddr,
     pub public_base: String,
+    pub urls: UrlForm,
+    pub trusted_proxies: Vec<Network>,
     pub connections_max: usize,
     pub header_bytes_max: usize,
+    pub uri_bytes_max: usize,
+    pub streams_max: u32,
     pub parts_max: usize,
     pub parts_in_flight: usize,
     body_idle_timeout_s: u64,
+    pub body_rate_min: u64,
+    response_stall_timeout_s: u64,
     header_timeout_s: u64,
     pub search_limit_default: u64,
     pub search_limit_max: u64,
+}
+
+/// How answers name resources of this server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UrlForm {
+    #[default]
+    Absolute,
+    /// To the URL of the request.
+    Relative,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -184,7 +204,11 @@ macro_rules! durations {
 
 durations! {
     Server { stop_timeout <- stop_timeout_s, }
-    Http { body_idle_timeout <- body_idle_timeout_s, header_timeout <- header_timeout_s, }
+    Http {
+        body_idle_timeout <- body_idle_timeout_s,
+        header_timeout <- header_timeout_s,
+        response_stall_timeout <- response_stall_timeout_s,
+    }
     Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s, }
     Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s, }
 }
@@ -250,6 +274,10 @@ impl Config {
                 return Err(ConfigError::NotLoopback { key, address });
             }
         }
+        if !is_public_base(&self.http.public_base) {
+            let reason = "http.public_base must begin with http:// or https:// and a host".to_owned();
+            return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
+        }
         let deepest = 1..=SEQUENCE_DEPTH_MAX;
         if !deepest.contains(&self.ingest.sequence_depth_max) {
             let reason = format!("ingest.sequence_depth_max must be 1 to {SEQUENCE_DEPTH_MAX}");
@@ -262,6 +290,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Empty, or what a path can follow.
+fn is_public_base(base: &str) -> bool {
+    let host = ["https://", "http://"].iter().find_map(|scheme| base.strip_prefix(scheme));
+    let is_plain = |host: &str| !host.starts_with('/') && !host.contains(['"', '?', '#', '@', ' ', '\\']);
+    base.is_empty() || host.is_some_and(|host| !host.is_empty() && is_plain(host))
 }
 
 /// The configuration as it grows layer by layer; each layer answers for its own mistakes.

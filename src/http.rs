@@ -9,12 +9,14 @@ mod decoding;
 mod dicomweb;
 pub mod endpoint;
 mod error;
+mod forwarded;
 mod multipart;
 mod negotiation;
 mod query_string;
 mod rest;
 mod server;
 mod service;
+mod stall;
 mod urls;
 
 #[cfg(test)]
@@ -26,12 +28,14 @@ use std::time::Duration;
 use crate::blobs::Blobs;
 use crate::db::Db;
 use crate::ingest::Ingest;
+use crate::telemetry::metrics::http as metric;
 
 pub use decoding::Decodes;
 pub use rest::hooks::{
     AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness,
 };
 pub use server::serve;
+pub use urls::Naming;
 
 /// Renders all metrics in the text format of Prometheus.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -51,9 +55,7 @@ pub struct State {
 /// Limits of the listener and of single requests.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Scheme and authority that clients see, `https://pacs.example.org`; without it, answers
-    /// name the host of the request.
-    pub public_base: Option<String>,
+    pub naming: Naming,
     pub connections_max: usize,
     /// Of one request.
     pub header_bytes_max: usize,
@@ -61,10 +63,19 @@ pub struct Settings {
     pub parts_max: usize,
     /// Objects of one STOW-RS request that may wait for their commit while the next arrives.
     pub parts_in_flight: usize,
+    /// Path and query.
+    pub uri_bytes_max: usize,
+    /// At the same time on one HTTP/2 connection.
+    pub streams_max: u32,
     /// From accepting a connection, or the end of a request, to the end of the next header.
     pub header_timeout: Duration,
     /// Silence in the middle of a body.
     pub body_idle_timeout: Duration,
+    /// Bytes per second that a body must bring on the average, once it has been waited for as long
+    /// as the idle timeout.
+    pub body_rate_min: u64,
+    /// A client that takes nothing of its answer for this long is cut off.
+    pub response_stall_timeout: Duration,
     /// One request, for STOW-RS all its parts together.
     pub body_bytes_max: u64,
     /// How long open requests may go on after the stop.
@@ -77,13 +88,17 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            public_base: None,
+            naming: Naming::default(),
             connections_max: 1024,
             header_bytes_max: 64 << 10,
             parts_max: 10_000,
             parts_in_flight: 8,
             header_timeout: Duration::from_secs(20),
+            uri_bytes_max: 16 << 10,
+            streams_max: 100,
             body_idle_timeout: Duration::from_secs(60),
+            body_rate_min: 512,
+            response_stall_timeout: Duration::from_secs(60),
             body_bytes_max: 64 << 30,
             drain_timeout: Duration::from_secs(20),
             search_limit_default: 1000,
@@ -97,16 +112,29 @@ impl Settings {
     pub fn from_config(http: &crate::config::Http) -> Self {
         let narrowed = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
-            public_base: Some(http.public_base.clone()).filter(|base| !base.is_empty()),
+            naming: Naming {
+                public_base: Some(http.public_base.clone()).filter(|base| !base.is_empty()),
+                form: http.urls,
+                trusted_proxies: http.trusted_proxies.clone(),
+            },
             connections_max: http.connections_max,
             header_bytes_max: http.header_bytes_max,
             parts_max: http.parts_max,
             parts_in_flight: http.parts_in_flight,
             header_timeout: http.header_timeout(),
+            uri_bytes_max: http.uri_bytes_max,
+            streams_max: http.streams_max,
             body_idle_timeout: http.body_idle_timeout(),
+            body_rate_min: http.body_rate_min,
+            response_stall_timeout: http.response_stall_timeout(),
             search_limit_default: narrowed(http.search_limit_default),
             search_limit_max: narrowed(http.search_limit_max),
             ..Self::default()
         }
     }
+}
+
+/// Counts a limit of the section `http` that was hit.
+fn limit_hit(limit: &'static str) {
+    metrics::counter!(metric::LIMIT_HITS, "limit" => limit).increment(1);
 }

@@ -8,6 +8,9 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, BodyStream, Empty, Full, StreamBody};
+use tokio::time::Instant;
+
+use super::limit_hit;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,6 +27,8 @@ pub(crate) enum BodyStopped {
     TooLarge { bytes_max: u64 },
     #[error("the client sent nothing for {0:?}")]
     Idle(Duration),
+    #[error("the client sent less than {rate_min} bytes per second")]
+    Slow { rate_min: u64 },
 }
 
 impl BodyStopped {
@@ -48,6 +53,23 @@ impl BodyStopped {
 pub(crate) struct InboundLimits {
     pub(crate) bytes_max: u64,
     pub(crate) idle_timeout: Duration,
+    /// Bytes per second on the average, after the idle timeout.
+    pub(crate) rate_min: u64,
+}
+
+impl InboundLimits {
+    /// The reason to stop, after so many bytes and so much waiting for them.
+    fn passed(&self, bytes: u64, waited: Duration) -> Option<BodyStopped> {
+        let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        let wanted = waited_ms.saturating_mul(self.rate_min) / 1000;
+        if bytes > self.bytes_max {
+            Some(BodyStopped::TooLarge { bytes_max: self.bytes_max })
+        } else if waited > self.idle_timeout && bytes < wanted {
+            Some(BodyStopped::Slow { rate_min: self.rate_min })
+        } else {
+            None
+        }
+    }
 }
 
 /// Ends with [`BodyStopped`] when a limit is passed.
@@ -58,28 +80,44 @@ where
 {
     let frames = TryStreamExt::map_err(BodyStream::new(body), |e| io::Error::other(e.into()));
     let chunks = frames.try_filter_map(|frame| std::future::ready(Ok(frame.into_data().ok()))).boxed();
-    stream::unfold(Some((chunks, 0_u64)), move |state| guarded_chunk(state, limits)).boxed()
+    let body = Guarded { chunks, bytes: 0, waited: Duration::ZERO };
+    stream::unfold(Some(body), move |body| guarded_chunk(body, limits)).boxed()
 }
 
-type Guarded = Option<(BoxStream<'static, io::Result<Bytes>>, u64)>;
+struct Guarded {
+    chunks: BoxStream<'static, io::Result<Bytes>>,
+    bytes: u64,
+    /// For the client; what we take for the bytes ourselves is not its fault.
+    waited: Duration,
+}
 
-async fn guarded_chunk(state: Guarded, limits: InboundLimits) -> Option<(io::Result<Bytes>, Guarded)> {
-    let (mut chunks, seen) = state?;
-    let Ok(next) = tokio::time::timeout(limits.idle_timeout, chunks.next()).await else {
+async fn guarded_chunk(
+    body: Option<Guarded>,
+    limits: InboundLimits,
+) -> Option<(io::Result<Bytes>, Option<Guarded>)> {
+    let mut body = body?;
+    let asked_at = Instant::now();
+    let Ok(next) = tokio::time::timeout(limits.idle_timeout, body.chunks.next()).await else {
         return Some((Err(stopped(BodyStopped::Idle(limits.idle_timeout))), None));
     };
     let chunk = match next? {
         Ok(chunk) => chunk,
         Err(error) => return Some((Err(error), None)),
     };
-    let seen = seen.saturating_add(chunk.len() as u64);
-    if seen > limits.bytes_max {
-        return Some((Err(stopped(BodyStopped::TooLarge { bytes_max: limits.bytes_max })), None));
+    body.waited += asked_at.elapsed();
+    body.bytes = body.bytes.saturating_add(chunk.len() as u64);
+    match limits.passed(body.bytes, body.waited) {
+        Some(reason) => Some((Err(stopped(reason)), None)),
+        None => Some((Ok(chunk), Some(body))),
     }
-    Some((Ok(chunk), Some((chunks, seen))))
 }
 
 fn stopped(reason: BodyStopped) -> io::Error {
+    limit_hit(match reason {
+        BodyStopped::TooLarge { .. } => "body_bytes_max",
+        BodyStopped::Idle(_) => "body_idle_timeout",
+        BodyStopped::Slow { .. } => "body_rate_min",
+    });
     io::Error::other(reason)
 }
 
@@ -104,7 +142,8 @@ where
 mod tests {
     use super::*;
 
-    const LIMITS: InboundLimits = InboundLimits { bytes_max: 4, idle_timeout: Duration::from_millis(20) };
+    const LIMITS: InboundLimits =
+        InboundLimits { bytes_max: 4, idle_timeout: Duration::from_millis(20), rate_min: 0 };
 
     #[tokio::test]
     async fn a_body_over_the_limit_ends_with_the_reason() {
@@ -120,5 +159,18 @@ mod tests {
         let chunks: Vec<_> = inbound(silent, LIMITS).collect().await;
         let error = chunks[0].as_ref().unwrap_err();
         assert!(matches!(BodyStopped::find(error), Some(BodyStopped::Idle(_))));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_drips_is_given_up() {
+        let limits =
+            InboundLimits { bytes_max: 1000, idle_timeout: Duration::from_millis(200), rate_min: 10_000 };
+        let drips = stream::repeat(()).then(|()| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(Bytes::from_static(b"x"))
+        });
+        let chunks: Vec<_> = inbound(streamed(drips), limits).collect().await;
+        let error = chunks.last().unwrap().as_ref().unwrap_err();
+        assert_eq!(BodyStopped::find(error), Some(BodyStopped::Slow { rate_min: 10_000 }));
     }
 }

@@ -7,7 +7,7 @@
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::body::{self, Body};
+use super::body::{self, Body, BodyStopped};
 use super::endpoint::RouteError;
 use super::negotiation::NotAcceptable;
 use super::query_string::NotUtf8;
@@ -33,6 +33,13 @@ pub(crate) enum HttpError {
     RangeNotSatisfiable(u64),
     #[error("the body is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: u64 },
+    #[error("path and query are longer than {bytes_max} bytes")]
+    UriTooLong { bytes_max: usize },
+    #[error("the headers are larger than {bytes_max} bytes")]
+    HeadersTooLarge { bytes_max: usize },
+    /// The client took too long over its body; why, says the sentence.
+    #[error("{0}")]
+    Timeout(BodyStopped),
     #[error("the server failed at {step}")]
     Internal { step: &'static str, source: super::body::BoxError },
 }
@@ -40,6 +47,15 @@ pub(crate) enum HttpError {
 impl From<crate::db::DbError> for HttpError {
     fn from(error: crate::db::DbError) -> Self {
         Self::internal("the index")(error)
+    }
+}
+
+impl From<BodyStopped> for HttpError {
+    fn from(reason: BodyStopped) -> Self {
+        match reason {
+            BodyStopped::TooLarge { bytes_max } => Self::TooLarge { bytes_max },
+            BodyStopped::Idle(_) | BodyStopped::Slow { .. } => Self::Timeout(reason),
+        }
     }
 }
 
@@ -64,6 +80,9 @@ impl HttpError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -82,6 +101,9 @@ impl HttpError {
             Self::Conflict(_) => "conflict",
             Self::RangeNotSatisfiable(_) => "range-not-satisfiable",
             Self::TooLarge { .. } => "too-large",
+            Self::UriTooLong { .. } => "uri-too-long",
+            Self::HeadersTooLarge { .. } => "headers-too-large",
+            Self::Timeout(_) => "timeout",
             Self::Internal { .. } => "internal",
         }
     }

@@ -44,7 +44,7 @@ fn parameter(text: &str) -> Option<(String, String)> {
 }
 
 /// Splits where the separator does not stand between double quotes.
-fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(super) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     text.split(move |c| {
         quoted ^= c == '"';

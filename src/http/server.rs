@@ -9,12 +9,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::service;
-use super::{Settings, State};
+use super::stall::Stalling;
+use super::urls::Ends;
+use super::{Settings, State, limit_hit};
 
 /// The least that hyper takes.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
@@ -22,14 +25,25 @@ const BUFFER_BYTES_MIN: usize = 8 << 10;
 /// How long accepting pauses after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections beyond the limit that are told so at the same time; others are closed at once.
+const REFUSALS_MAX: usize = 64;
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+    Content-Length: 0\r\n\r\n";
+
 /// Answers requests until `stop`, then lets open ones finish for the drain time.
 pub async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) -> io::Result<()> {
-    let address = listener.local_addr()?;
     let permits = Arc::new(Semaphore::new(state.settings.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let open = GracefulShutdown::new();
-    while let Some((stream, permit)) = accept(&listener, &permits, &stop).await {
-        let connection = Connection { stream, permit, address };
-        tokio::spawn(connection.serve(Arc::clone(&state), open.watcher()));
+    while let Some((stream, peer)) = accept(&listener, &stop).await {
+        match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => {
+                let connection = Connection { stream, peer, permit };
+                tokio::spawn(connection.serve(Arc::clone(&state), open.watcher()));
+            }
+            Err(_) => refuse(stream, &refusals),
+        }
     }
     drop(listener);
     if tokio::time::timeout(state.settings.drain_timeout, open.shutdown()).await.is_err() {
@@ -38,17 +52,12 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationT
     Ok(())
 }
 
-/// The next connection together with its permit; `None` on stop.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+/// The next connection; `None` on stop.
+async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
     let next = async {
-        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, permit)),
+                Ok(accepted) => return accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -56,37 +65,69 @@ async fn accept(
             }
         }
     };
-    stop.run_until_cancelled(next).await.flatten()
+    stop.run_until_cancelled(next).await
+}
+
+/// Tells a connection too many so, if that costs no more than a moment.
+fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>) {
+    limit_hit("connections_max");
+    if let Ok(permit) = Arc::clone(refusals).try_acquire_owned() {
+        tokio::spawn(async move {
+            // A peer that does not take its refusal goes without.
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, tell_unavailable(stream)).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Reads on until the peer is done: closing with its request unread would take the answer back.
+async fn tell_unavailable(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(UNAVAILABLE).await?;
+    stream.shutdown().await?;
+    while stream.read(&mut [0; 1024]).await? > 0 {}
+    Ok(())
 }
 
 struct Connection {
     stream: TcpStream,
+    peer: SocketAddr,
     /// Held as long as the connection lives.
     permit: OwnedSemaphorePermit,
-    /// Of the listener.
-    address: SocketAddr,
 }
 
 impl Connection {
     async fn serve(self, state: Arc<State>, watcher: hyper_util::server::graceful::Watcher) {
-        let Self { stream, permit, address } = self;
+        let Self { stream, peer, permit } = self;
+        let Ok(local) = stream.local_addr() else { return };
         if !speaks_within(&stream, state.settings.header_timeout).await {
+            limit_hit("header_timeout");
             return;
         }
         let builder = builder(&state.settings);
-        let service = TowerToHyperService::new(service::service(state, address));
+        let stream = Stalling::new(stream, state.settings.response_stall_timeout);
+        let service = TowerToHyperService::new(service::service(state, Ends { local, peer }));
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
+            count_limit(error.as_ref());
             tracing::debug!(error, "a connection ended early");
         }
         drop(permit);
     }
 }
 
+/// Limits that hyper holds, and answers with 431 or by closing.
+fn count_limit(error: &(dyn std::error::Error + 'static)) {
+    match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_timeout() => limit_hit("header_timeout"),
+        Some(error) if error.is_parse_too_large() => limit_hit("header_bytes_max"),
+        _ => {}
+    }
+}
+
 /// The builder waits without limit for the bytes that tell HTTP/1 from HTTP/2.
 async fn speaks_within(stream: &TcpStream, timeout: Duration) -> bool {
     let spoke = tokio::time::timeout(timeout, stream.peek(&mut [0])).await;
-    stream.set_nodelay(true).is_ok() && matches!(spoke, Ok(Ok(1)))
+    stream.set_nodelay(true).is_ok() && spoke.is_ok()
 }
 
 fn builder(settings: &Settings) -> Builder<TokioExecutor> {
@@ -103,6 +144,6 @@ fn builder(settings: &Settings) -> Builder<TokioExecutor> {
         .keep_alive_interval(header_timeout)
         .keep_alive_timeout(header_timeout)
         .max_header_list_size(u32::try_from(header_bytes_max).unwrap_or(u32::MAX))
-        .max_concurrent_streams(100);
+        .max_concurrent_streams(settings.streams_max);
     builder
 }

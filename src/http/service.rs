@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,13 +15,12 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanic;
 use tower_http::compression::Compression;
 
-use super::State;
 use super::body::{self, Body, BoxError, Inbound, InboundLimits};
 use super::endpoint::Endpoint;
 use super::error::{self, HttpError};
 use super::query_string::QueryString;
-use super::urls::Urls;
-use super::{console, dicomweb, rest};
+use super::urls::{self, Ends, Urls};
+use super::{Settings, State, console, dicomweb, limit_hit, rest};
 use crate::telemetry::metrics::http as metric;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +30,8 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     pub(crate) query: QueryString,
     pub(crate) urls: Urls,
+    /// For the audit.
+    pub(crate) client: IpAddr,
 }
 
 pub(crate) type Answer = Result<Response<Body>, HttpError>;
@@ -38,7 +39,7 @@ pub(crate) type Answer = Result<Response<Body>, HttpError>;
 /// The stack around [`respond`], from the outside: compression, panic net.
 pub(crate) fn service<B>(
     state: Arc<State>,
-    listener: SocketAddr,
+    ends: Ends,
 ) -> impl Service<
     Request<B>,
     Response = Response<impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
@@ -51,7 +52,7 @@ where
 {
     let inner = tower::service_fn(move |request: Request<B>| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(respond(state, listener, request).await) }
+        async move { Ok::<_, Infallible>(respond(state, ends, request).await) }
     });
     let caught = CatchPanic::custom(inner, answer_to_panic);
     Compression::new(caught).quality(CompressionLevel::Fastest).compress_when(is_text)
@@ -69,7 +70,7 @@ fn answer_to_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
     error::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed", "")
 }
 
-async fn respond<B>(state: Arc<State>, listener: SocketAddr, request: Request<B>) -> Response<Body>
+async fn respond<B>(state: Arc<State>, ends: Ends, request: Request<B>) -> Response<Body>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -79,7 +80,7 @@ where
     let endpoint = Endpoint::parse(&method, request.uri().path());
     let name = endpoint.as_ref().map_or("none", Endpoint::name);
     let answer = match endpoint {
-        Ok(endpoint) => handle(state, endpoint, listener, request).await,
+        Ok(endpoint) => handle(state, endpoint, ends, request).await,
         Err(error) => Err(error.into()),
     };
     let mut response = answer.unwrap_or_else(|error| error.into_response(&request_id));
@@ -97,11 +98,11 @@ fn count(endpoint: &'static str, status: StatusCode) {
     metrics::counter!(metric::REQUESTS, "endpoint" => endpoint, "status" => status).increment(1);
 }
 
-async fn handle<B>(state: Arc<State>, endpoint: Endpoint, listener: SocketAddr, request: Request<B>) -> Answer
+async fn handle<B>(state: Arc<State>, endpoint: Endpoint, ends: Ends, request: Request<B>) -> Answer
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let (asked, body) = asked(&state, listener, request)?;
+    let (asked, body) = asked(&state, ends, request)?;
     match endpoint {
         Endpoint::Console => Ok(console::page()),
         Endpoint::Healthz => Ok(rest::health::alive()),
@@ -112,22 +113,45 @@ where
     }
 }
 
-fn asked<B>(state: &State, listener: SocketAddr, request: Request<B>) -> Result<(Asked, Inbound), HttpError>
+fn asked<B>(state: &State, ends: Ends, request: Request<B>) -> Result<(Asked, Inbound), HttpError>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (head, incoming) = request.into_parts();
+    check_head(&state.settings, &head)?;
     let bytes_max = state.settings.body_bytes_max;
     if incoming.size_hint().lower() > bytes_max {
         return Err(HttpError::TooLarge { bytes_max });
     }
-    let limits = InboundLimits { bytes_max, idle_timeout: state.settings.body_idle_timeout };
+    let limits = InboundLimits {
+        bytes_max,
+        idle_timeout: state.settings.body_idle_timeout,
+        rate_min: state.settings.body_rate_min,
+    };
+    let naming = &state.settings.naming;
     let asked = Asked {
         query: QueryString::parse(head.uri.query().unwrap_or(""))?,
-        urls: Urls::of(state.settings.public_base.as_deref(), &head.headers, &head.uri, listener),
+        urls: Urls::of(naming, ends, &head.headers, &head.uri),
+        client: urls::client(naming, ends, &head.headers),
         headers: head.headers,
     };
     Ok((asked, body::inbound(incoming, limits)))
+}
+
+/// hyper bounds its buffer; what fits into that may still be more than we take.
+fn check_head(settings: &Settings, head: &http::request::Parts) -> Result<(), HttpError> {
+    let uri_bytes = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if uri_bytes > settings.uri_bytes_max {
+        limit_hit("uri_bytes_max");
+        return Err(HttpError::UriTooLong { bytes_max: settings.uri_bytes_max });
+    }
+    let header_bytes: usize =
+        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if header_bytes > settings.header_bytes_max {
+        limit_hit("header_bytes_max");
+        return Err(HttpError::HeadersTooLarge { bytes_max: settings.header_bytes_max });
+    }
+    Ok(())
 }
 
 /// The headers of GET, its length included where it is known (RFC 9110 9.3.2).

@@ -94,7 +94,9 @@ impl Bench {
     }
 
     async fn send(&self, request: Request<body::Body>) -> Reply {
-        let service = service::service(Arc::clone(&self.state), "127.0.0.1:8080".parse().unwrap());
+        let ends =
+            urls::Ends { local: "127.0.0.1:8080".parse().unwrap(), peer: "127.0.0.1:50000".parse().unwrap() };
+        let service = service::service(Arc::clone(&self.state), ends);
         let response = service.oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(Into::<body::BoxError>::into).unwrap().to_bytes();

@@ -23,6 +23,8 @@ pub mod dimse {
 pub mod http {
     /// Counter by `endpoint` and `status`.
     pub const REQUESTS: &str = "http_requests_total";
+    /// Counter by `limit`, a key of the configuration.
+    pub const LIMIT_HITS: &str = "http_limit_hits_total";
 }
 
 /// Objects through the one way in.
@@ -64,6 +66,7 @@ fn describe() {
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
     describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");
+    describe_counter!(http::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
     describe_counter!(ingest::REFUSALS, "objects refused, by reason");
     describe_counter!(analysis::ENDED, "analyses that ended, by how");

@@ -151,9 +151,7 @@ mod tests {
             sop_instance: "1.3".parse().unwrap(),
             json: zstd::encode_all(json.as_bytes(), 1).unwrap(),
         };
-        let listener = "127.0.0.1:80".parse().unwrap();
-        let urls =
-            Urls::of(Some("http://h"), &http::HeaderMap::new(), &http::Uri::from_static("/"), listener);
+        let urls = Urls::at("http://h");
         let written = with_urls(&Scope::Study("1.1".parse().unwrap()), &urls, &row).unwrap();
         let url = "http://h/dicom-web/studies/1.1/series/1.2/instances/1.3";
         assert_eq!(written.json, json.replacen("@instance/bulkdata", &format!("{url}/bulkdata"), 1));

@@ -137,7 +137,7 @@ impl Answers {
 
 fn unreadable(error: &PartsError) -> HttpError {
     match BodyStopped::find(error) {
-        Some(BodyStopped::TooLarge { bytes_max }) => HttpError::TooLarge { bytes_max },
-        _ => HttpError::bad_request(error),
+        Some(stopped) => stopped.into(),
+        None => HttpError::bad_request(error),
     }
 }

@@ -223,8 +223,7 @@ mod tests {
     }
 
     fn urls() -> Urls {
-        let listener = "127.0.0.1:80".parse().unwrap();
-        Urls::of(Some("http://h"), &http::HeaderMap::new(), &http::Uri::from_static("/"), listener)
+        Urls::at("http://h")
     }
 
     #[track_caller]
