@@ -14,7 +14,7 @@ use dicom_dictionary_std::{tags, uids as sop_classes};
 use dicom_object::{FileDicomObject, WithMetaError};
 
 use super::codes::{self, Code};
-use super::document::{Draft, Report};
+use super::document::{Draft, Report, ReportFinding};
 use super::elements::{self, Dataset, ObjectIdentity, put, put_items, put_lo};
 use super::findings::Certainty;
 use super::narrative;
@@ -24,8 +24,11 @@ use item::{Item, Relation};
 /// Series Number of the SR series; far above what modalities count to.
 const SERIES_NUMBER: &str = "9901";
 
-/// PS3.16 CID 7021 Measurement Report Document Titles.
-const TITLE: Code = Code::dcm("126000", "Imaging Measurement Report");
+/// PS3.16 CID 7021 Measurement Report Document Titles, which may be extended.
+const MEASUREMENT_REPORT: Code = Code::dcm("126000", "Imaging Measurement Report");
+
+/// PS3.16 CID 7000 Diagnostic Imaging Report Document Titles.
+const IMAGING_REPORT: Code = Code::ln("18748-4", "Diagnostic Imaging Report");
 
 /// Why the object could not be given its File Meta Information.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +93,7 @@ fn referenced_request(draft: &Draft) -> Option<Dataset> {
 
 fn root(report: &Report) -> Item {
     let draft = report.draft();
-    Item::root(TITLE, "1500")
+    Item::root(title(draft), "1500")
         .with([context::language()])
         .with(context::device_observer(&draft.provenance.device))
         .with([context::procedure_reported(draft)])
@@ -99,18 +102,32 @@ fn root(report: &Report) -> Item {
         .with([qualitative_evaluations(draft)])
 }
 
+/// Viewers draw the outlines of a measurement report and show nothing else of it; any other
+/// report they show as text. So a measurement report is one that loses nothing by being drawn.
+fn title(draft: &Draft) -> Code {
+    let mut present = draft.findings.iter().filter(|finding| is_present(finding)).peekable();
+    match present.peek().is_some() && present.all(|finding| finding.region.is_some()) {
+        true => MEASUREMENT_REPORT,
+        false => IMAGING_REPORT,
+    }
+}
+
+fn is_present(finding: &ReportFinding) -> bool {
+    finding.finding.certainty != Certainty::Absent
+}
+
 /// TID 1500 row 6; `None` when the model names nothing as present.
 fn imaging_measurements(report: &Report) -> Option<Item> {
     let present = report.draft().findings.iter().enumerate();
     let groups: Vec<Item> = present
-        .filter(|(_, finding)| finding.finding.certainty != Certainty::Absent)
+        .filter(|(_, finding)| is_present(finding))
         .map(|(index, finding)| group::measurement_group(report, index, finding))
         .collect();
     let container = Item::container(Relation::Contains, Code::dcm("126010", "Imaging Measurements"));
     (!groups.is_empty()).then(|| container.with(groups))
 }
 
-/// TID 1500 row 10: what is absent, the impression, and what must be said beside it.
+/// TID 1500 row 10: what must be said first, the impression, what is absent, and what made it.
 fn qualitative_evaluations(draft: &Draft) -> Item {
     let name = Code::umls("C0034375", "Qualitative Evaluations");
     let absent = draft.findings.iter().map(|f| &f.finding).filter(|f| f.certainty == Certainty::Absent);
@@ -121,11 +138,11 @@ fn qualitative_evaluations(draft: &Draft) -> Item {
     });
     let impression = Item::text(Relation::Contains, Code::dcm("121073", "Impression"), &draft.impression);
     Item::container(Relation::Contains, name)
-        .with(context::algorithm(&draft.provenance))
         .with(narrative::warnings(draft).iter().map(|text| warning(text)))
-        .with(absent)
         .with([impression])
+        .with(absent)
         .with(narrative::limitations(draft).iter().map(|text| limitation(text)))
+        .with(context::algorithm(&draft.provenance))
 }
 
 fn warning(text: &str) -> Item {

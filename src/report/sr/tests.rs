@@ -178,3 +178,18 @@ fn a_backslash_in_the_words_does_not_part_a_value() {
     let finding = child(groups(&sr)[2], "Finding");
     assert_eq!(text(&items(finding, tags::CONCEPT_CODE_SEQUENCE)[0], tags::CODE_MEANING), "tube/line");
 }
+
+fn root_title(draft: Draft) -> String {
+    text(&items(&sr(draft), tags::CONCEPT_NAME_CODE_SEQUENCE)[0], tags::CODE_VALUE)
+}
+
+#[test]
+fn only_what_can_be_drawn_whole_is_titled_a_measurement_report() {
+    let mut outlined = samples::chest_draft();
+    outlined.findings.retain(|finding| finding.region.is_some());
+    assert_eq!(root_title(outlined), "126000");
+    assert_eq!(root_title(samples::chest_draft()), "18748-4");
+    let mut normal = samples::chest_draft();
+    normal.findings.clear();
+    assert_eq!(root_title(normal), "18748-4");
+}
