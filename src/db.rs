@@ -6,8 +6,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use crate::dicom::person_name::NameKeys;
+
 pub mod analyses;
 pub mod audit;
+pub mod derived;
 pub mod instances;
 pub mod jobs;
 pub mod results;
@@ -97,6 +100,16 @@ impl Statement {
     pub fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
         self
+    }
+
+    /// Five values: the groups of a name, its words and its sounds.
+    fn bind_names(self, keys: &NameKeys) -> Self {
+        let [alphabetic, ideographic, phonetic] = keys.groups();
+        self.bind(alphabetic)
+            .bind(ideographic)
+            .bind(phonetic)
+            .bind(keys.words.as_str())
+            .bind(keys.sounds.as_str())
     }
 }
 

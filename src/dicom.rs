@@ -1,10 +1,12 @@
-//! DICOM vocabulary of this server: typed UIDs, the attribute table, header parsing, DICOM JSON and XML.
+//! DICOM vocabulary of this server: typed UIDs, the attribute table, names, header parsing, DICOM JSON
+//! and XML.
 
 pub mod attributes;
 pub mod file_meta;
 pub mod fragments;
 pub mod header;
 pub mod json;
+pub mod person_name;
 pub mod sop_class;
 pub mod uid;
 pub mod xml;

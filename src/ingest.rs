@@ -4,6 +4,7 @@
 //! are made durable under their final key, and one batch writes every row about it. Only then
 //! does `store` return: what it acknowledges survives a power cut.
 
+mod backfill;
 pub mod layout;
 mod prepare;
 mod refusal;
@@ -27,6 +28,7 @@ use crate::dicom::header;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 use crate::telemetry::metrics::ingest as metric;
 
+pub use backfill::backfill;
 pub use refusal::Refusal;
 pub use sweep::{SweepError, Swept};
 

@@ -10,7 +10,7 @@ use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{Db, SqliteSettings, jobs};
-use crate::ingest::Ingest;
+use crate::ingest::{self, Ingest};
 
 const INDEX: &str = "index.sqlite";
 const SERIAL_NUMBER: &str = "serial-number";
@@ -39,6 +39,10 @@ impl Archive {
         let blobs = Blobs::open_local(data_dir)?;
         // The lock says that no other process is left to hold a lease or to receive a study.
         futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
+        let filled = futures::executor::block_on(ingest::backfill(&db))?;
+        if filled > 0 {
+            tracing::info!(rows = filled, "the index was brought up to date");
+        }
         let policy = settings::ingest(config);
         let ingest = Arc::new(Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy));
         let serial_number = serial_number(data_dir)?;

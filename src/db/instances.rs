@@ -5,6 +5,7 @@ mod replacement;
 use super::{Batch, Db, DbError, Row, Statement};
 use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
+use crate::dicom::person_name::NameKeys;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 use crate::ingest::{InstanceIdentity, Origin};
 
@@ -14,6 +15,7 @@ pub struct PatientRow {
     pub issuer: String,
     pub patient_id: String,
     pub name: String,
+    pub keys: NameKeys,
     pub birth_date: String,
     pub sex: String,
 }
@@ -25,7 +27,15 @@ pub struct StudyRow {
     pub study_id: String,
     pub description: String,
     pub referring_physician: String,
-    pub attributes: Vec<u8>,
+    pub referring_keys: NameKeys,
+    pub attributes: StudyAttributes,
+}
+
+/// What the first instance of a study says about it.
+pub struct StudyAttributes {
+    /// Patient and study level, DICOM JSON, zstd.
+    pub json: Vec<u8>,
+    pub timezone_offset: String,
 }
 
 pub struct SeriesRow {
@@ -35,8 +45,26 @@ pub struct SeriesRow {
     pub body_part: String,
     pub performed_start_date: String,
     pub performed_start_time: String,
-    pub attributes: Vec<u8>,
+    pub attributes: SeriesAttributes,
 }
+
+/// What the first instance of a series says about it.
+pub struct SeriesAttributes {
+    /// Series level, DICOM JSON, zstd.
+    pub json: Vec<u8>,
+    /// Request Attributes Sequence as a DICOM JSON element; '' where there is none.
+    pub request: String,
+    pub requested: Vec<Requested>,
+}
+
+/// What searches match of an item of Request Attributes Sequence.
+pub struct Requested {
+    pub step_id: String,
+    pub procedure_id: String,
+}
+
+/// Of the columns that are computed from attributes; older rows carry a smaller number.
+pub(super) const DERIVATION: i64 = 1;
 
 /// Everything the index holds of one instance and its parents.
 pub struct InstanceRow {
@@ -68,7 +96,9 @@ pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
     let mut batch = Batch::new()
         .then(insert_patient(row, now))
         .then(insert_study(row, now))
-        .then(insert_series(row, now))
+        .then(insert_series(row, now));
+    insert_requests(&mut batch, &row.identity.series, &row.series.attributes);
+    batch = batch
         .then_exactly(1, insert_instance(row, now))
         .then(count_in_series(row, now))
         .then(count_in_study(row, now));
@@ -77,22 +107,20 @@ pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
     batch
 }
 
-/// For matching without regard to case.
-pub fn folded(name: &str) -> String {
-    name.to_uppercase()
-}
-
 fn insert_patient(row: &InstanceRow, now: Timestamp) -> Statement {
     let patient = &row.patient;
     Statement::named(
         "insert_patient",
-        "insert into patient (issuer, patient_id, name, name_folded, birth_date, sex, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict (issuer, patient_id) do nothing",
+        "insert into patient (issuer, patient_id, name, name_folded, name_ideographic, name_phonetic,
+            name_words, name_sounds, derived, birth_date, sex, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+         on conflict (issuer, patient_id) do nothing",
     )
     .bind(patient.issuer.as_str())
     .bind(patient.patient_id.as_str())
     .bind(patient.name.as_str())
-    .bind(folded(&patient.name))
+    .bind_names(&patient.keys)
+    .bind(DERIVATION)
     .bind(patient.birth_date.as_str())
     .bind(patient.sex.as_str())
     .bind(now)
@@ -103,10 +131,11 @@ fn insert_study(row: &InstanceRow, now: Timestamp) -> Statement {
     Statement::named(
         "insert_study",
         "insert into study (patient, study_uid, study_date, study_time, accession_number, study_id,
-            description, referring_physician, referring_folded, attributes, last_instance_at,
-            created_at, updated_at)
-         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $10
-         from patient where issuer = $11 and patient_id = $12
+            description, referring_physician, referring_folded, referring_ideographic,
+            referring_phonetic, referring_words, referring_sounds, attributes, timezone_offset, derived,
+            last_instance_at, created_at, updated_at)
+         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $16
+         from patient where issuer = $17 and patient_id = $18
          on conflict (study_uid) do nothing",
     )
     .bind(&row.identity.study)
@@ -116,8 +145,10 @@ fn insert_study(row: &InstanceRow, now: Timestamp) -> Statement {
     .bind(study.study_id.as_str())
     .bind(study.description.as_str())
     .bind(study.referring_physician.as_str())
-    .bind(folded(&study.referring_physician))
-    .bind(study.attributes.clone())
+    .bind_names(&study.referring_keys)
+    .bind(study.attributes.json.clone())
+    .bind(study.attributes.timezone_offset.as_str())
+    .bind(DERIVATION)
     .bind(now)
     .bind(row.patient.issuer.as_str())
     .bind(row.patient.patient_id.as_str())
@@ -128,8 +159,9 @@ fn insert_series(row: &InstanceRow, now: Timestamp) -> Statement {
     Statement::named(
         "insert_series",
         "insert into series (study, series_uid, modality, series_number, description, body_part,
-            performed_start_date, performed_start_time, attributes, created_at, updated_at)
-         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $9 from study where study_uid = $10
+            performed_start_date, performed_start_time, attributes, request_attributes, derived,
+            created_at, updated_at)
+         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11 from study where study_uid = $12
          on conflict (series_uid) do nothing",
     )
     .bind(&row.identity.series)
@@ -139,9 +171,29 @@ fn insert_series(row: &InstanceRow, now: Timestamp) -> Statement {
     .bind(series.body_part.as_str())
     .bind(series.performed_start_date.as_str())
     .bind(series.performed_start_time.as_str())
-    .bind(series.attributes.clone())
+    .bind(series.attributes.json.clone())
+    .bind(series.attributes.request.as_str())
+    .bind(DERIVATION)
     .bind(now)
     .bind(&row.identity.study)
+}
+
+pub(super) fn insert_requests(batch: &mut Batch, series: &SeriesUid, attributes: &SeriesAttributes) {
+    for (item, requested) in attributes.requested.iter().enumerate() {
+        batch.push(insert_request(series, item, requested));
+    }
+}
+
+fn insert_request(series: &SeriesUid, item: usize, requested: &Requested) -> Statement {
+    Statement::named(
+        "insert_request",
+        "insert into series_request (series, item, step_id, procedure_id)
+         select id, $1, $2, $3 from series where series_uid = $4 on conflict (series, item) do nothing",
+    )
+    .bind(i64::try_from(item).unwrap_or(i64::MAX))
+    .bind(requested.step_id.as_str())
+    .bind(requested.procedure_id.as_str())
+    .bind(series)
 }
 
 fn insert_instance(row: &InstanceRow, now: Timestamp) -> Statement {
@@ -186,15 +238,19 @@ fn count_in_series(row: &InstanceRow, now: Timestamp) -> Statement {
 }
 
 fn count_in_study(row: &InstanceRow, now: Timestamp) -> Statement {
-    Statement::named(
-        "count_in_study",
-        "update study set instance_count = instance_count + 1, last_instance_at = $1, updated_at = $1,
-            series_count = (select count(*) from series where series.study = study.id)
-         where study_uid = $2",
-    )
-    .bind(now)
-    .bind(&row.identity.study)
+    let sql = format!(
+        "update study set instance_count = instance_count + 1, last_instance_at = $1, updated_at = $1, {OF_SERIES}
+         where study_uid = $2"
+    );
+    Statement::named("count_in_study", sql).bind(now).bind(&row.identity.study)
 }
+
+/// What a study says about its series.
+const OF_SERIES: &str = "series_count = (select count(*) from series where series.study = study.id),
+    modalities = coalesce((
+        select '\\' || string_agg(one.modality, '\\' order by one.modality) || '\\'
+        from (select distinct modality from series
+              where series.study = study.id and modality <> '') one), '')";
 
 fn change(identity: &InstanceIdentity, now: Timestamp) -> Statement {
     Statement::named(

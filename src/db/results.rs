@@ -313,8 +313,12 @@ mod tests {
             Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
         let mut batch = Batch::new();
         for sql in [
-            "insert into patient values (1, '', 'P', 'N', 'N', '', '', 0, 0)",
-            "insert into study values (1, 1, '1.1', '', '', '', '', '', '', '', x'00', 2, 2, 9, 0, 0)",
+            "insert into patient (id, issuer, patient_id, name, name_folded, birth_date, sex, created_at, updated_at) \
+             values (1, '', 'P', 'N', 'N', '', '', 0, 0)",
+            "insert into study (id, patient, study_uid, study_date, study_time, accession_number, study_id, \
+                description, referring_physician, referring_folded, attributes, series_count, instance_count, \
+                last_instance_at, created_at, updated_at) \
+             values (1, 1, '1.1', '', '', '', '', '', '', '', x'00', 2, 2, 9, 0, 0)",
             "insert into analysis (id, study_uid, pipeline, content_sha256, state, trigger_kind, queued_at) \
              values ('a', '1.1', 'cxr', 'x', 'failed', 'rule', 1), ('b', '1.1', 'cxr', 'y', 'done', 'rule', 2)",
             "insert into finding (id, analysis, ordinal, finding, location, laterality, certainty) \

@@ -201,7 +201,7 @@ fn selects(request: &SearchRequest, attribute: &Attribute) -> bool {
 fn add_match(condition: &mut Condition, one: &Match) {
     let column = match (one.attribute.matching, column_of(one.attribute)) {
         (Matching::AnyModality, _) => return any_modality(condition, &one.matcher),
-        (Matching::Name { folded }, _) => folded,
+        (Matching::Name { folded }, _) => return any_group(condition, folded, &one.matcher),
         (_, Some(column)) => column,
         (_, None) => return,
     };
@@ -209,7 +209,7 @@ fn add_match(condition: &mut Condition, one: &Match) {
         Matcher::Single(value) if matches!(one.attribute.matching, Matching::Time) => {
             time_range(condition, column, Some(value), Some(value));
         }
-        Matcher::Single(value) => single(condition, one.attribute.matching, column, value),
+        Matcher::Single(value) => condition.equals(column, value.as_str()),
         Matcher::Wildcard(pattern) => wildcard(condition, column, pattern),
         Matcher::List(items) => {
             let clause = condition.any_of(column, items);
@@ -220,14 +220,23 @@ fn add_match(condition: &mut Condition, one: &Match) {
     }
 }
 
-/// A name without group separators matches the alphabetic group alone too.
-fn single(condition: &mut Condition, matching: Matching, column: &str, value: &str) {
-    if !matches!(matching, Matching::Name { .. }) || value.contains('=') {
-        return condition.equals(column, value);
-    }
-    let whole = condition.parameter(value);
-    let first_group = condition.parameter(format!("{}=%", escaped(value)));
-    condition.clauses.push(format!("({column} = {whole} or {column} like {first_group} escape '!')"));
+/// A name matches by any of its groups.
+fn any_group(condition: &mut Condition, folded: &str, matcher: &Matcher) {
+    let (text, is_pattern) = match matcher {
+        Matcher::Wildcard(pattern) => (escaped(pattern).replace('*', "%").replace('?', "_"), true),
+        Matcher::Single(value) => (value.clone(), false),
+        Matcher::List(_) | Matcher::Range { .. } | Matcher::Number(_) => return,
+    };
+    let columns = ["_folded", "_ideographic", "_phonetic"].map(|group| folded.replace("_folded", group));
+    let clauses = columns.map(|column| {
+        let parameter = condition.parameter(text.as_str());
+        if is_pattern {
+            format!("{column} like {parameter} escape '!'")
+        } else {
+            format!("{column} = {parameter}")
+        }
+    });
+    condition.clauses.push(format!("({})", clauses.join(" or ")));
 }
 
 /// Wildcards ignore case: `like` does on one engine and not on the other, so both sides are
@@ -318,13 +327,13 @@ mod tests {
     }
 
     const ROWS: &[&str] = &[
-        "insert into patient values (1, '', 'P1', 'A^Ann=安', 'A^ANN=安', '19700101', 'F', 0, 0)",
-        "insert into patient values (2, '', 'p_2', 'Bo', 'BO', '', '', 0, 0)",
-        "insert into study values (1, 1, '1.1', '20260110', '101559.9', 'ACC1', '', 'Chest', '', '', x'00', 2, 2, 0, 0, 0)",
-        "insert into study values (2, 2, '1.2', '20260320', '', '', '', '50% done', '', '', x'01', 1, 1, 0, 0, 0)",
-        "insert into series values (1, 1, '1.1.1', 'CT', 1, '', '', '', '', x'02', 1, 0, 0)",
-        "insert into series values (2, 1, '1.1.2', 'SR', 2, '', '', '', '', x'02', 1, 0, 0)",
-        "insert into series values (3, 2, '1.2.1', 'MR', null, '', '', '', '', x'02', 1, 0, 0)",
+        "insert into patient values (1, '', 'P1', 'A^Ann=安', 'A^ANN', '19700101', 'F', 0, 0, '安', '', ' A ANN ', '', 1)",
+        "insert into patient values (2, '', 'p_2', 'Bo', 'BO', '', '', 0, 0, '', '', ' BO ', ' P ', 1)",
+        "insert into study values (1, 1, '1.1', '20260110', '101559.9', 'ACC1', '', 'Chest', '', '', x'00', 2, 2, 0, 0, 0, '', '', '', '', '', '\\CT\\SR\\', 1)",
+        "insert into study values (2, 2, '1.2', '20260320', '', '', '', '50% done', '', '', x'01', 1, 1, 0, 0, 0, '', '', '', '', '', '\\MR\\', 1)",
+        "insert into series values (1, 1, '1.1.1', 'CT', 1, '', '', '', '', x'02', 1, 0, 0, '', 1)",
+        "insert into series values (2, 1, '1.1.2', 'SR', 2, '', '', '', '', x'02', 1, 0, 0, '', 1)",
+        "insert into series values (3, 2, '1.2.1', 'MR', null, '', '', '', '', x'02', 1, 0, 0, '', 1)",
         "insert into instance values (1, 1, 1, '1.1.1.1', '1.5', '1.6', 1, 4, 4, 16, null, 'k', 1, x'', x'', x'', x'03', 's', '', 0)",
         "insert into instance values (2, 2, 1, '1.1.2.1', '1.5', '1.6', 1, null, null, null, null, 'l', 1, x'', x'', x'', x'03', 's', '', 0)",
     ];

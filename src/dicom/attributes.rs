@@ -4,11 +4,15 @@
 //! the conformance statement all follow from these rows (PS3.18 Tables 10.6.1-5 and 10.6.3-3
 //! to 10.6.3-5, PS3.3 A.1.2).
 
+mod levels;
+
 use std::fmt;
 use std::str::FromStr;
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
+
+pub use levels::{belongs_to, level_of};
 
 /// Levels of the information model, from the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

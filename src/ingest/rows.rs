@@ -1,5 +1,8 @@
 //! What the index holds of an instance: the columns that searches use.
 
+use std::collections::BTreeMap;
+use std::io;
+
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde_json::{Map, Value};
@@ -7,51 +10,15 @@ use serde_json::{Map, Value};
 use super::prepare::{Prepared, text};
 use super::{Origin, Refusal};
 use crate::blobs::BlobKey;
-use crate::db::instances::{InstanceRow, PatientRow, SeriesRow, StudyRow};
+use crate::db::instances::{
+    InstanceRow, PatientRow, Requested, SeriesAttributes, SeriesRow, StudyAttributes, StudyRow,
+};
+use crate::dicom::attributes::{self, AttributeId, Level};
 use crate::dicom::header::hex;
+use crate::dicom::person_name::NameKeys;
 
-/// Attributes of the study that PS3.18 Table 10.6.3-3 and viewers ask for; the patient's are
-/// known by their group.
-const STUDY_LEVEL: [Tag; 14] = [
-    tags::SPECIFIC_CHARACTER_SET,
-    tags::STUDY_DATE,
-    tags::STUDY_TIME,
-    tags::ACCESSION_NUMBER,
-    tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE,
-    tags::REFERRING_PHYSICIAN_NAME,
-    tags::TIMEZONE_OFFSET_FROM_UTC,
-    tags::STUDY_DESCRIPTION,
-    tags::PROCEDURE_CODE_SEQUENCE,
-    tags::NAME_OF_PHYSICIANS_READING_STUDY,
-    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
-    tags::STUDY_INSTANCE_UID,
-    tags::STUDY_ID,
-    tags::REQUESTED_PROCEDURE_DESCRIPTION,
-];
-
-/// Attributes of the series, PS3.18 Table 10.6.3-4 and PS3.3 C.7.3.1.
-const SERIES_LEVEL: [Tag; 18] = [
-    tags::SPECIFIC_CHARACTER_SET,
-    tags::SERIES_DATE,
-    tags::SERIES_TIME,
-    tags::TIMEZONE_OFFSET_FROM_UTC,
-    tags::MODALITY,
-    tags::MANUFACTURER,
-    tags::INSTITUTION_NAME,
-    tags::SERIES_DESCRIPTION,
-    tags::STATION_NAME,
-    tags::BODY_PART_EXAMINED,
-    tags::PROTOCOL_NAME,
-    tags::PATIENT_POSITION,
-    tags::SERIES_INSTANCE_UID,
-    tags::SERIES_NUMBER,
-    tags::LATERALITY,
-    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
-    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
-    tags::REQUEST_ATTRIBUTES_SEQUENCE,
-];
-
-const PATIENT_GROUP: &str = "0010";
+/// Of zstd.
+const LEVEL: i32 = 3;
 
 pub(super) fn instance(prepared: &Prepared, key: &BlobKey, origin: &Origin) -> Result<InstanceRow, Refusal> {
     let value = |tag| text(&prepared.elements, tag);
@@ -85,10 +52,12 @@ fn patient(prepared: &Prepared) -> PatientRow {
         true => format!("study {}", prepared.identity.study),
         false => value(tags::ISSUER_OF_PATIENT_ID),
     };
+    let name = value(tags::PATIENT_NAME);
     PatientRow {
         issuer,
         patient_id,
-        name: value(tags::PATIENT_NAME),
+        keys: NameKeys::of(&name),
+        name,
         birth_date: value(tags::PATIENT_BIRTH_DATE),
         sex: value(tags::PATIENT_SEX),
     }
@@ -96,16 +65,16 @@ fn patient(prepared: &Prepared) -> PatientRow {
 
 fn study(prepared: &Prepared) -> Result<StudyRow, Refusal> {
     let value = |tag| text(&prepared.elements, tag);
+    let referring_physician = value(tags::REFERRING_PHYSICIAN_NAME);
     Ok(StudyRow {
         date: value(tags::STUDY_DATE),
         time: value(tags::STUDY_TIME),
         accession_number: value(tags::ACCESSION_NUMBER),
         study_id: value(tags::STUDY_ID),
         description: value(tags::STUDY_DESCRIPTION),
-        referring_physician: value(tags::REFERRING_PHYSICIAN_NAME),
-        attributes: level(&prepared.json, |key| {
-            key.starts_with(PATIENT_GROUP) || STUDY_LEVEL.iter().any(|tag| hex(*tag) == key)
-        })?,
+        referring_keys: NameKeys::of(&referring_physician),
+        referring_physician,
+        attributes: study_attributes(&prepared.json).map_err(Refusal::Storage)?,
     })
 }
 
@@ -118,17 +87,47 @@ fn series(prepared: &Prepared) -> Result<SeriesRow, Refusal> {
         body_part: value(tags::BODY_PART_EXAMINED),
         performed_start_date: value(tags::PERFORMED_PROCEDURE_STEP_START_DATE),
         performed_start_time: value(tags::PERFORMED_PROCEDURE_STEP_START_TIME),
-        attributes: level(&prepared.json, |key| SERIES_LEVEL.iter().any(|tag| hex(*tag) == key))?,
+        attributes: series_attributes(&prepared.json).map_err(Refusal::Storage)?,
     })
 }
 
-/// The attributes of one level as compressed DICOM JSON.
-fn level(json: &Map<String, Value>, belongs: impl Fn(&str) -> bool) -> Result<Vec<u8>, Refusal> {
-    let kept: Map<String, Value> = json
-        .iter()
-        .filter(|(key, _)| belongs(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let bytes = serde_json::to_vec(&kept).map_err(|error| Refusal::Unparsable(error.to_string()))?;
-    zstd::encode_all(bytes.as_slice(), 3).map_err(Refusal::Storage)
+/// What the metadata of an instance says about its study.
+pub(super) fn study_attributes(metadata: &Map<String, Value>) -> io::Result<StudyAttributes> {
+    Ok(StudyAttributes {
+        json: of_levels(metadata, &[Level::Patient, Level::Study])?,
+        timezone_offset: first_text(metadata, tags::TIMEZONE_OFFSET_FROM_UTC),
+    })
+}
+
+/// What the metadata of an instance says about its series.
+pub(super) fn series_attributes(metadata: &Map<String, Value>) -> io::Result<SeriesAttributes> {
+    let requests = metadata.get(&hex(tags::REQUEST_ATTRIBUTES_SEQUENCE));
+    let items = requests.and_then(|element| element["Value"].as_array()).map(Vec::as_slice);
+    Ok(SeriesAttributes {
+        json: of_levels(metadata, &[Level::Series])?,
+        request: requests.map(Value::to_string).unwrap_or_default(),
+        requested: items.unwrap_or_default().iter().filter_map(Value::as_object).map(requested).collect(),
+    })
+}
+
+fn requested(item: &Map<String, Value>) -> Requested {
+    Requested {
+        step_id: first_text(item, tags::SCHEDULED_PROCEDURE_STEP_ID),
+        procedure_id: first_text(item, tags::REQUESTED_PROCEDURE_ID),
+    }
+}
+
+fn first_text(json: &Map<String, Value>, tag: Tag) -> String {
+    let value = json.get(&hex(tag)).map(|element| &element["Value"][0]);
+    value.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The attributes of some levels as compressed DICOM JSON.
+fn of_levels(json: &Map<String, Value>, levels: &[Level]) -> io::Result<Vec<u8>> {
+    let belongs = |key: &str| {
+        let id: Option<AttributeId> = key.parse().ok();
+        id.is_some_and(|id| levels.iter().any(|level| attributes::belongs_to(id.0, *level)))
+    };
+    let kept: BTreeMap<&String, &Value> = json.iter().filter(|(key, _)| belongs(key)).collect();
+    zstd::encode_all(serde_json::to_vec(&kept)?.as_slice(), LEVEL)
 }

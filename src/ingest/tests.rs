@@ -4,13 +4,14 @@ mod duplicates;
 mod hostile;
 mod sweep;
 
+use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::db::{SqliteSettings, Statement};
+use crate::db::{Batch, SqliteSettings, Statement};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -62,6 +63,14 @@ impl Bench {
     async fn count(&self, table: &str) -> i64 {
         let rows = self.db.read(Statement::named("count", format!("select count(*) from {table}"))).await;
         rows.unwrap()[0].int(0).unwrap()
+    }
+
+    /// What the index derives from the attributes of the one instance, in one text.
+    async fn derived(&self) -> String {
+        let sql = "select name_folded || name_words || name_sounds || request_attributes || step_id \
+                   || hex(study.attributes) || hex(series.attributes) \
+                   from patient, study, series, series_request";
+        self.db.read_one(Statement::named("derived", sql)).await.unwrap().unwrap().text(0).unwrap().to_owned()
     }
 
     fn files(&self) -> usize {
@@ -208,6 +217,35 @@ async fn a_large_private_value_stays_in_the_file() {
     let metadata = zstd::decode_all(row.bytes(1).unwrap()).unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
     assert_eq!(metadata["00420011"]["BulkDataURI"], "@instance/bulkdata/00420011");
+}
+
+#[tokio::test]
+async fn rows_of_an_earlier_version_are_filled_at_the_start() {
+    let bench = Bench::new();
+    let mut object = image("1.2.3.4.5");
+    object.put(DataElement::new(tags::PATIENT_AGE, VR::AS, "040Y"));
+    let item = InMemDicomObject::from_element_iter([DataElement::new(
+        tags::SCHEDULED_PROCEDURE_STEP_ID,
+        VR::SH,
+        "STEP1",
+    )]);
+    let sequence = DataSetSequence::from(vec![item]);
+    object.put(DataElement::new(tags::REQUEST_ATTRIBUTES_SEQUENCE, VR::SQ, sequence));
+    bench.store(&file(object)).await.unwrap();
+    let written = bench.derived().await;
+    assert!(written.contains(" PHANTOM ONE ") && written.contains("STEP1"), "{written}");
+    let forget = [
+        "update patient set name_folded = 'x', name_words = '', name_sounds = '', derived = 0",
+        "update study set attributes = x'00', derived = 0",
+        "update series set attributes = x'00', request_attributes = '', derived = 0",
+        "delete from series_request",
+    ];
+    let batch =
+        forget.into_iter().fold(Batch::new(), |batch, sql| batch.then(Statement::named("forget", sql)));
+    bench.db.run(batch).await.unwrap();
+    assert_eq!(backfill(&bench.db).await.unwrap(), 3);
+    assert_eq!(bench.derived().await, written);
+    assert_eq!(backfill(&bench.db).await.unwrap(), 0);
 }
 
 #[tokio::test]

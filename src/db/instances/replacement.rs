@@ -1,6 +1,6 @@
 //! One instance in the place of another with the same UID, in one batch.
 
-use super::{InstanceRow, KnownInstance, folded, insert};
+use super::{DERIVATION, InstanceRow, KnownInstance, OF_SERIES, insert, insert_requests};
 use crate::clock::Timestamp;
 use crate::db::audit::{self, Entry};
 use crate::db::{Batch, Statement};
@@ -24,6 +24,9 @@ pub fn replace(row: &InstanceRow, known: &KnownInstance, now: Timestamp) -> Batc
     batch.push(refresh_patient(row, now));
     batch.push(refresh_study(row, now));
     batch.push(refresh_series(row, now));
+    batch.push(remove_requests(row));
+    insert_requests(&mut batch, &row.identity.series, &row.series.attributes);
+    batch.push(summarize_series(row));
     batch.push(remove_empty_patient(known));
     batch.push(audit_replaced(row, now));
     batch
@@ -53,14 +56,21 @@ fn remove_empty_series(known: &KnownInstance) -> Statement {
 }
 
 fn recount_study(known: &KnownInstance, now: Timestamp) -> Statement {
-    Statement::named(
-        "recount_study",
-        "update study set instance_count = instance_count - 1, updated_at = $1,
-            series_count = (select count(*) from series where series.study = study.id)
-         where study_uid = $2",
-    )
-    .bind(now)
-    .bind(&known.study)
+    let sql = format!(
+        "update study set instance_count = instance_count - 1, updated_at = $1, {OF_SERIES} where study_uid = $2"
+    );
+    Statement::named("recount_study", sql).bind(now).bind(&known.study)
+}
+
+/// The new object may have brought its series another modality.
+fn summarize_series(row: &InstanceRow) -> Statement {
+    let sql = format!("update study set {OF_SERIES} where study_uid = $1");
+    Statement::named("summarize_series", sql).bind(&row.identity.study)
+}
+
+fn remove_requests(row: &InstanceRow) -> Statement {
+    let sql = "delete from series_request where series = (select id from series where series_uid = $1)";
+    Statement::named("remove_requests", sql).bind(&row.identity.series)
 }
 
 fn remove_empty_study(known: &KnownInstance) -> Statement {
@@ -85,11 +95,12 @@ fn refresh_patient(row: &InstanceRow, now: Timestamp) -> Statement {
     let patient = &row.patient;
     Statement::named(
         "refresh_patient",
-        "update patient set name = $1, name_folded = $2, birth_date = $3, sex = $4, updated_at = $5
-         where issuer = $6 and patient_id = $7",
+        "update patient set name = $1, name_folded = $2, name_ideographic = $3, name_phonetic = $4,
+            name_words = $5, name_sounds = $6, birth_date = $7, sex = $8, updated_at = $9
+         where issuer = $10 and patient_id = $11",
     )
     .bind(patient.name.as_str())
-    .bind(folded(&patient.name))
+    .bind_names(&patient.keys)
     .bind(patient.birth_date.as_str())
     .bind(patient.sex.as_str())
     .bind(now)
@@ -102,9 +113,11 @@ fn refresh_study(row: &InstanceRow, now: Timestamp) -> Statement {
     Statement::named(
         "refresh_study",
         "update study set study_date = $1, study_time = $2, accession_number = $3, study_id = $4,
-            description = $5, referring_physician = $6, referring_folded = $7, attributes = $8,
-            updated_at = $9, patient = (select id from patient where issuer = $10 and patient_id = $11)
-         where study_uid = $12",
+            description = $5, referring_physician = $6, referring_folded = $7,
+            referring_ideographic = $8, referring_phonetic = $9, referring_words = $10,
+            referring_sounds = $11, attributes = $12, timezone_offset = $13, derived = $14,
+            updated_at = $15, patient = (select id from patient where issuer = $16 and patient_id = $17)
+         where study_uid = $18",
     )
     .bind(study.date.as_str())
     .bind(study.time.as_str())
@@ -112,8 +125,10 @@ fn refresh_study(row: &InstanceRow, now: Timestamp) -> Statement {
     .bind(study.study_id.as_str())
     .bind(study.description.as_str())
     .bind(study.referring_physician.as_str())
-    .bind(folded(&study.referring_physician))
-    .bind(study.attributes.clone())
+    .bind_names(&study.referring_keys)
+    .bind(study.attributes.json.clone())
+    .bind(study.attributes.timezone_offset.as_str())
+    .bind(DERIVATION)
     .bind(now)
     .bind(row.patient.issuer.as_str())
     .bind(row.patient.patient_id.as_str())
@@ -125,8 +140,9 @@ fn refresh_series(row: &InstanceRow, now: Timestamp) -> Statement {
     Statement::named(
         "refresh_series",
         "update series set modality = $1, series_number = $2, description = $3, body_part = $4,
-            performed_start_date = $5, performed_start_time = $6, attributes = $7, updated_at = $8
-         where series_uid = $9",
+            performed_start_date = $5, performed_start_time = $6, attributes = $7,
+            request_attributes = $8, derived = $9, updated_at = $10
+         where series_uid = $11",
     )
     .bind(series.modality.as_str())
     .bind(series.number)
@@ -134,7 +150,9 @@ fn refresh_series(row: &InstanceRow, now: Timestamp) -> Statement {
     .bind(series.body_part.as_str())
     .bind(series.performed_start_date.as_str())
     .bind(series.performed_start_time.as_str())
-    .bind(series.attributes.clone())
+    .bind(series.attributes.json.clone())
+    .bind(series.attributes.request.as_str())
+    .bind(DERIVATION)
     .bind(now)
     .bind(&row.identity.series)
 }
