@@ -83,6 +83,7 @@ pub struct InstanceRow {
     pub sha256: [u8; 32],
     pub dataset_sha256: [u8; 32],
     pub layout: Vec<u8>,
+    pub frame_chunks: Vec<Vec<u8>>,
     pub metadata: Vec<u8>,
     pub origin: Origin,
 }
@@ -102,6 +103,7 @@ pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
         .then_exactly(1, insert_instance(row, now))
         .then(count_in_series(row, now))
         .then(count_in_study(row, now));
+    insert_frame_chunks(row).for_each(|statement| batch.push(statement));
     batch.push(super::audit::stored(&row.identity, &row.origin, now));
     batch.push(change(&row.identity, now));
     batch
@@ -226,6 +228,19 @@ fn insert_instance(row: &InstanceRow, now: Timestamp) -> Statement {
     .bind(now)
     .bind(&row.identity.series)
     .bind(&row.identity.study)
+}
+
+fn insert_frame_chunks(row: &InstanceRow) -> impl Iterator<Item = Statement> {
+    row.frame_chunks.iter().zip(0_i64..).map(|(spans, ordinal)| {
+        Statement::named(
+            "insert_frame_chunk",
+            "insert into frame_chunk (instance, ordinal, spans)
+             select id, $1, $2 from instance where sop_instance_uid = $3",
+        )
+        .bind(ordinal)
+        .bind(spans.clone())
+        .bind(&row.identity.sop_instance)
+    })
 }
 
 fn count_in_series(row: &InstanceRow, now: Timestamp) -> Statement {

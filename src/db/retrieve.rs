@@ -54,6 +54,21 @@ pub async fn layout(db: &Db, instance: &StoredInstance) -> Result<Vec<u8>, DbErr
     row.map_or(Ok(Vec::new()), |row| row.bytes(0).map(<[u8]>::to_vec))
 }
 
+/// One chunk of a frame table that is kept apart; none when there is no such chunk.
+pub async fn frame_chunk(
+    db: &Db,
+    instance: &StoredInstance,
+    ordinal: u64,
+) -> Result<Option<Vec<u8>>, DbError> {
+    let statement = Statement::named(
+        "retrieve_frame_chunk",
+        "select spans from frame_chunk where instance = $1 and ordinal = $2",
+    );
+    let statement = statement.bind(instance.row).bind(i64::try_from(ordinal).unwrap_or(i64::MAX));
+    let row = db.read_one(statement).await?;
+    row.map(|row| row.bytes(0).map(<[u8]>::to_vec)).transpose()
+}
+
 const FROM: &str =
     "instance join series on series.id = instance.series join study on study.id = instance.study";
 

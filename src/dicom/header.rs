@@ -183,7 +183,7 @@ impl Parser {
         let DataElementHeader { tag, vr, len: length } = header;
         let offset = decoder.position() - self.start;
         self.check_inside(tag, offset, length.0)?;
-        let value = if is_binary(vr) && length.0 > self.limits.inline_bytes_max {
+        let value = if self.stays_in_file(tag, vr, length.0) {
             let path = self.path(Some(tag));
             self.bulk.push(Bulk { path, vr, offset, length: length.0.into() });
             decoder.skip_bytes(length.0).map_err(parse)?;
@@ -193,6 +193,13 @@ impl Parser {
             decoder.read_value_preserved(&header).map_err(parse)?
         };
         self.put(DataElement::new(tag, vr, value))
+    }
+
+    /// Large binary values, and float pixels of any size: their frames are read by range.
+    fn stays_in_file(&self, tag: Tag, vr: VR, length: u32) -> bool {
+        let is_pixels =
+            matches!(tag, tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA) && self.open.is_empty();
+        is_binary(vr) && (length > self.limits.inline_bytes_max || is_pixels)
     }
 
     /// A length that points past the end is found before anything is allocated for it.

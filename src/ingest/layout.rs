@@ -1,9 +1,14 @@
 //! Where the large values of a stored instance lie: what makes a frame one ranged read.
 
+mod frame_table;
+
 use std::ops::Range;
 
 use crate::dicom::fragments::Fragments;
 use crate::dicom::header::PixelData;
+
+use frame_table::FrameTable;
+pub use frame_table::{CHUNK_FRAMES, FrameSpan, ITEM_HEADER_BYTES, entry};
 
 /// Offsets count from the start of the data set; for deflated objects, of the inflated one.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -12,6 +17,9 @@ pub struct Layout {
     pub dataset_offset: u64,
     /// The data set is deflated as a whole: ranges need inflating first.
     pub deflated: bool,
+    /// Bytes of the data set, inflated where it is deflated. Rows of earlier versions leave it out.
+    #[serde(default)]
+    pub dataset_length: Option<u64>,
     pub bulk: Vec<Bulk>,
     pub pixel_data: Option<PixelDataLayout>,
 }
@@ -27,6 +35,7 @@ pub struct Bulk {
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PixelDataLayout {
+    /// Pixel Data, Float Pixel Data (VR OF) or Double Float Pixel Data (VR OD).
     Native {
         vr: String,
         offset: u64,
@@ -35,13 +44,80 @@ pub enum PixelDataLayout {
         /// Bits of one frame; frames of 1-bit images need not begin at a byte.
         frame_bits: u64,
     },
-    Encapsulated {
-        first_item: u64,
-        #[serde(with = "packed")]
-        lengths: Vec<u32>,
-        /// Index of the first fragment of each frame.
-        #[serde(with = "packed")]
-        frame_starts: Vec<u32>,
+    Encapsulated(Encapsulated),
+}
+
+/// The fragments behind the Basic Offset Table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "EncapsulatedText")]
+pub struct Encapsulated {
+    /// Of the first fragment's item header.
+    pub first_item: u64,
+    /// Of the sequence delimiter.
+    pub end: u64,
+    pub frames: u64,
+    fragments: u32,
+    /// Absent where the table is kept apart, in chunks.
+    table: Option<FrameTable>,
+}
+
+/// Both forms in which rows hold it: the first listed every fragment and the first one of each frame.
+#[derive(serde::Deserialize)]
+struct EncapsulatedText {
+    first_item: u64,
+    end: Option<u64>,
+    frames: Option<u64>,
+    fragments: Option<u32>,
+    table: Option<FrameTable>,
+    #[serde(default, deserialize_with = "frame_table::unpacked")]
+    lengths: Option<Vec<u32>>,
+    #[serde(default, deserialize_with = "frame_table::unpacked")]
+    frame_starts: Option<Vec<u32>>,
+}
+
+impl TryFrom<EncapsulatedText> for Encapsulated {
+    type Error = &'static str;
+
+    fn try_from(text: EncapsulatedText) -> Result<Self, &'static str> {
+        let EncapsulatedText { first_item, table, .. } = text;
+        match (text.end.zip(text.frames), text.fragments, text.lengths, text.frame_starts) {
+            (Some((end, frames)), Some(fragments), _, _) => {
+                Ok(Self { first_item, end, frames, fragments, table })
+            }
+            (_, _, Some(lengths), Some(starts)) if starts_fit(&starts, lengths.len()) => {
+                Ok(Self::new(&Fragments { first_item, lengths, ..Fragments::default() }, &starts))
+            }
+            _ => Err("the encapsulated pixel data has neither form"),
+        }
+    }
+}
+
+fn starts_fit(starts: &[u32], fragments: usize) -> bool {
+    starts.is_sorted() && starts.iter().all(|start| (*start as usize) < fragments)
+}
+
+impl Encapsulated {
+    fn new(fragments: &Fragments, starts: &[u32]) -> Self {
+        let table = FrameTable::new(fragments, starts);
+        let size: u64 = fragments.lengths.iter().map(|length| ITEM_HEADER_BYTES + u64::from(*length)).sum();
+        Self {
+            first_item: fragments.first_item,
+            end: fragments.first_item + size,
+            frames: table.len(),
+            fragments: fragments.lengths.len() as u32,
+            table: Some(table),
+        }
+    }
+}
+
+/// Where the span of a frame is to be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrameLookup {
+    Known(FrameSpan),
+    /// In this chunk of the table that is kept apart, at this place.
+    Chunk {
+        ordinal: u64,
+        index: usize,
     },
 }
 
@@ -51,6 +127,8 @@ pub enum LayoutError {
     Decompress(std::io::Error),
     #[error("the stored layout cannot be read: {0}")]
     Decode(serde_json::Error),
+    #[error("the stored frame table lacks an entry")]
+    FrameTable,
 }
 
 impl Layout {
@@ -69,36 +147,57 @@ impl Layout {
         match &self.pixel_data {
             None => 0,
             Some(PixelDataLayout::Native { frames, .. }) => *frames,
-            Some(PixelDataLayout::Encapsulated { frame_starts, .. }) => frame_starts.len() as u64,
+            Some(PixelDataLayout::Encapsulated(encapsulated)) => encapsulated.frames,
         }
     }
 
-    /// Byte ranges of a frame (from 1) in data-set offsets: one range when native, one per
-    /// fragment when encapsulated. `None` when there is no such frame.
-    pub fn frame(&self, number: u64) -> Option<Vec<Range<u64>>> {
+    /// Takes a table of more frames than one chunk out of the layout, to be kept apart: what is
+    /// read for one frame must not grow with the number of frames.
+    pub(super) fn take_frame_chunks(&mut self) -> Vec<Vec<u8>> {
+        match &mut self.pixel_data {
+            Some(PixelDataLayout::Encapsulated(encapsulated)) if encapsulated.frames > CHUNK_FRAMES => {
+                encapsulated.table.take().map(|table| table.chunks()).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where a frame (from 1) lies; `None` when there is no such frame.
+    pub fn frame(&self, number: u64) -> Option<FrameLookup> {
         let index = number.checked_sub(1).filter(|index| *index < self.frame_count())?;
         match self.pixel_data.as_ref()? {
             PixelDataLayout::Native { offset, length, frame_bits, .. } => {
                 let begin = offset + index * frame_bits / 8;
                 let end = offset + ((index + 1) * frame_bits).div_ceil(8);
-                Some(vec![begin..end.min(offset + length)])
+                let range = begin..end.min(offset + length);
+                Some(FrameLookup::Known(FrameSpan { range, fragments: 0 }))
             }
-            PixelDataLayout::Encapsulated { first_item, lengths, frame_starts } => {
-                let index = index as usize;
-                let begin = *frame_starts.get(index)? as usize;
-                let end = frame_starts.get(index + 1).map_or(lengths.len(), |next| *next as usize);
-                Some(fragment_ranges(*first_item, lengths, begin..end))
+            PixelDataLayout::Encapsulated(Encapsulated { table: Some(table), .. }) => {
+                table.get(index).cloned().map(FrameLookup::Known)
+            }
+            PixelDataLayout::Encapsulated(_) => {
+                let (ordinal, index) = (index / CHUNK_FRAMES, (index % CHUNK_FRAMES) as usize);
+                Some(FrameLookup::Chunk { ordinal, index })
             }
         }
     }
 
-    /// The whole value of Pixel Data, item headers included when encapsulated.
+    /// The whole value of Pixel Data; when encapsulated, the fragments with their item headers.
     pub fn pixel_data_range(&self) -> Option<Range<u64>> {
         match self.pixel_data.as_ref()? {
             PixelDataLayout::Native { offset, length, .. } => Some(*offset..offset + length),
-            PixelDataLayout::Encapsulated { first_item, lengths, .. } => {
-                let size: u64 = lengths.iter().map(|length| 8 + u64::from(*length)).sum();
-                Some(*first_item..first_item + size)
+            PixelDataLayout::Encapsulated(encapsulated) => Some(encapsulated.first_item..encapsulated.end),
+        }
+    }
+
+    /// All fragments together, where pixel data are encapsulated: a video is one frame after the
+    /// other without bounds.
+    pub fn all_fragments(&self) -> Option<FrameSpan> {
+        match self.pixel_data.as_ref()? {
+            PixelDataLayout::Native { .. } => None,
+            PixelDataLayout::Encapsulated(encapsulated) => {
+                let range = encapsulated.first_item..encapsulated.end;
+                Some(FrameSpan { range, fragments: encapsulated.fragments })
             }
         }
     }
@@ -111,17 +210,6 @@ impl Layout {
     pub fn in_file(&self, range: &Range<u64>) -> Range<u64> {
         range.start + self.dataset_offset..range.end + self.dataset_offset
     }
-}
-
-fn fragment_ranges(first_item: u64, lengths: &[u32], wanted: Range<usize>) -> Vec<Range<u64>> {
-    let before: u64 = lengths[..wanted.start].iter().map(|length| 8 + u64::from(*length)).sum();
-    let mut item = first_item + before;
-    let ranges = lengths[wanted].iter().map(|length| {
-        let begin = item + 8;
-        item = begin + u64::from(*length);
-        begin..item
-    });
-    ranges.collect()
 }
 
 /// Image attributes that the frame table depends on.
@@ -146,6 +234,12 @@ impl FrameShape {
 }
 
 impl PixelDataLayout {
+    /// Float Pixel Data or Double Float Pixel Data, which are never encapsulated (PS3.5 8.1.2).
+    pub(super) fn float(bulk: &Bulk, shape: FrameShape) -> Self {
+        let (frames, frame_bits) = shape.native_frames(bulk.length).unwrap_or((1, bulk.length * 8));
+        Self::Native { vr: bulk.vr.clone(), offset: bulk.offset, length: bulk.length, frames, frame_bits }
+    }
+
     pub(super) fn new(pixel_data: PixelData, shape: FrameShape) -> Self {
         match pixel_data {
             PixelData::Native { vr, offset, length } => {
@@ -154,9 +248,8 @@ impl PixelDataLayout {
                 Self::Native { vr: vr.to_string().to_owned(), offset, length, frames, frame_bits }
             }
             PixelData::Encapsulated(fragments) => {
-                let frame_starts = frame_starts(&fragments, shape.frames);
-                let Fragments { first_item, lengths, .. } = fragments;
-                Self::Encapsulated { first_item, lengths, frame_starts }
+                let starts = frame_starts(&fragments, shape.frames);
+                Self::Encapsulated(Encapsulated::new(&fragments, &starts))
             }
         }
     }
@@ -199,23 +292,6 @@ fn starts_by_codestream(fragments: &Fragments) -> Vec<u32> {
     if starts.is_empty() { vec![0] } else { starts }
 }
 
-/// Numbers as base64 of little-endian words: a hundred thousand of them decode in no time.
-mod packed {
-    use base64::prelude::*;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(words: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = BASE64_STANDARD.decode(text).map_err(serde::de::Error::custom)?;
-        Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,14 +308,19 @@ mod tests {
     fn layout(pixel_data: PixelData, frames: u64) -> Layout {
         let shape = FrameShape { rows: 2, columns: 3, samples: 1, bits_allocated: 16, frames };
         let pixel_data = Some(PixelDataLayout::new(pixel_data, shape));
-        Layout { dataset_offset: 1000, deflated: false, bulk: Vec::new(), pixel_data }
+        Layout { dataset_offset: 1000, deflated: false, dataset_length: None, bulk: Vec::new(), pixel_data }
+    }
+
+    #[track_caller]
+    fn check(layout: &Layout, number: u64, range: Range<u64>, fragments: u32) {
+        assert_eq!(layout.frame(number), Some(FrameLookup::Known(FrameSpan { range, fragments })));
     }
 
     #[test]
     fn native_frames_follow_each_other() {
         let pixels = PixelData::Native { vr: dicom_core::VR::OW, offset: 10, length: 24 };
         let layout = layout(pixels, 2);
-        assert_eq!(layout.frame(2), Some(vec![22..34]));
+        check(&layout, 2, 22..34, 0);
         assert_eq!(layout.in_file(&(22..34)), 1022..1034);
         assert_eq!((layout.frame(3), layout.frame(0)), (None, None));
     }
@@ -255,19 +336,50 @@ mod tests {
     #[test]
     fn fragments_are_told_apart_by_the_offset_table() {
         let layout = layout(fragments(&[4, 6, 8], &[0, 26], &[true, false, false]), 2);
-        assert_eq!(layout.frame(1), Some(vec![108..112, 120..126]));
-        assert_eq!(layout.frame(2), Some(vec![134..142]));
+        check(&layout, 1, 100..126, 2);
+        check(&layout, 2, 126..142, 1);
+        assert_eq!(layout.pixel_data_range(), Some(100..142));
     }
 
     #[test]
     fn without_a_table_the_codestreams_tell() {
         let layout = layout(fragments(&[4, 6, 8], &[], &[true, true, false]), 2);
-        assert_eq!(layout.frame(2), Some(vec![120..126, 134..142]));
+        check(&layout, 2, 112..142, 2);
+    }
+
+    #[test]
+    fn item_headers_are_no_part_of_a_frame() {
+        let span = FrameSpan { range: 100..126, fragments: 2 };
+        assert_eq!((span.content_length(), span.contiguous()), (10, None));
+        let span = FrameSpan { range: 126..142, fragments: 1 };
+        assert_eq!((span.content_length(), span.contiguous()), (8, Some(134..142)));
     }
 
     #[test]
     fn survives_its_encoding() {
         let layout = layout(fragments(&[4, 6], &[], &[true, true]), 2);
         assert_eq!(Layout::decode(&layout.encode().unwrap()).unwrap(), layout);
+    }
+
+    #[test]
+    fn the_first_form_is_still_read() {
+        let text = r#"{"dataset_offset":1000,"deflated":false,"bulk":[],"pixel_data":
+            {"Encapsulated":{"first_item":100,"lengths":"BAAAAAYAAAAIAAAA","frame_starts":"AAAAAAIAAAA="}}}"#;
+        let layout = Layout::decode(&zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+        check(&layout, 1, 100..126, 2);
+        check(&layout, 2, 126..142, 1);
+    }
+
+    #[test]
+    fn a_long_table_is_kept_apart_and_read_entry_by_entry() {
+        let frames = 3 * CHUNK_FRAMES + 1;
+        let mut layout = layout(fragments(&vec![2; frames as usize], &[], &[]), frames);
+        let known = layout.frame(frames);
+        let chunks = layout.take_frame_chunks();
+        assert_eq!((chunks.len(), chunks[3].len()), (4, 20));
+        let Some(FrameLookup::Chunk { ordinal, index }) = layout.frame(frames) else { panic!() };
+        assert_eq!(entry(&chunks[ordinal as usize], index).map(FrameLookup::Known), known);
+        assert!(layout.encode().unwrap().len() < 200);
+        assert_eq!(entry(&chunks[3], 1), None);
     }
 }

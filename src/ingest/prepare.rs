@@ -15,7 +15,7 @@ use super::layout::{self, FrameShape, Layout, PixelDataLayout};
 use super::{InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
 use crate::blobs::{Blobs, Staged};
 use crate::dicom::file_meta::{self, FileMeta, FileMetaError};
-use crate::dicom::header::{self, Header, HeaderError};
+use crate::dicom::header::{self, Header, HeaderError, PixelData};
 use crate::dicom::json;
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
 
@@ -24,6 +24,8 @@ const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 /// File meta longer than this is no file meta.
 const META_BYTES_MAX: usize = 1 << 16;
 const METADATA_LEVEL: i32 = 3;
+/// Float Pixel Data and Double Float Pixel Data.
+const FLOAT_PIXELS: [&str; 2] = ["7FE00008", "7FE00009"];
 
 /// A staged object and its description; nothing of it is visible yet.
 pub(super) struct Prepared {
@@ -34,6 +36,8 @@ pub(super) struct Prepared {
     pub sha256: [u8; 32],
     pub dataset_sha256: [u8; 32],
     pub layout: Vec<u8>,
+    /// The frame table, where it is too long for the layout.
+    pub frame_chunks: Vec<Vec<u8>>,
     /// DICOM JSON, zstd.
     pub metadata: Vec<u8>,
     pub json: serde_json::Map<String, serde_json::Value>,
@@ -192,6 +196,8 @@ struct Parsed {
     spooled: Spooled,
     header: Header,
     deflated: bool,
+    /// Inflated where it is deflated.
+    dataset_length: u64,
 }
 
 fn parse(policy: &Policy, spooled: Spooled) -> Result<Parsed, Refusal> {
@@ -200,11 +206,17 @@ fn parse(policy: &Policy, spooled: Spooled) -> Result<Parsed, Refusal> {
     let mut file = BufReader::with_capacity(1 << 16, &spooled.staged.file);
     let begin = SeekFrom::Start(spooled.meta.dataset_offset);
     file.seek(begin).map_err(Refusal::Storage)?;
-    let header = match deflated {
-        true => inflate(file, policy).and_then(|mut data| header::read(&mut data, syntax, policy.header)),
-        false => header::read(&mut file, syntax, policy.header),
+    let (header, dataset_length) = match deflated {
+        true => {
+            let mut data = inflate(file, policy).map_err(header_refusal)?;
+            (header::read(&mut data, syntax, policy.header), data.get_ref().len() as u64)
+        }
+        false => {
+            let length = spooled.size_bytes.saturating_sub(spooled.meta.dataset_offset);
+            (header::read(&mut file, syntax, policy.header), length)
+        }
     };
-    Ok(Parsed { header: header.map_err(header_refusal)?, spooled, deflated })
+    Ok(Parsed { header: header.map_err(header_refusal)?, spooled, deflated, dataset_length })
 }
 
 /// How to read the data set: an unknown compressed syntax still has an explicit little-endian
@@ -306,21 +318,28 @@ fn check(
 }
 
 fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refusal> {
-    let Parsed { spooled, header: Header { elements, bulk, pixel_data }, deflated } = parsed;
+    let Parsed { spooled, header: Header { elements, bulk, pixel_data }, deflated, dataset_length } = parsed;
     let mut bulk_paths: Vec<&str> = bulk.iter().map(|bulk| bulk.path.as_str()).collect();
     if pixel_data.is_some() {
         bulk_paths.push("7FE00010");
     }
-    let json = json::object(&elements, &bulk_paths);
+    let mut json = json::object(&elements, &bulk_paths);
+    json.insert(
+        header::hex(tags::AVAILABLE_TRANSFER_SYNTAX_UID),
+        stored_syntax(&spooled.meta.transfer_syntax),
+    );
     let unwritable = |error: serde_json::Error| Refusal::Unparsable(error.to_string());
     let metadata = serde_json::to_vec(&json).map_err(unwritable)?;
-    let layout = Layout {
+    let bulk: Vec<layout::Bulk> = bulk.into_iter().map(layout::Bulk::from).collect();
+    let mut layout = Layout {
         dataset_offset: spooled.meta.dataset_offset,
         deflated,
-        pixel_data: pixel_data.map(|data| PixelDataLayout::new(data, frame_shape(&elements))),
-        bulk: bulk.into_iter().map(layout::Bulk::from).collect(),
+        dataset_length: Some(dataset_length),
+        pixel_data: pixel_data_layout(pixel_data, &bulk, frame_shape(&elements)),
+        bulk,
     };
     Ok(Prepared {
+        frame_chunks: layout.take_frame_chunks(),
         layout: layout.encode().map_err(unwritable)?,
         metadata: zstd::encode_all(metadata.as_slice(), METADATA_LEVEL).map_err(Refusal::Storage)?,
         staged: spooled.staged,
@@ -332,6 +351,23 @@ fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refu
         json,
         elements,
     })
+}
+
+/// What the metadata tells about the stored object beside its attributes (PS3.18 10.4.1.1.2).
+fn stored_syntax(transfer_syntax: &TransferSyntaxUid) -> serde_json::Value {
+    serde_json::json!({ "vr": "UI", "Value": [transfer_syntax.as_str()] })
+}
+
+fn pixel_data_layout(
+    pixel_data: Option<PixelData>,
+    bulk: &[layout::Bulk],
+    shape: FrameShape,
+) -> Option<PixelDataLayout> {
+    let is_float = |bulk: &&layout::Bulk| FLOAT_PIXELS.contains(&bulk.path.as_str());
+    match pixel_data {
+        Some(data) => Some(PixelDataLayout::new(data, shape)),
+        None => bulk.iter().find(is_float).map(|bulk| PixelDataLayout::float(bulk, shape)),
+    }
 }
 
 fn frame_shape(elements: &InMemDicomObject) -> FrameShape {

@@ -39,6 +39,7 @@ pub(super) fn instance(prepared: &Prepared, key: &BlobKey, origin: &Origin) -> R
         sha256: prepared.sha256,
         dataset_sha256: prepared.dataset_sha256,
         layout: prepared.layout.clone(),
+        frame_chunks: prepared.frame_chunks.clone(),
         metadata: prepared.metadata.clone(),
         origin: origin.clone(),
     })

@@ -120,8 +120,11 @@ async fn an_object_is_indexed_and_comes_back_bit_exact() {
     assert!(stored == bytes, "the stored bytes differ");
     assert_eq!(row.int(2).unwrap(), 2);
     let layout = layout::Layout::decode(row.bytes(1).unwrap()).unwrap();
-    let frame = layout.in_file(&layout.frame(1).unwrap()[0]);
-    assert_eq!(bench.blobs.get_range(&key, frame).await.unwrap()[..], [1, 0, 2, 0, 3, 0, 4, 0]);
+    let Some(layout::FrameLookup::Known(frame)) = layout.frame(1) else { panic!() };
+    assert_eq!(
+        bench.blobs.get_range(&key, layout.in_file(&frame.range)).await.unwrap()[..],
+        [1, 0, 2, 0, 3, 0, 4, 0]
+    );
 }
 
 #[tokio::test]
@@ -261,4 +264,19 @@ async fn objects_that_stall_hold_up_no_other() {
         stalled.push((silent, store));
     }
     assert_eq!(bench.store(&file(image("1.2.3.4.5"))).await.unwrap().outcome, Outcome::New);
+}
+
+#[tokio::test]
+async fn float_pixels_have_frames() {
+    let bench = Bench::new();
+    let mut object = image("1.2.3.4.5");
+    object.remove_element(tags::PIXEL_DATA);
+    object.put(DataElement::new(tags::BITS_ALLOCATED, VR::US, PrimitiveValue::from(32_u16)));
+    let values = PrimitiveValue::F32([0.5, 1.5, 2.5, 3.5].into_iter().collect());
+    object.put(DataElement::new(tags::FLOAT_PIXEL_DATA, VR::OF, values));
+    bench.store(&file(object)).await.unwrap();
+    let row = bench.db.read_one(Statement::named("row", "select layout from instance")).await;
+    let layout = layout::Layout::decode(row.unwrap().unwrap().bytes(0).unwrap()).unwrap();
+    assert_eq!(layout.frame_count(), 1);
+    assert_eq!(layout.pixel_data_range().map(|range| range.end - range.start), Some(16));
 }

@@ -1,5 +1,7 @@
 //! A stored instance opened for reading: ranges, frames, bulk values and attributes.
 
+mod defragment;
+
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -13,7 +15,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use crate::blobs::{BlobError, BlobKey, Blobs};
 use crate::db::{self, Db, DbError};
 use crate::dicom::attributes::AttributeId;
-use crate::ingest::layout::{Bulk, Layout, LayoutError, PixelDataLayout};
+use crate::ingest::layout::{Bulk, FrameLookup, FrameSpan, Layout, LayoutError, PixelDataLayout, entry};
 use crate::query::Scope;
 use crate::query::retrieve::StoredInstance;
 use crate::volume::pixels::EncodedFrame;
@@ -44,6 +46,7 @@ pub type Chunks = BoxStream<'static, io::Result<Bytes>>;
 pub struct StoredObject {
     pub instance: StoredInstance,
     pub layout: Layout,
+    db: Db,
     blobs: Blobs,
     inflated: Option<Bytes>,
 }
@@ -51,7 +54,7 @@ pub struct StoredObject {
 impl StoredObject {
     pub async fn open(db: &Db, blobs: &Blobs, instance: StoredInstance) -> Result<Self, ReadError> {
         let layout = Layout::decode(&db::retrieve::layout(db, &instance).await?)?;
-        let mut object = Self { instance, layout, blobs: blobs.clone(), inflated: None };
+        let mut object = Self { instance, layout, db: db.clone(), blobs: blobs.clone(), inflated: None };
         if object.layout.deflated {
             object.inflated = Some(object.inflate().await?);
         }
@@ -70,13 +73,14 @@ impl StoredObject {
         BlobKey::from_index(&self.instance.blob_key)
     }
 
-    /// Nothing behind the last known value is of interest, which bounds what a bomb can do.
+    /// Ends where ingest found the end, which bounds what a bomb can do.
     async fn inflate(&self) -> Result<Bytes, ReadError> {
         let file = self.layout.dataset_offset..self.instance.size_bytes;
         let deflated = self.blobs.get_range(&self.key(), file).await?;
         let ends = self.layout.bulk.iter().map(|bulk| bulk.offset + bulk.length);
         let pixels_end = self.layout.pixel_data_range().map(|range| range.end);
-        let needed = ends.chain(pixels_end).max().unwrap_or(0);
+        let known = ends.chain(pixels_end).max().unwrap_or(0);
+        let needed = self.layout.dataset_length.unwrap_or(known);
         let syntax = TransferSyntaxRegistry.get(self.instance.transfer_syntax.as_str());
         let Some(Codec::Dataset(Some(adapter))) = syntax.map(|syntax| syntax.codec()) else {
             return Err(ReadError::Inflate(io::ErrorKind::Unsupported.into()));
@@ -113,27 +117,49 @@ impl StoredObject {
         blobs.stream(&BlobKey::from_index(&instance.blob_key), None).await
     }
 
+    /// Where a frame (from 1) lies; `None` when there is no such frame.
+    pub async fn frame_span(&self, number: u64) -> Result<Option<FrameSpan>, ReadError> {
+        match self.layout.frame(number) {
+            None => Ok(None),
+            Some(FrameLookup::Known(span)) => Ok(Some(span)),
+            Some(FrameLookup::Chunk { ordinal, index }) => {
+                let chunk = db::retrieve::frame_chunk(&self.db, &self.instance, ordinal).await?;
+                let span = chunk.and_then(|chunk| entry(&chunk, index));
+                Ok(Some(span.ok_or(LayoutError::FrameTable)?))
+            }
+        }
+    }
+
+    /// A frame as it is stored, without item headers: one ranged read, streamed.
+    pub async fn frame_content(&self, span: &FrameSpan) -> Result<Chunks, ReadError> {
+        match span.contiguous() {
+            Some(range) => self.stream(vec![range]).await,
+            None => Ok(defragment::values(self.stream(vec![span.range.clone()]).await?)),
+        }
+    }
+
     /// A frame (from 1) as [`EncodedFrame`] takes it; `None` when there is no such frame.
     pub async fn frame(&self, number: u64) -> Result<Option<FrameBytes>, ReadError> {
-        let Some(ranges) = self.layout.frame(number) else { return Ok(None) };
-        let mut parts = Vec::with_capacity(ranges.len());
-        for range in ranges {
-            parts.push(self.bytes(range).await?);
-        }
-        let bytes = if parts.len() == 1 { parts.remove(0) } else { parts.concat().into() };
-        let (first_bit, words) = match &self.layout.pixel_data {
-            Some(PixelDataLayout::Native { frame_bits, vr, .. }) => {
-                (((number - 1) * frame_bits % 8) as u8, vr == "OW")
-            }
-            _ => (0, false),
+        let Some(span) = self.frame_span(number).await? else { return Ok(None) };
+        let bytes = match span.contiguous() {
+            Some(range) => self.bytes(range).await?,
+            None => defragment::joined(self.bytes(span.range).await?),
         };
-        Ok(Some(FrameBytes { bytes, first_bit, words }))
+        let (first_bit, vr) = match &self.layout.pixel_data {
+            Some(PixelDataLayout::Native { frame_bits, vr, .. }) => {
+                (((number - 1) * frame_bits % 8) as u8, vr.as_str())
+            }
+            _ => (0, "OB"),
+        };
+        Ok(Some(FrameBytes { bytes, first_bit, words: vr == "OW", float: matches!(vr, "OF" | "OD") }))
     }
 
     /// Every attribute but pixel data and large values, from the stored metadata.
     pub async fn attributes(&self, db: &Db) -> Result<InMemDicomObject, ReadError> {
         let mut object = self.small_attributes(db).await?;
-        let is_table = |bulk: &&Bulk| bulk.path.len() == 8 && bulk.length <= TABLE_BYTES_MAX;
+        let pixels = self.layout.pixel_data_range().map_or(0, |range| range.start);
+        let is_table =
+            |bulk: &&Bulk| bulk.path.len() == 8 && bulk.length <= TABLE_BYTES_MAX && bulk.offset != pixels;
         for bulk in self.layout.bulk.iter().filter(is_table) {
             let value = self.bytes(bulk.offset..bulk.offset + bulk.length).await?;
             if let Ok(id) = bulk.path.parse::<AttributeId>() {
@@ -178,6 +204,7 @@ pub struct FrameBytes {
     pub bytes: Bytes,
     first_bit: u8,
     words: bool,
+    float: bool,
 }
 
 impl FrameBytes {
@@ -185,6 +212,7 @@ impl FrameBytes {
         EncodedFrame {
             first_bit: self.first_bit,
             words: self.words,
+            float: self.float,
             ..EncodedFrame::new(transfer_syntax, &self.bytes)
         }
     }

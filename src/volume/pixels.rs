@@ -44,13 +44,15 @@ pub struct EncodedFrame<'a> {
     /// Whether Pixel Data has VR OW. It matters for 8-bit samples in Explicit VR Big Endian, whose
     /// bytes are then swapped in pairs, and nowhere else.
     pub words: bool,
+    /// Whether this is of Float or Double Float Pixel Data, whose samples are no integers.
+    pub float: bool,
 }
 
 impl<'a> EncodedFrame<'a> {
     /// A frame that begins at a byte, of Pixel Data with the VR usual for its depth.
     pub fn new(transfer_syntax: &'a str, bytes: &'a [u8]) -> Self {
         let transfer_syntax = transfer_syntax.trim_end_matches(['\0', ' ']);
-        Self { transfer_syntax, bytes, first_bit: 0, words: false }
+        Self { transfer_syntax, bytes, first_bit: 0, words: false, float: false }
     }
 }
 

@@ -121,10 +121,9 @@ impl Source {
     }
 
     async fn stored(&self, frame: u32) -> Result<(u64, super::Content), HttpError> {
-        let ranges = self.object.layout.frame(frame.into()).ok_or(HttpError::NotFound("frame"))?;
-        let length = ranges.iter().map(|range| range.end - range.start).sum();
-        let content = self.object.stream(ranges).await?;
-        Ok((length, content.map_err(BoxError::from).boxed()))
+        let span = self.object.frame_span(frame.into()).await?.ok_or(HttpError::NotFound("frame"))?;
+        let content = self.object.frame_content(&span).await?;
+        Ok((span.content_length(), content.map_err(BoxError::from).boxed()))
     }
 
     async fn decoded(&self, state: &State, frame: u32) -> Result<Bytes, HttpError> {

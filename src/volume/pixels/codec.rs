@@ -81,6 +81,9 @@ pub(super) enum ColorSpace {
 
 #[expect(deprecated, reason = "archives still hold and send objects in retired transfer syntaxes")]
 pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
+    if frame.float {
+        return Err(PixelError::unsupported("Float Pixel Data", "floating point"));
+    }
     let decoded = match frame.transfer_syntax {
         uids::IMPLICIT_VR_LITTLE_ENDIAN
         | uids::EXPLICIT_VR_LITTLE_ENDIAN

@@ -7,8 +7,10 @@ use http::header::CONTENT_LENGTH;
 use super::super::etag::Etag;
 use super::super::instances::set_content_type;
 use crate::http::body::{self, BoxError};
+use crate::http::error::HttpError;
 use crate::http::negotiation::{Accept, Offer};
 use crate::http::service::{Answer, Asked};
+use crate::ingest::layout::ITEM_HEADER_BYTES;
 use crate::query::stored_object::StoredObject;
 
 const MP4: &str = "video/mp4";
@@ -20,21 +22,19 @@ const H264: &str = "video/h264";
 const HEAD_BYTES: u64 = 12;
 
 pub(super) async fn rendered(object: StoredObject, asked: &Asked) -> Answer {
-    let ranges = (1..=object.layout.frame_count()).filter_map(|frame| object.layout.frame(frame));
-    let ranges: Vec<_> = ranges.flatten().collect();
-    let begin = ranges.first().map_or(0, |range| range.start);
-    let head = object.bytes(begin..begin + HEAD_BYTES).await?;
+    let span = object.layout.all_fragments().ok_or(HttpError::NotFound("video"))?;
+    let begin = (span.range.start + ITEM_HEADER_BYTES).min(span.range.end);
+    let head = object.bytes(begin..span.range.end.min(begin + HEAD_BYTES)).await?;
     let media_type = container(&head);
     Accept::of(&asked.headers, asked.query.get("accept")).choose(&[Offer::single(media_type)])?;
     let etag = Etag::of([object.instance.sha256.as_slice()], media_type);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let length: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-    let content = object.stream(ranges).await?;
+    let content = object.frame_content(&span).await?;
     let mut response = Response::new(body::streamed(content.map_err(BoxError::from)));
     set_content_type(&mut response, media_type);
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(CONTENT_LENGTH, span.content_length().into());
     etag.mark(&mut response);
     Ok(response)
 }
