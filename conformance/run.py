@@ -88,6 +88,7 @@ SUITES = {
     "report": program("bash", HERE / "report/run"),
     "dimse": against_server(HERE / "dimse/check_peers.py", "--port", "{dimse}"),
     "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "{web}"),
+    "assertions": peer("assertions"),
     "bit-exact": peer("bit_exact"),
     "crash": peer("crash"),
     "large-object": peer("large_object"),
