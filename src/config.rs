@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::dicom::temporal::Offset;
+
 pub use network::Network;
 
 const DEFAULT: &str = include_str!("config/default.toml");
@@ -86,6 +88,9 @@ pub struct Http {
     header_timeout_s: u64,
     pub search_limit_default: u64,
     pub search_limit_max: u64,
+    pub search_scan_max: usize,
+    pub search_empty_204: bool,
+    pub search_timezone: Offset,
 }
 
 /// How answers name resources of this server.

@@ -8,5 +8,6 @@ pub mod header;
 pub mod json;
 pub mod person_name;
 pub mod sop_class;
+pub mod temporal;
 pub mod uid;
 pub mod xml;

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use crate::blobs::Blobs;
 use crate::db::Db;
+use crate::dicom::temporal::Offset;
 use crate::ingest::Ingest;
 use crate::telemetry::metrics::http as metric;
 
@@ -83,6 +84,12 @@ pub struct Settings {
     /// Answers of a search that names no limit.
     pub search_limit_default: u32,
     pub search_limit_max: u32,
+    /// Entities that one search may compare attribute by attribute.
+    pub search_scan_max: usize,
+    /// 204 instead of an empty list.
+    pub search_empty_204: bool,
+    /// Of stored dates and times that do not say theirs.
+    pub search_timezone: Offset,
 }
 
 impl Default for Settings {
@@ -103,6 +110,9 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(20),
             search_limit_default: 1000,
             search_limit_max: 10_000,
+            search_scan_max: 20_000,
+            search_empty_204: false,
+            search_timezone: Offset::UTC,
         }
     }
 }
@@ -129,6 +139,9 @@ impl Settings {
             response_stall_timeout: http.response_stall_timeout(),
             search_limit_default: narrowed(http.search_limit_default),
             search_limit_max: narrowed(http.search_limit_max),
+            search_scan_max: http.search_scan_max,
+            search_empty_204: http.search_empty_204,
+            search_timezone: http.search_timezone,
             ..Self::default()
         }
     }

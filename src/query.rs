@@ -3,6 +3,7 @@
 //! QIDO-RS and C-FIND build the same [`request::SearchRequest`]; WADO-RS, C-GET and C-MOVE name
 //! what they want with the same [`Scope`].
 
+pub mod matching;
 pub mod rendering;
 pub mod request;
 pub mod retrieve;

@@ -125,6 +125,7 @@ impl Dicomweb {
 
     fn parse_read(segments: &[&str]) -> Result<Self, RouteError> {
         match segments {
+            ["patients"] => Ok(search(Level::Patient)),
             ["studies"] => Ok(search(Level::Study)),
             ["series"] => Ok(search(Level::Series)),
             ["instances"] => Ok(search(Level::Instance)),
@@ -169,6 +170,7 @@ impl Dicomweb {
     fn name(&self) -> &'static str {
         match self {
             Self::Store { .. } => "store",
+            Self::Search { level: Level::Patient, .. } => "search-patients",
             Self::Search { level: Level::Series, .. } => "search-series",
             Self::Search { level: Level::Instance, .. } => "search-instances",
             Self::Search { .. } => "search-studies",
@@ -269,7 +271,8 @@ mod tests {
     }
 
     #[test]
-    fn the_six_search_resources() {
+    fn the_search_resources() {
+        named("/dicom-web/patients", "search-patients");
         named("/dicom-web/studies", "search-studies");
         named("/dicom-web/series", "search-series");
         named("/dicom-web/instances", "search-instances");

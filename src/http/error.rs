@@ -40,6 +40,9 @@ pub(crate) enum HttpError {
     /// The client took too long over its body; why, says the sentence.
     #[error("{0}")]
     Timeout(BodyStopped),
+    /// PS3.18 10.6.3.1: the search would cost more than it may.
+    #[error("{0}")]
+    TooBroad(String),
     #[error("the server failed at {step}")]
     Internal { step: &'static str, source: super::body::BoxError },
 }
@@ -79,7 +82,7 @@ impl HttpError {
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooBroad(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
@@ -101,6 +104,7 @@ impl HttpError {
             Self::Conflict(_) => "conflict",
             Self::RangeNotSatisfiable(_) => "range-not-satisfiable",
             Self::TooLarge { .. } => "too-large",
+            Self::TooBroad(_) => "too-broad",
             Self::UriTooLong { .. } => "uri-too-long",
             Self::HeadersTooLarge { .. } => "headers-too-large",
             Self::Timeout(_) => "timeout",

@@ -1,9 +1,15 @@
-//! What a search finds.
+//! Searches: what the index can tell it tells, the rest is compared with stored attributes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use dicom_core::Tag;
+use serde_json::{Map, Value};
 
+use super::matching;
+use super::request::{Key, SearchRequest, Zone};
+use crate::db::search::{Candidate, Plan};
+use crate::db::{Db, DbError};
 use crate::dicom::attributes::Attribute;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 
@@ -15,10 +21,10 @@ pub struct Page {
     pub remaining: u64,
 }
 
-/// One match: a study, a series or an instance.
+/// One match: a patient, a study, a series or an instance.
 #[derive(Debug)]
 pub struct Found {
-    pub study: StudyUid,
+    pub study: Option<StudyUid>,
     pub series: Option<SeriesUid>,
     pub instance: Option<SopInstanceUid>,
     /// The indexed attributes of the level and, where the request did not name the level above,
@@ -37,15 +43,102 @@ pub enum Cell {
     Number(i64),
     /// Several values.
     List(Vec<String>),
+    /// A DICOM JSON element, '' for none.
+    Element(String),
 }
 
 impl Cell {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Text(text) => text.is_empty(),
+            Self::Text(text) | Self::Element(text) => text.is_empty(),
             Self::List(items) => items.is_empty(),
             Self::Number(_) => false,
         }
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    #[error("the index failed")]
+    Index(#[from] DbError),
+    /// PS3.18 10.6.3.1.
+    #[error(
+        "more than {scan_max} candidates would have to be looked at one by one: \
+         add a key that the index holds, such as an identifier, a name or a date"
+    )]
+    TooBroad { scan_max: usize },
+    #[error("stored attributes cannot be read")]
+    Stored(#[source] std::io::Error),
+    #[error("matching stopped unexpectedly")]
+    Stopped,
+}
+
+/// One page. Keys that no column holds are compared with the stored attributes of what the other
+/// keys leave, `scan_max` entities at most.
+pub async fn search(db: &Db, request: &SearchRequest, scan_max: usize) -> Result<Page, SearchError> {
+    let plan = Plan::of(request);
+    match plan.residual().is_empty() {
+        true => indexed(db, request, &plan).await,
+        false => scanned(db, request, &plan, scan_max).await,
+    }
+}
+
+async fn indexed(db: &Db, request: &SearchRequest, plan: &Plan<'_>) -> Result<Page, SearchError> {
+    let (found, more) = plan.page(db).await?;
+    let remaining = match more {
+        true => (plan.count(db).await?)
+            .saturating_sub(u64::from(request.offset))
+            .saturating_sub(u64::from(request.limit)),
+        false => 0,
+    };
+    Ok(Page { found, remaining })
+}
+
+async fn scanned(
+    db: &Db,
+    request: &SearchRequest,
+    plan: &Plan<'_>,
+    scan_max: usize,
+) -> Result<Page, SearchError> {
+    /// Held in memory with their attributes at once.
+    const CHUNK: usize = 256;
+    let rows = plan.candidates(db, scan_max.saturating_add(1)).await?;
+    if rows.len() > scan_max {
+        return Err(SearchError::TooBroad { scan_max });
+    }
+    let keys: Arc<[Key]> = plan.residual().into();
+    let mut matched = Vec::new();
+    for rows in rows.chunks(CHUNK) {
+        let candidates = plan.documents(db, rows).await?;
+        let (keys, zone) = (Arc::clone(&keys), request.zone);
+        let filtered = tokio::task::spawn_blocking(move || filter(&candidates, &keys, zone)).await;
+        let kept = filtered.map_err(|_| SearchError::Stopped)?.map_err(SearchError::Stored)?;
+        matched.extend(rows.iter().copied().filter(|row| kept.contains(row)));
+    }
+    let behind = matched.iter().copied().skip(request.offset as usize);
+    let page: Vec<i64> = behind.clone().take(request.limit as usize).collect();
+    let remaining = behind.count() - page.len();
+    Ok(Page { found: plan.named(db, &page).await?, remaining: remaining as u64 })
+}
+
+/// The rows whose attributes match.
+fn filter(candidates: &[Candidate], keys: &[Key], zone: Zone) -> std::io::Result<HashSet<i64>> {
+    let mut kept = HashSet::new();
+    for candidate in candidates {
+        if matching::matches(&attributes(&candidate.documents)?, keys, zone) {
+            kept.insert(candidate.row);
+        }
+    }
+    Ok(kept)
+}
+
+/// Stored attributes of several levels as one data set.
+pub fn attributes(documents: &[Vec<u8>]) -> std::io::Result<Map<String, Value>> {
+    let mut whole = Map::new();
+    for document in documents {
+        let json = zstd::decode_all(document.as_slice())?;
+        whole.extend(serde_json::from_slice::<Map<String, Value>>(&json)?);
+    }
+    Ok(whole)
 }

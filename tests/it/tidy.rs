@@ -60,8 +60,15 @@ const OWNED: &[Owned] = &[
 ];
 
 /// Values in, values out.
-const PURE: &[&str] =
-    &["src/volume", "src/report", "src/ai/prompt", "src/http/endpoint", "src/query/request", "src/dicom"];
+const PURE: &[&str] = &[
+    "src/volume",
+    "src/report",
+    "src/ai/prompt",
+    "src/http/endpoint",
+    "src/query/request",
+    "src/query/matching",
+    "src/dicom",
+];
 const IMPURE: &[&str] = &["std::fs", "std::net", "tokio", "Mutex", "RwLock", "crate::db", "crate::blobs"];
 const PURITY_EXCEPTIONS: &[Exception] = &[];
 

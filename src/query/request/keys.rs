@@ -1,0 +1,494 @@
+//! Names and values of a request become keys.
+
+use std::collections::BTreeMap;
+
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
+
+use super::pattern::{FuzzyWord, NamePattern, Pattern};
+use super::{Key, Matcher, Range, Zone};
+use crate::dicom::attributes::{self, AttributeId, Level, UnknownAttribute};
+use crate::dicom::temporal::{self, Offset};
+use crate::dicom::uid::StudyUid;
+
+/// Longer patterns are no names and no descriptions, and cost more than they find.
+const PATTERN_CHARS_MAX: usize = 1024;
+const DEPTH_MAX: usize = 8;
+
+/// How values are understood.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// PS3.18 8.3.4.2.
+    pub fuzzy: bool,
+    /// PS3.18 8.3.4.5: `""` stands for no value.
+    pub empty_values: bool,
+    /// PS3.18 8.3.4.6: each value of a list must be there.
+    pub multiple_values: bool,
+    /// The time zone of stored objects that do not say theirs.
+    pub stored_zone: Offset,
+}
+
+/// What a request asks for with its keys.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Keys {
+    pub keys: Vec<Key>,
+    pub zone: Zone,
+    /// Every key, also those that match everything: an answer has them (PS3.18 10.6.3.3).
+    pub paths: Vec<Vec<Tag>>,
+}
+
+/// Why a key cannot be matched. The value itself stays out of the text: it may name a patient.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    #[error("{0} takes a date YYYYMMDD or a range of dates")]
+    Date(String),
+    #[error("{0} takes a time HHMMSS or a range of times")]
+    Time(String),
+    #[error("{0} takes a date and time YYYYMMDDHHMMSS&ZZXX or a range of them")]
+    DateTime(String),
+    #[error("{0} takes a UID or a list of UIDs")]
+    Uid(String),
+    #[error("{0} takes a number")]
+    Number(String),
+    #[error("{0} takes an offset from UTC, +HHMM or -HHMM")]
+    Offset(String),
+    #[error("{0} has a binary value, which cannot be matched")]
+    Binary(String),
+    #[error("{0} is a sequence: name an attribute of its items, as in {0}.CodeValue")]
+    Sequence(String),
+    #[error("{0} is not a sequence")]
+    NotASequence(String),
+    #[error("{name} takes a pattern of at most {PATTERN_CHARS_MAX} characters")]
+    Pattern { name: String },
+    #[error("{0} takes no wildcards among several values")]
+    WildcardInList(String),
+    #[error("{0} is there twice")]
+    Twice(String),
+    #[error("{name} is a private attribute: the request must name its creator as {creator}")]
+    NoCreator { name: String, creator: String },
+    #[error("{name} describes {level}, which this resource does not list: search for {level} instead")]
+    BelowLevel { name: String, level: &'static str },
+}
+
+/// A path of tags or keywords, `RequestAttributesSequence.ScheduledProcedureStepID`.
+pub fn path(text: &str) -> Result<Vec<Tag>, UnknownAttribute> {
+    let path: Vec<Tag> =
+        text.split('.').map(|part| part.parse().map(|id: AttributeId| id.0)).collect::<Result<_, _>>()?;
+    let readable = |tag: &Tag| tag.element() != 0 && tag.group() > 2;
+    (path.len() <= DEPTH_MAX && path.iter().all(readable)).then_some(path).ok_or(UnknownAttribute)
+}
+
+/// The keys of a search for entities of a level. Names that are no attributes are left out: they are
+/// other parameters, or unknown ones (PS3.18 8.3.1).
+///
+/// # Errors
+/// A value does not have the form of its attribute, or the attribute cannot be matched here.
+pub fn parse<'a>(
+    level: Level,
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    options: Options,
+) -> Result<Keys, BadKey> {
+    let mut values: BTreeMap<Vec<Tag>, &str> = BTreeMap::new();
+    for (name, value) in pairs {
+        let Ok(path) = path(name) else { continue };
+        if values.contains_key(&path) {
+            return Err(BadKey::Twice(name_of(&path)));
+        }
+        values.insert(path, value);
+    }
+    values.keys().try_for_each(|path| in_reach(level, path))?;
+    let zone = Zone { asked: asked_zone(&values)?, stored: options.stored_zone };
+    let mut keys = Vec::new();
+    for path in values.keys().filter(|path| !is_offset(path)) {
+        let matcher = matcher(path, values[path], zone, options)?;
+        let key = matcher.map(|matcher| nested(path, matcher, &values)).transpose()?;
+        keys.extend(key);
+    }
+    let paths = values.keys().filter(|path| !is_offset(path)).cloned().collect();
+    Ok(Keys { keys: combined(merged(keys)), zone, paths })
+}
+
+fn is_offset(path: &[Tag]) -> bool {
+    path == [tags::TIMEZONE_OFFSET_FROM_UTC]
+}
+
+fn asked_zone(values: &BTreeMap<Vec<Tag>, &str>) -> Result<Option<Offset>, BadKey> {
+    let path = vec![tags::TIMEZONE_OFFSET_FROM_UTC];
+    let text = values.get(&path).filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(|_| BadKey::Offset(name_of(&path)))).transpose()
+}
+
+/// PS3.18 10.6.1.2.1: what describes a lower level cannot select entities of this one.
+fn in_reach(level: Level, path: &[Tag]) -> Result<(), BadKey> {
+    let tag = path.first().copied().unwrap_or(tags::STUDY_INSTANCE_UID);
+    let own = attributes::by_tag(tag).map_or_else(|| attributes::level_of(tag), |known| known.level);
+    let is_creator = is_private(tag) && tag.element() < 0x100;
+    match own {
+        own if own <= level || is_creator => Ok(()),
+        Level::Patient | Level::Study => Err(BadKey::BelowLevel { name: name_of(path), level: "studies" }),
+        Level::Series => Err(BadKey::BelowLevel { name: name_of(path), level: "series" }),
+        Level::Instance => Err(BadKey::BelowLevel { name: name_of(path), level: "instances" }),
+    }
+}
+
+fn is_private(tag: Tag) -> bool {
+    tag.group() % 2 == 1
+}
+
+fn creator_of(tag: Tag) -> Tag {
+    Tag(tag.group(), tag.element() >> 8)
+}
+
+/// For people: keywords where there are some.
+fn name_of(path: &[Tag]) -> String {
+    let name = |tag: &Tag| match StandardDataDictionary.by_tag(*tag) {
+        Some(entry) if !is_private(*tag) => entry.alias().to_owned(),
+        _ => AttributeId(*tag).to_string(),
+    };
+    path.iter().map(name).collect::<Vec<_>>().join(".")
+}
+
+/// `None` where the dictionary does not know the attribute.
+fn vr_of(tag: Tag) -> Option<VR> {
+    let entry = StandardDataDictionary.by_tag(tag).filter(|_| !is_private(tag));
+    entry.map(|entry| entry.vr().relaxed())
+}
+
+/// `None` stands for universal matching (PS3.4 C.2.2.2.3).
+fn matcher(path: &[Tag], value: &str, zone: Zone, options: Options) -> Result<Option<Matcher>, BadKey> {
+    let name = || name_of(path);
+    let (tag, parents) = path.split_last().unwrap_or((&tags::STUDY_INSTANCE_UID, &[]));
+    if parents.iter().any(|parent| vr_of(*parent).is_some_and(|vr| vr != VR::SQ)) {
+        return Err(BadKey::NotASequence(name_of(parents)));
+    }
+    if options.empty_values && value == "\"\"" {
+        return Ok(Some(Matcher::Empty));
+    }
+    if value.is_empty() || value.bytes().all(|b| b == b'*') {
+        return Ok(None);
+    }
+    let matcher = match vr_of(*tag) {
+        _ if *tag == tags::MODALITIES_IN_STUDY && !options.multiple_values => {
+            Matcher::Any(split(value).map(Pattern::of).collect())
+        }
+        Some(VR::UI) => uids(value).ok_or_else(|| BadKey::Uid(name()))?,
+        Some(VR::DA) => Matcher::Range(range(value, temporal::date).ok_or_else(|| BadKey::Date(name()))?),
+        Some(VR::TM) => Matcher::Range(range(value, temporal::time).ok_or_else(|| BadKey::Time(name()))?),
+        Some(VR::DT) => instants(value, zone).ok_or_else(|| BadKey::DateTime(name()))?,
+        Some(VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD) => {
+            Matcher::Number(value.trim().parse().map_err(|_| BadKey::Number(name()))?)
+        }
+        Some(VR::SQ) => return Err(BadKey::Sequence(name())),
+        Some(VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV) => return Err(BadKey::Binary(name())),
+        Some(VR::LT | VR::ST | VR::UT | VR::UR) => return text(path, value).map(Some),
+        Some(VR::PN) => return several(path, value, options, |name| Ok(person(name, options.fuzzy))),
+        _ => return several(path, value, options, |one| text(path, one).map(Some)),
+    };
+    Ok(Some(matcher))
+}
+
+/// With multiple value matching each of several values must be found (PS3.4 C.2.2.2.8).
+fn several(
+    path: &[Tag],
+    value: &str,
+    options: Options,
+    one: impl Fn(&str) -> Result<Option<Matcher>, BadKey>,
+) -> Result<Option<Matcher>, BadKey> {
+    if !options.multiple_values || !value.contains('\\') {
+        return one(value);
+    }
+    if value.contains(['*', '?']) {
+        return Err(BadKey::WildcardInList(name_of(path)));
+    }
+    let each = value.split('\\').filter_map(|value| one(value).transpose());
+    Ok(Some(Matcher::Every(each.collect::<Result<_, _>>()?)))
+}
+
+fn text(path: &[Tag], value: &str) -> Result<Matcher, BadKey> {
+    match Pattern::of(value) {
+        Pattern::Wildcard(pattern) if pattern.chars().count() > PATTERN_CHARS_MAX => {
+            Err(BadKey::Pattern { name: name_of(path) })
+        }
+        pattern => Ok(Matcher::Any(vec![pattern])),
+    }
+}
+
+fn person(value: &str, fuzzy: bool) -> Option<Matcher> {
+    let literally = NamePattern::of(value);
+    let words = FuzzyWord::all_of(value);
+    match fuzzy && !words.is_empty() {
+        true => Some(Matcher::FuzzyName { words, literally }),
+        false => literally.map(Matcher::Name),
+    }
+}
+
+/// Lists come with commas (PS3.18 8.3.4.1) and, from older clients, with backslashes.
+fn split(value: &str) -> impl Iterator<Item = &str> {
+    value.split([',', '\\']).map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn uids(value: &str) -> Option<Matcher> {
+    let valid = |uid: &str| uid.parse::<StudyUid>().is_ok();
+    let listed = split(value).all(valid) && split(value).next().is_some();
+    listed.then(|| Matcher::Any(split(value).map(|uid| Pattern::Exact(uid.to_owned())).collect()))
+}
+
+fn range(value: &str, valid: fn(&str) -> Option<String>) -> Option<Range> {
+    let (from, to) = match value.split_once('-') {
+        None => (Some(valid(value)?), Some(valid(value)?)),
+        Some(("", "")) => return None,
+        Some(("", to)) => (None, Some(valid(to)?)),
+        Some((from, "")) => (Some(valid(from)?), None),
+        Some((from, to)) => (Some(valid(from)?), Some(valid(to)?)),
+    };
+    Some(Range { from, to })
+}
+
+/// A hyphen may begin an offset or part two values: what reads as one value is one.
+fn instants(value: &str, zone: Zone) -> Option<Matcher> {
+    let local = zone.asked.unwrap_or(zone.stored);
+    let read = |text: &str| temporal::instants(text, local);
+    if let Some((from, to)) = read(value) {
+        return Some(Matcher::Instants { from: Some(from), to: Some(to) });
+    }
+    let side = |text: &str| if text.is_empty() { Some(None) } else { read(text).map(Some) };
+    let parted = |(at, _): (usize, &str)| {
+        let (from, to) = (side(&value[..at])?, side(&value[at + 1..])?);
+        (from.is_some() || to.is_some())
+            .then(|| Matcher::Instants { from: from.map(|(first, _)| first), to: to.map(|(_, last)| last) })
+    };
+    value.match_indices('-').find_map(parted)
+}
+
+/// The key at the end of a path, within the sequences of the path.
+fn nested(path: &[Tag], matcher: Matcher, values: &BTreeMap<Vec<Tag>, &str>) -> Result<Key, BadKey> {
+    let (last, parents) = path.split_last().unwrap_or((&tags::STUDY_INSTANCE_UID, &[]));
+    let inner = Key { tag: *last, creator: creator(path, values)?, matcher };
+    (1..=parents.len()).rev().try_fold(inner, |inner, depth| {
+        let path = &path[..depth];
+        Ok(Key { tag: path[depth - 1], creator: creator(path, values)?, matcher: Matcher::Item(vec![inner]) })
+    })
+}
+
+/// PS3.18 8.3.4.1: a private attribute is named together with its creator, in the same item.
+fn creator(path: &[Tag], values: &BTreeMap<Vec<Tag>, &str>) -> Result<Option<String>, BadKey> {
+    let Some((tag, parents)) = path.split_last().filter(|(tag, _)| is_private(**tag)) else {
+        return Ok(None);
+    };
+    let creator = [parents, &[creator_of(*tag)]].concat();
+    let named = values.get(&creator).map(|name| name.trim()).filter(|name| !name.is_empty());
+    match named {
+        _ if tag.element() < 0x100 => Ok(None),
+        Some(name) => Ok(Some(name.to_owned())),
+        None => {
+            Err(BadKey::NoCreator { name: name_of(path), creator: AttributeId(creator_of(*tag)).to_string() })
+        }
+    }
+}
+
+/// Keys of the same sequence are about the same item (PS3.4 C.2.2.2.6); a private creator is matched
+/// with its attributes, whose block may have another number in the object.
+fn merged(keys: Vec<Key>) -> Vec<Key> {
+    let mut merged: Vec<Key> = Vec::new();
+    for key in keys {
+        let same = merged.iter_mut().find(|other| (other.tag, &other.creator) == (key.tag, &key.creator));
+        match (same.map(|other| &mut other.matcher), key) {
+            (Some(Matcher::Item(others)), Key { matcher: Matcher::Item(more), .. }) => {
+                others.extend(more);
+                *others = self::merged(std::mem::take(others));
+            }
+            (_, key) => merged.push(key),
+        }
+    }
+    let named: Vec<Tag> =
+        merged.iter().filter(|key| key.creator.is_some()).map(|key| creator_of(key.tag)).collect();
+    merged.retain(|key| !named.contains(&key.tag));
+    merged
+}
+
+/// Dates and the times that belong to them.
+const PAIRS: [(Tag, Tag); 8] = [
+    (tags::STUDY_DATE, tags::STUDY_TIME),
+    (tags::SERIES_DATE, tags::SERIES_TIME),
+    (tags::ACQUISITION_DATE, tags::ACQUISITION_TIME),
+    (tags::CONTENT_DATE, tags::CONTENT_TIME),
+    (tags::INSTANCE_CREATION_DATE, tags::INSTANCE_CREATION_TIME),
+    (tags::PERFORMED_PROCEDURE_STEP_START_DATE, tags::PERFORMED_PROCEDURE_STEP_START_TIME),
+    (tags::PERFORMED_PROCEDURE_STEP_END_DATE, tags::PERFORMED_PROCEDURE_STEP_END_TIME),
+    (tags::SCHEDULED_PROCEDURE_STEP_START_DATE, tags::SCHEDULED_PROCEDURE_STEP_START_TIME),
+];
+
+/// The other half of a date or time.
+pub fn time_of(date: Tag) -> Option<Tag> {
+    PAIRS.iter().find(|(one, _)| *one == date).map(|(_, time)| *time)
+}
+
+pub fn date_of(time: Tag) -> Option<Tag> {
+    PAIRS.iter().find(|(_, one)| *one == time).map(|(date, _)| *date)
+}
+
+/// PS3.18 8.3.4.1.1: ranges of a date and of its time are the ends of one interval.
+fn combined(mut keys: Vec<Key>) -> Vec<Key> {
+    for (date, time) in PAIRS {
+        let range_of = |tag| {
+            keys.iter().find(|key| key.tag == tag).and_then(|key| match &key.matcher {
+                Matcher::Range(range) => Some(range.clone()),
+                _ => None,
+            })
+        };
+        let (Some(dates), Some(times)) = (range_of(date), range_of(time)) else { continue };
+        let bounds_nothing = |time: &Option<String>, date: &Option<String>| time.is_some() && date.is_none();
+        let is_one_time = times.from == times.to;
+        if is_one_time || bounds_nothing(&times.from, &dates.from) || bounds_nothing(&times.to, &dates.to) {
+            continue;
+        }
+        keys.retain(|key| key.tag != date && key.tag != time);
+        keys.push(Key { tag: date, creator: None, matcher: Matcher::Combined { time, dates, times } });
+    }
+    for key in &mut keys {
+        if let Matcher::Item(items) = &mut key.matcher {
+            *items = combined(std::mem::take(items));
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(level: Level, pairs: &[(&str, &str)], options: Options) -> Result<Keys, BadKey> {
+        parse(level, pairs.iter().copied(), options)
+    }
+
+    #[track_caller]
+    fn check(name: &str, value: &str, expected: Result<Option<Matcher>, BadKey>) {
+        let parsed = one(Level::Instance, &[(name, value)], Options::default());
+        assert_eq!(parsed.map(|keys| keys.keys.into_iter().next().map(|key| key.matcher)), expected);
+    }
+
+    fn exact(items: &[&str]) -> Matcher {
+        Matcher::Any(items.iter().map(|&item| Pattern::Exact(item.to_owned())).collect())
+    }
+
+    fn between(from: Option<&str>, to: Option<&str>) -> Range {
+        Range { from: from.map(str::to_owned), to: to.map(str::to_owned) }
+    }
+
+    #[test]
+    fn dates_are_single_or_ranges_q12_q19() {
+        let found = |from, to| Ok(Some(Matcher::Range(between(from, to))));
+        check("StudyDate", "20260131", found(Some("20260131"), Some("20260131")));
+        check("StudyDate", "20260101-20261231", found(Some("20260101"), Some("20261231")));
+        check("StudyDate", "20260101-", found(Some("20260101"), None));
+        check("StudyDate", "-20260101", found(None, Some("20260101")));
+        for bad in ["2026", "20261301", "20260100", "yesterday", "-", "20260101-x"] {
+            check("StudyDate", bad, Err(BadKey::Date("StudyDate".into())));
+        }
+    }
+
+    #[test]
+    fn times_may_be_short_but_must_be_on_the_clock() {
+        check("StudyTime", "10:15:30.5-", Ok(Some(Matcher::Range(between(Some("101530.5"), None)))));
+        for bad in ["1", "24", "1060", "10.5", "101530.", "101530.1234567"] {
+            check("StudyTime", bad, Err(BadKey::Time("StudyTime".into())));
+        }
+    }
+
+    #[test]
+    fn uid_lists_come_with_commas_or_backslashes_q10_q11() {
+        check("StudyInstanceUID", "1.2,1.3", Ok(Some(exact(&["1.2", "1.3"]))));
+        check("0020000d", r"1.2\1.3", Ok(Some(exact(&["1.2", "1.3"]))));
+        check("StudyInstanceUID", "1.2*", Err(BadKey::Uid("StudyInstanceUID".into())));
+    }
+
+    #[test]
+    fn everything_matches_a_star_and_an_empty_value_q7() {
+        check("PatientName", "**", Ok(None));
+        check("AccessionNumber", "", Ok(None));
+        check("PatientID", "A?*", Ok(Some(Matcher::Any(vec![Pattern::Wildcard("A?*".into())]))));
+        check("SeriesNumber", "x", Err(BadKey::Number("SeriesNumber".into())));
+        check("PixelData", "x", Err(BadKey::Binary("PixelData".into())));
+    }
+
+    #[test]
+    fn hyphens_of_datetimes_are_offsets_or_ranges() {
+        let day = 86_400_000_000_i64;
+        let found = |from, to| Ok(Some(Matcher::Instants { from, to }));
+        check("AcquisitionDateTime", "19700102-", found(Some(day), None));
+        check("AcquisitionDateTime", "19700101-0100", found(Some(day / 24), Some(day + day / 24 - 1)));
+        check("AcquisitionDateTime", "19700101-19700102", found(Some(0), Some(2 * day - 1)));
+    }
+
+    #[test]
+    fn an_unknown_name_is_no_key_and_a_repeated_one_is_refused_q22_q42() {
+        assert_eq!(
+            one(Level::Study, &[("nonsense", "1"), ("patientid", "1")], Options::default()),
+            Ok(Keys::default())
+        );
+        let twice = one(Level::Study, &[("PatientID", "a"), ("00100020", "a")], Options::default());
+        assert_eq!(twice, Err(BadKey::Twice("PatientID".into())));
+    }
+
+    #[test]
+    fn attributes_of_lower_levels_select_nothing_above_q44() {
+        let refused = one(Level::Study, &[("SOPClassUID", "1.2")], Options::default()).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "SOPClassUID describes instances, which this resource does not list: search for instances instead"
+        );
+        assert!(
+            one(Level::Series, &[("Modality", "CT"), ("PatientAge", "040Y")], Options::default()).is_ok()
+        );
+    }
+
+    #[test]
+    fn keys_of_a_sequence_are_about_one_item_q30() {
+        let pairs = [("RequestAttributesSequence.ScheduledProcedureStepID", "S"), ("00400275.00401001", "P")];
+        let keys = one(Level::Series, &pairs, Options::default()).unwrap().keys;
+        let Matcher::Item(items) = &keys[0].matcher else { panic!("{keys:?}") };
+        assert_eq!((keys.len(), items.len()), (1, 2));
+        check("PatientID.CodeValue", "1", Err(BadKey::NotASequence("PatientID".into())));
+    }
+
+    #[test]
+    fn a_private_attribute_needs_its_creator_q41() {
+        check(
+            "00091002",
+            "x",
+            Err(BadKey::NoCreator { name: "00091002".into(), creator: "00090010".into() }),
+        );
+        let named = [("00091002", "x"), ("00090010", "ACME")];
+        let keys = one(Level::Instance, &named, Options::default()).unwrap().keys;
+        assert_eq!((keys.len(), keys[0].creator.as_deref()), (1, Some("ACME")));
+    }
+
+    #[test]
+    fn date_and_time_ranges_are_one_interval_q13b() {
+        let keys = |date, time| {
+            let pairs = [("StudyDate", date), ("StudyTime", time)];
+            one(Level::Study, &pairs, Options::default()).unwrap().keys.len()
+        };
+        assert_eq!(keys("20260101-20260103", "1000-1800"), 1);
+        assert_eq!((keys("20260101-", "10"), keys("-20260103", "1000-")), (2, 2));
+    }
+
+    #[test]
+    fn empty_and_multiple_values_need_their_option_q21_q21b() {
+        let options = Options { empty_values: true, multiple_values: true, ..Options::default() };
+        let found = |value| one(Level::Study, &[("ModalitiesInStudy", value)], options).map(|keys| keys.keys);
+        assert_eq!(found("\"\"").unwrap()[0].matcher, Matcher::Empty);
+        assert_eq!(found(r"CT\PT").unwrap()[0].matcher, Matcher::Every(vec![exact(&["CT"]), exact(&["PT"])]));
+        assert_eq!(found(r"CT\P*"), Err(BadKey::WildcardInList("ModalitiesInStudy".into())));
+        check("StudyDate", "\"\"", Err(BadKey::Date("StudyDate".into())));
+    }
+
+    #[test]
+    fn the_offset_of_the_request_is_no_key_q13c() {
+        let keys = one(Level::Study, &[("TimezoneOffsetFromUTC", "-0500")], Options::default()).unwrap();
+        assert!(keys.keys.is_empty() && keys.zone.asked == "-0500".parse().ok());
+        let bad = one(Level::Study, &[("TimezoneOffsetFromUTC", "EST")], Options::default());
+        assert_eq!(bad, Err(BadKey::Offset("TimezoneOffsetFromUTC".into())));
+    }
+}
