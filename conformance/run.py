@@ -89,6 +89,7 @@ SUITES = {
     "dimse": against_server(HERE / "dimse/check_peers.py", "--port", "{dimse}"),
     "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "{web}"),
     "assertions": peer("assertions"),
+    "character-sets": peer("character_sets"),
     "bit-exact": peer("bit_exact"),
     "crash": peer("crash"),
     "large-object": peer("large_object"),

@@ -2,6 +2,7 @@
 //! and XML.
 
 pub mod attributes;
+pub mod charset;
 pub mod file_meta;
 pub mod fragments;
 pub mod header;

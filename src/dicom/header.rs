@@ -13,6 +13,7 @@ use dicom_parser::StatefulDecode;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 
+use super::charset::{CharacterSet, Text};
 use super::fragments::{self, Fragments};
 use crate::causes::chain;
 
@@ -84,7 +85,7 @@ pub fn read<R: BufRead + Seek>(
     if pixel_data.is_some() && !matches!(parser.segment(source, syntax)?, Stop::End) {
         return Err(HeaderError::Parse("there is more than one Pixel Data".to_owned()));
     }
-    Ok(Header { elements: parser.root, bulk: parser.bulk, pixel_data })
+    Ok(Header { elements: parser.root.elements, bulk: parser.bulk, pixel_data })
 }
 
 /// Why a run of elements ended.
@@ -97,14 +98,27 @@ enum Stop {
 /// A sequence or item that is still open.
 enum Open {
     Sequence { tag: Tag, items: Vec<InMemDicomObject> },
-    Item(InMemDicomObject),
+    Item(DataSet),
+}
+
+/// The root or an item, with the character set of its text: its own, or that of the data set
+/// around it (PS3.5 7.5.3).
+struct DataSet {
+    elements: InMemDicomObject,
+    charset: CharacterSet,
+}
+
+impl DataSet {
+    fn new(charset: CharacterSet) -> Self {
+        Self { elements: InMemDicomObject::new_empty(), charset }
+    }
 }
 
 struct Parser {
     start: u64,
     end: u64,
     limits: Limits,
-    root: InMemDicomObject,
+    root: DataSet,
     bulk: Vec<Bulk>,
     open: Vec<Open>,
     elements: usize,
@@ -117,7 +131,7 @@ impl Parser {
             start,
             end,
             limits,
-            root: InMemDicomObject::new_empty(),
+            root: DataSet::new(CharacterSet::default()),
             bulk: Vec::new(),
             open: Vec::new(),
             elements: 0,
@@ -163,7 +177,7 @@ impl Parser {
                 self.open(Open::Sequence { tag, items: Vec::new() })?;
             }
             LazyDataToken::ItemStart { .. } => {
-                self.open(Open::Item(InMemDicomObject::new_empty()))?;
+                self.open(Open::Item(DataSet::new(self.data_set().charset)))?;
             }
             LazyDataToken::ItemEnd | LazyDataToken::SequenceEnd => self.close(),
             LazyDataToken::LazyValue { header, decoder } => {
@@ -190,8 +204,9 @@ impl Parser {
             PrimitiveValue::Empty
         } else {
             self.keep(length.0)?;
-            decoder.read_value_preserved(&header).map_err(parse)?
+            self.kept_value(header, decoder)?
         };
+        let vr = if is_torn(&header) { VR::UN } else { vr };
         self.put(DataElement::new(tag, vr, value))
     }
 
@@ -200,6 +215,41 @@ impl Parser {
         let is_pixels =
             matches!(tag, tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA) && self.open.is_empty();
         is_binary(vr) && (length > self.limits.inline_bytes_max || is_pixels)
+    }
+
+    /// Text is decoded here and not by the parser, which knows but one character set at a time.
+    fn kept_value<D: StatefulDecode>(
+        &mut self,
+        header: DataElementHeader,
+        mut decoder: D,
+    ) -> Result<PrimitiveValue, HeaderError> {
+        if is_torn(&header) {
+            return decoder.read_value_bytes(&header).map_err(parse);
+        }
+        if !is_text(header.vr) || header.len.0 == 0 {
+            return decoder.read_value_preserved(&header).map_err(parse);
+        }
+        let mut bytes = Vec::new();
+        decoder.read_to_vec(header.len.0, &mut bytes).map_err(parse)?;
+        if header.tag == tags::SPECIFIC_CHARACTER_SET {
+            self.data_set_mut().charset = CharacterSet::declared(&bytes);
+        }
+        Ok(text(header.vr, self.data_set().charset, &bytes))
+    }
+
+    fn data_set(&self) -> &DataSet {
+        let innermost = self.open.iter().rev().find_map(|open| match open {
+            Open::Item(item) => Some(item),
+            Open::Sequence { .. } => None,
+        });
+        innermost.unwrap_or(&self.root)
+    }
+
+    fn data_set_mut(&mut self) -> &mut DataSet {
+        match self.open.last_mut() {
+            Some(Open::Item(item)) => item,
+            _ => &mut self.root,
+        }
     }
 
     /// A length that points past the end is found before anything is allocated for it.
@@ -222,13 +272,12 @@ impl Parser {
     fn put(&mut self, element: DataElement<InMemDicomObject>) -> Result<(), HeaderError> {
         self.count()?;
         match self.open.last_mut() {
-            Some(Open::Item(item)) => item.put(element),
             Some(Open::Sequence { .. }) => {
                 return Err(HeaderError::Parse(
                     "an element stands between the items of a sequence".to_owned(),
                 ));
             }
-            None => self.root.put(element),
+            _ => self.data_set_mut().elements.put(element),
         };
         Ok(())
     }
@@ -258,7 +307,7 @@ impl Parser {
         match self.open.pop() {
             Some(Open::Item(item)) => {
                 if let Some(Open::Sequence { items, .. }) = self.open.last_mut() {
-                    items.push(item);
+                    items.push(item.elements);
                 }
             }
             Some(Open::Sequence { tag, items }) => self.close_sequence(tag, items),
@@ -273,10 +322,7 @@ impl Parser {
             let items = DataSetSequence::new(items, Length::UNDEFINED);
             DataElement::new(tag, VR::SQ, Value::Sequence(items))
         };
-        match self.open.last_mut() {
-            Some(Open::Item(item)) => item.put(element),
-            _ => self.root.put(element),
-        };
+        self.data_set_mut().elements.put(element);
     }
 
     fn path(&self, last: Option<Tag>) -> String {
@@ -315,6 +361,37 @@ pub fn hex(tag: Tag) -> String {
 
 fn is_binary(vr: VR) -> bool {
     matches!(vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV | VR::UN)
+}
+
+/// Whether the length is no multiple of what one value takes.
+fn is_torn(header: &DataElementHeader) -> bool {
+    let width = match header.vr {
+        VR::US | VR::SS => 2,
+        VR::UL | VR::SL | VR::FL | VR::AT => 4,
+        VR::UV | VR::SV | VR::FD => 8,
+        _ => 1,
+    };
+    header.len.0 % width != 0
+}
+
+fn is_text(vr: VR) -> bool {
+    !is_binary(vr)
+        && !matches!(
+            vr,
+            VR::US | VR::SS | VR::UL | VR::SL | VR::FL | VR::AT | VR::UV | VR::SV | VR::FD | VR::SQ
+        )
+}
+
+/// VRs outside Specific Character Set have the default repertoire (PS3.5 6.1.2.2).
+fn text(vr: VR, charset: CharacterSet, bytes: &[u8]) -> PrimitiveValue {
+    let decoded = match Text::of(vr) {
+        Some(text) => charset.decode(bytes, text),
+        None => CharacterSet::default().decode(bytes, Text::Values),
+    };
+    match vr {
+        VR::ST | VR::LT | VR::UT | VR::UR => PrimitiveValue::Str(decoded),
+        _ => PrimitiveValue::Strs(decoded.split('\\').map(str::to_owned).collect()),
+    }
 }
 
 fn parse(error: impl std::error::Error) -> HeaderError {
