@@ -372,10 +372,12 @@ fn pixel_data_layout(
 
 fn frame_shape(elements: &InMemDicomObject) -> FrameShape {
     let number = |tag| text(elements, tag).parse::<u64>().ok();
+    // Two pixels share their colour differences (PS3.3 C.7.6.3.1.2).
+    let subsampled = text(elements, tags::PHOTOMETRIC_INTERPRETATION).ends_with("_422");
     FrameShape {
         rows: number(tags::ROWS).unwrap_or(0),
         columns: number(tags::COLUMNS).unwrap_or(0),
-        samples: number(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
+        samples: if subsampled { 2 } else { number(tags::SAMPLES_PER_PIXEL).unwrap_or(1) },
         bits_allocated: number(tags::BITS_ALLOCATED).unwrap_or(0),
         frames: number(tags::NUMBER_OF_FRAMES).unwrap_or(1).max(1),
     }

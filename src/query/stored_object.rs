@@ -6,7 +6,9 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use bytes::Bytes;
-use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_core::ops::{ApplyOp, AttributeAction, AttributeOp, AttributeSelector, AttributeSelectorStep};
+use dicom_core::{PrimitiveValue, Tag};
+use dicom_dictionary_std::tags;
 use dicom_encoding::{Codec, TransferSyntaxIndex};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
@@ -18,13 +20,14 @@ use crate::dicom::attributes::AttributeId;
 use crate::ingest::layout::{Bulk, FrameLookup, FrameSpan, Layout, LayoutError, PixelDataLayout, entry};
 use crate::query::Scope;
 use crate::query::retrieve::StoredInstance;
-use crate::volume::pixels::EncodedFrame;
+use crate::volume::pixels::{EncodedFrame, HeldIn};
 
 #[expect(deprecated, reason = "retired from sending, still found in archives")]
 const BIG_ENDIAN: &str = dicom_dictionary_std::uids::EXPLICIT_VR_BIG_ENDIAN;
 
-/// Lookup tables above this size are no part of [`StoredObject::attributes`].
-const TABLE_BYTES_MAX: u64 = 1 << 20;
+/// Tables and overlays beyond these are no part of [`StoredObject::attributes`]: each, and all.
+const TABLE_BYTES_MAX: u64 = 8 << 20;
+const TABLES_BYTES_MAX: u64 = 32 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -145,26 +148,27 @@ impl StoredObject {
             Some(range) => self.bytes(range).await?,
             None => defragment::joined(self.bytes(span.range).await?),
         };
-        let (first_bit, vr) = match &self.layout.pixel_data {
+        let (first_bit, held_in) = match &self.layout.pixel_data {
             Some(PixelDataLayout::Native { frame_bits, vr, .. }) => {
-                (((number - 1) * frame_bits % 8) as u8, vr.as_str())
+                (((number - 1) * frame_bits % 8) as u8, HeldIn::of_vr(vr))
             }
-            _ => (0, "OB"),
+            _ => (0, HeldIn::Bytes),
         };
-        Ok(Some(FrameBytes { bytes, first_bit, words: vr == "OW", float: matches!(vr, "OF" | "OD") }))
+        Ok(Some(FrameBytes { bytes, first_bit, held_in }))
     }
 
-    /// Every attribute but pixel data and large values, from the stored metadata.
+    /// Every attribute but pixel data and large values, from the stored metadata. Of those, what an
+    /// image is displayed by is there: tables at any depth, overlays, the colour profile.
     pub async fn attributes(&self, db: &Db) -> Result<InMemDicomObject, ReadError> {
         let mut object = self.small_attributes(db).await?;
-        let pixels = self.layout.pixel_data_range().map_or(0, |range| range.start);
-        let is_table =
-            |bulk: &&Bulk| bulk.path.len() == 8 && bulk.length <= TABLE_BYTES_MAX && bulk.offset != pixels;
-        for bulk in self.layout.bulk.iter().filter(is_table) {
+        let mut left = TABLES_BYTES_MAX;
+        for bulk in self.layout.bulk.iter().filter(|bulk| is_for_display(bulk)) {
+            let Some(selector) = selector(&bulk.path).filter(|_| bulk.length <= left) else { continue };
+            left -= bulk.length;
             let value = self.bytes(bulk.offset..bulk.offset + bulk.length).await?;
-            if let Ok(id) = bulk.path.parse::<AttributeId>() {
-                object.put(self.table(id, &bulk.vr, &value));
-            }
+            let set = AttributeOp::new(selector, AttributeAction::Set(self.table(&bulk.vr, &value)));
+            // What the metadata has no place for, a damaged index at most, stays out.
+            let _ = object.apply(set);
         }
         Ok(object)
     }
@@ -178,24 +182,65 @@ impl StoredObject {
         let json = json.map_err(|e| ReadError::Metadata(e.into()))?.unwrap_or_else(|| b"{}".to_vec());
         let mut elements: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&json).map_err(|e| ReadError::Metadata(e.into()))?;
-        elements.retain(|_, element| element.get("BulkDataURI").is_none());
+        drop_bulk(&mut elements);
         dicom_json::from_value(elements.into()).map_err(|e| ReadError::Metadata(e.into()))
     }
 
-    fn table(&self, id: AttributeId, vr: &str, value: &[u8]) -> DataElement<InMemDicomObject> {
+    fn table(&self, vr: &str, value: &[u8]) -> PrimitiveValue {
         match vr {
-            "OB" | "UN" => DataElement::new(id.0, VR::OB, PrimitiveValue::from(value.to_vec())),
+            "OB" | "UN" => PrimitiveValue::from(value.to_vec()),
             _ => {
                 let word = |pair: &[u8]| match (pair, self.is_big_endian()) {
                     ([a, b], true) => u16::from_be_bytes([*a, *b]),
                     ([a, b], false) => u16::from_le_bytes([*a, *b]),
                     _ => 0,
                 };
-                let words: Vec<u16> = value.chunks_exact(2).map(word).collect();
-                DataElement::new(id.0, VR::OW, PrimitiveValue::U16(words.into()))
+                PrimitiveValue::U16(value.chunks_exact(2).map(word).collect())
             }
         }
     }
+}
+
+/// Values that pictures depend on (PS3.3 C.11.1, C.11.2, C.7.6.3.1, C.9.2, C.11.15).
+fn is_for_display(bulk: &Bulk) -> bool {
+    let Some(Ok(AttributeId(tag))) = bulk.path.rsplit('/').next().map(str::parse) else { return false };
+    let is_overlay = (0x6000..=0x601E).contains(&tag.group()) && tag.element() == OVERLAY_DATA;
+    bulk.length <= TABLE_BYTES_MAX && (is_overlay || DISPLAYED_BY.contains(&tag))
+}
+
+const OVERLAY_DATA: u16 = 0x3000;
+
+const DISPLAYED_BY: [Tag; 8] = [
+    tags::LUT_DATA,
+    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::ICC_PROFILE,
+];
+
+/// `00283010/0/00283006` as the way to a value.
+fn selector(path: &str) -> Option<AttributeSelector> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let (last, nested) = parts.split_last()?;
+    let tag = |text: &str| text.parse::<AttributeId>().ok().map(|id| id.0);
+    let mut steps = Vec::with_capacity(parts.len());
+    for pair in nested.chunks(2) {
+        let [sequence, item] = pair else { return None };
+        steps.push(AttributeSelectorStep::Nested { tag: tag(sequence)?, item: item.parse().ok()? });
+    }
+    steps.push(AttributeSelectorStep::Tag(tag(last)?));
+    AttributeSelector::new(steps)
+}
+
+/// References to values outside, at any depth: the reader of DICOM JSON has no place for them.
+fn drop_bulk(elements: &mut serde_json::Map<String, serde_json::Value>) {
+    elements.retain(|_, element| element.get("BulkDataURI").is_none());
+    let sequences = elements.values_mut().filter(|element| element["vr"] == "SQ");
+    let items = sequences.filter_map(|sequence| sequence.get_mut("Value")?.as_array_mut()).flatten();
+    items.filter_map(serde_json::Value::as_object_mut).for_each(drop_bulk);
 }
 
 /// The bytes of one frame and how they lie.
@@ -203,16 +248,14 @@ impl StoredObject {
 pub struct FrameBytes {
     pub bytes: Bytes,
     first_bit: u8,
-    words: bool,
-    float: bool,
+    held_in: HeldIn,
 }
 
 impl FrameBytes {
     pub fn encoded<'a>(&'a self, transfer_syntax: &'a str) -> EncodedFrame<'a> {
         EncodedFrame {
             first_bit: self.first_bit,
-            words: self.words,
-            float: self.float,
+            held_in: self.held_in,
             ..EncodedFrame::new(transfer_syntax, &self.bytes)
         }
     }

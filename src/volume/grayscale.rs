@@ -4,10 +4,11 @@ pub mod modality;
 pub mod voi;
 
 use dicom_dictionary_std::tags;
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::{Array2, Array3};
 
-use super::attributes::text;
+use super::attributes::{decimal, text};
 use super::functional_groups::FrameAttributes;
+use super::lookup_table::LookupTable;
 use super::pixels::{Frame, Samples};
 use modality::ModalityTransform;
 use voi::{Voi, WindowLevel};
@@ -38,6 +39,8 @@ pub enum GrayscaleError {
     ModalityTable,
     #[error("the VOI lookup table has no usable descriptor and data")]
     VoiTable,
+    #[error("the Presentation LUT has no usable descriptor and data")]
+    PresentationTable,
 }
 
 /// A grayscale frame in the units of its modality, for CT Hounsfield units.
@@ -49,6 +52,7 @@ pub fn modality_values(
     match &frame.samples {
         Samples::Gray(stored) => Ok(stored.mapv(|value| transform.apply(f64::from(value)))),
         Samples::WideGray(stored) => Ok(stored.mapv(|value| transform.apply(f64::from(value)))),
+        Samples::Real(values) => Ok(values.mapv(|value| transform.apply(value))),
         Samples::Rgb(_) | Samples::DeepRgb { .. } => Err(GrayscaleError::Color),
     }
 }
@@ -59,24 +63,141 @@ pub fn display(
     attributes: &FrameAttributes<'_>,
     window: Window,
 ) -> Result<Picture, GrayscaleError> {
+    display_as(frame, attributes, &Softcopy { window, ..Softcopy::default() })
+}
+
+/// What of the pipeline is other than the image itself asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Softcopy {
+    pub modality: Option<ModalityTransform>,
+    pub window: Window,
+    /// Wins over `window`.
+    pub voi: Option<Voi>,
+    pub presentation: Presentation,
+}
+
+impl Default for Softcopy {
+    fn default() -> Self {
+        Self { modality: None, window: Window::First, voi: None, presentation: Presentation::OfImage }
+    }
+}
+
+/// From the display range to P-values (PS3.3 C.11.6).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Presentation {
+    OfImage,
+    Identity,
+    Inverse,
+    Table(LookupTable),
+}
+
+/// [`display`] with parts of the pipeline replaced, as a presentation state does.
+pub fn display_as(
+    frame: &Frame,
+    attributes: &FrameAttributes<'_>,
+    softcopy: &Softcopy,
+) -> Result<Picture, GrayscaleError> {
     match &frame.samples {
         Samples::Rgb(levels) => Ok(Picture::Rgb(levels.clone())),
         Samples::DeepRgb { bits, values } => {
             Ok(Picture::Rgb(values.mapv(|value| (value >> (bits - 8)) as u8)))
         }
-        Samples::Gray(_) | Samples::WideGray(_) => {
-            let values = modality_values(frame, attributes)?;
-            let voi = Voi::choose(window, attributes, || value_range(frame, attributes, values.view()))?;
-            Ok(Picture::Gray(levels(&values, &voi, is_inverse(attributes))))
+        grayscale => {
+            let pipeline = Pipeline::of(grayscale, attributes, softcopy)?;
+            Ok(Picture::Gray(pipeline.levels(grayscale)))
         }
     }
 }
 
-fn levels(values: &Array2<f32>, voi: &Voi, inverse: bool) -> Array2<u8> {
-    values.mapv(|value| {
-        let level = (voi.fraction(value) * 255.0).round() as u8;
-        if inverse { 255 - level } else { level }
-    })
+/// Modality, VOI and presentation of one frame, all settled.
+struct Pipeline {
+    modality: ModalityTransform,
+    voi: Voi,
+    presentation: Presentation,
+}
+
+impl Pipeline {
+    fn of(
+        samples: &Samples,
+        attributes: &FrameAttributes<'_>,
+        softcopy: &Softcopy,
+    ) -> Result<Self, GrayscaleError> {
+        let modality = match &softcopy.modality {
+            Some(modality) => modality.clone(),
+            None => ModalityTransform::of(attributes)?,
+        };
+        let voi = match &softcopy.voi {
+            Some(voi) => voi.clone(),
+            None => Voi::choose(softcopy.window, attributes, modality.output(attributes.object), || {
+                displayed_range(samples, attributes, &modality)
+            })?,
+        };
+        let presentation = match &softcopy.presentation {
+            Presentation::OfImage if is_inverse(attributes) => Presentation::Inverse,
+            other => other.clone(),
+        };
+        Ok(Self { modality, voi, presentation })
+    }
+
+    fn levels(&self, samples: &Samples) -> Array2<u8> {
+        match samples {
+            Samples::Gray(stored) => self.levels_of_integers(stored),
+            Samples::WideGray(stored) => stored.mapv(|value| self.level(f64::from(value))),
+            Samples::Real(values) => values.mapv(|value| self.level(value)),
+            Samples::Rgb(_) | Samples::DeepRgb { .. } => Array2::zeros((0, 0)),
+        }
+    }
+
+    /// Each value that occurs is computed once, unless there are more possible values than pixels.
+    fn levels_of_integers(&self, stored: &Array2<i32>) -> Array2<u8> {
+        let (low, high) =
+            stored.iter().fold((i32::MAX, i32::MIN), |(low, high), &value| (low.min(value), high.max(value)));
+        if i64::from(high) - i64::from(low) >= stored.len() as i64 {
+            return stored.mapv(|value| self.level(f64::from(value)));
+        }
+        let table: Vec<u8> = (low..=high).map(|value| self.level(f64::from(value))).collect();
+        stored.mapv(|value| table[(value - low) as usize])
+    }
+
+    fn level(&self, stored: f64) -> u8 {
+        let fraction = self.voi.fraction(self.modality.apply(stored));
+        match &self.presentation {
+            Presentation::OfImage | Presentation::Identity => (fraction * 255.0).round() as u8,
+            Presentation::Inverse => 255 - (fraction * 255.0).round() as u8,
+            Presentation::Table(table) => (table.fraction_of_scale(fraction) * 255.0).round() as u8,
+        }
+    }
+}
+
+/// Least and greatest modality value of a frame, padding and what is no number left out.
+fn displayed_range(
+    samples: &Samples,
+    attributes: &FrameAttributes<'_>,
+    modality: &ModalityTransform,
+) -> (f32, f32) {
+    let apply = |stored: f64| modality.apply(stored);
+    let range = match samples {
+        Samples::Gray(stored) => {
+            let padding = Padding::of(attributes);
+            let kept =
+                stored.iter().filter(|stored| !padding.is_some_and(|padding| padding.contains(**stored)));
+            range(kept.map(|stored| apply(f64::from(*stored))))
+        }
+        Samples::WideGray(stored) => range(stored.iter().map(|stored| apply(f64::from(*stored)))),
+        Samples::Real(values) => {
+            let padding = real_padding(attributes);
+            let kept = values.iter().filter(|value| value.is_finite() && Some(**value) != padding);
+            range(kept.map(|value| apply(*value)))
+        }
+        Samples::Rgb(_) | Samples::DeepRgb { .. } => None,
+    };
+    range.unwrap_or((0.0, 0.0))
+}
+
+fn real_padding(attributes: &FrameAttributes<'_>) -> Option<f64> {
+    let object = attributes.object;
+    decimal(object, tags::FLOAT_PIXEL_PADDING_VALUE)
+        .or_else(|| decimal(object, tags::DOUBLE_FLOAT_PIXEL_PADDING_VALUE))
 }
 
 /// Whether the least value is white. Presentation LUT Shape INVERSE states it once more where
@@ -87,20 +208,8 @@ pub fn is_inverse(attributes: &FrameAttributes<'_>) -> bool {
 }
 
 /// Least and greatest modality value of a frame, padding left out (PS3.3 C.7.5.1.1.2).
-pub fn value_range(
-    frame: &Frame,
-    attributes: &FrameAttributes<'_>,
-    values: ArrayView2<'_, f32>,
-) -> (f32, f32) {
-    let padding = Padding::of(attributes);
-    let range = match (&frame.samples, padding) {
-        (Samples::Gray(stored), Some(padding)) => {
-            let kept = stored.iter().zip(values).filter(|(stored, _)| !padding.contains(**stored));
-            range(kept.map(|(_, value)| *value))
-        }
-        _ => range(values.iter().copied()),
-    };
-    range.unwrap_or((0.0, 0.0))
+pub fn value_range(frame: &Frame, attributes: &FrameAttributes<'_>) -> Result<(f32, f32), GrayscaleError> {
+    Ok(displayed_range(&frame.samples, attributes, &ModalityTransform::of(attributes)?))
 }
 
 fn range(values: impl Iterator<Item = f32>) -> Option<(f32, f32)> {

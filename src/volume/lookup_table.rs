@@ -1,5 +1,6 @@
-//! Modality and VOI lookup tables (PS3.3 C.11.1.1, C.11.2.1.1).
+//! Modality, VOI and Presentation lookup tables (PS3.3 C.11.1.1, C.11.2.1.1, C.11.6.1.1).
 
+use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
@@ -13,10 +14,20 @@ pub struct LookupTable {
     bits: u16,
 }
 
+/// Whether the values that a table is asked for may be negative. It decides how the first mapped
+/// value is read where the VR does not (implicit VR leaves US or SS open).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    Unsigned,
+    Signed,
+}
+
 impl LookupTable {
     /// Reads a LUT sequence item. `None` when it has no usable descriptor and data.
-    pub fn from_item(item: &InMemDicomObject) -> Option<Self> {
-        let (length, first, bits) = descriptor(&words(item, tags::LUT_DESCRIPTOR)?)?;
+    pub fn from_item(item: &InMemDicomObject, input: Input) -> Option<Self> {
+        let signed = item.get(tags::LUT_DESCRIPTOR).is_some_and(|element| element.vr() == VR::SS);
+        let input = if signed { Input::Signed } else { input };
+        let (length, first, bits) = descriptor(&words(item, tags::LUT_DESCRIPTOR)?, input)?;
         let entries = entries(words(item, tags::LUT_DATA)?, length, bits)?;
         Some(Self { first, entries, bits })
     }
@@ -33,15 +44,25 @@ impl LookupTable {
         let full_scale = ((1_u32 << self.bits.clamp(1, 16)) - 1) as f32;
         (self.level(input) / full_scale).min(1.0)
     }
+
+    /// The level for an input from 0 to 1 that is spread over the whole table, as the input of a
+    /// Presentation LUT is.
+    pub fn fraction_of_scale(&self, input: f32) -> f32 {
+        self.fraction(input * (self.entries.len() - 1) as f32 + self.first as f32)
+    }
 }
 
 /// Number of entries (0 means 65,536), first mapped value, bits per entry.
-pub(super) fn descriptor(words: &[u16]) -> Option<(usize, i32, u16)> {
+pub(super) fn descriptor(words: &[u16], input: Input) -> Option<(usize, i32, u16)> {
     let &[length, first, bits] = words else {
         return None;
     };
     let length = if length == 0 { 1 << 16 } else { usize::from(length) };
-    (8..=16).contains(&bits).then_some((length, i32::from(first.cast_signed()), bits))
+    let first = match input {
+        Input::Signed => i32::from(first.cast_signed()),
+        Input::Unsigned => i32::from(first),
+    };
+    (8..=16).contains(&bits).then_some((length, first, bits))
 }
 
 /// Exactly `length` entries. 8-bit entries may be packed in pairs, the first in the low byte.

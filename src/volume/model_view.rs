@@ -53,7 +53,7 @@ pub fn radiograph(frame: &Frame, attributes: &FrameAttributes<'_>) -> Result<Mod
     let values = modality_values(frame, attributes)?;
     let range = match WindowLevel::first_of(attributes) {
         Some(window) => window_range(window),
-        None => value_range(frame, attributes, values.view()),
+        None => value_range(frame, attributes)?,
     };
     let inverse = is_inverse(attributes);
     Ok(gray(&values, |value| {

@@ -17,6 +17,7 @@ mod jpeg12;
 mod jpegxl;
 mod native;
 mod palette;
+mod real;
 mod registry;
 mod rle;
 
@@ -41,18 +42,39 @@ pub struct EncodedFrame<'a> {
     /// Where in the first byte the frame begins. Only 1-bit frames of a size that is no multiple
     /// of eight pixels begin anywhere but at 0 (PS3.5 8.1.1).
     pub first_bit: u8,
-    /// Whether Pixel Data has VR OW. It matters for 8-bit samples in Explicit VR Big Endian, whose
-    /// bytes are then swapped in pairs, and nowhere else.
-    pub words: bool,
-    /// Whether this is of Float or Double Float Pixel Data, whose samples are no integers.
-    pub float: bool,
+    pub held_in: HeldIn,
+}
+
+/// The element that the frame is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldIn {
+    /// Pixel Data, VR OB.
+    Bytes,
+    /// Pixel Data, VR OW. The bytes of 8-bit samples in Explicit VR Big Endian are then swapped in
+    /// pairs; there is no other difference.
+    Words,
+    /// Float Pixel Data.
+    Floats,
+    /// Double Float Pixel Data.
+    Doubles,
+}
+
+impl HeldIn {
+    pub fn of_vr(vr: &str) -> Self {
+        match vr {
+            "OW" => Self::Words,
+            "OF" => Self::Floats,
+            "OD" => Self::Doubles,
+            _ => Self::Bytes,
+        }
+    }
 }
 
 impl<'a> EncodedFrame<'a> {
     /// A frame that begins at a byte, of Pixel Data with the VR usual for its depth.
     pub fn new(transfer_syntax: &'a str, bytes: &'a [u8]) -> Self {
         let transfer_syntax = transfer_syntax.trim_end_matches(['\0', ' ']);
-        Self { transfer_syntax, bytes, first_bit: 0, words: false, float: false }
+        Self { transfer_syntax, bytes, first_bit: 0, held_in: HeldIn::Bytes }
     }
 }
 
@@ -70,6 +92,8 @@ pub enum Samples {
     Gray(Array2<i32>),
     /// Unsigned stored values of 32 bits, which dose grids use in full.
     WideGray(Array2<u32>),
+    /// Values of Float and Double Float Pixel Data.
+    Real(Array2<f64>),
     /// Red, green, blue of 8 bits, whatever colour space or palette the frame was stored in.
     Rgb(Array3<u8>),
     /// Red, green, blue of `bits` (9 to 32) bits.
@@ -109,9 +133,23 @@ impl PixelError {
 
 /// Decodes one frame.
 pub fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Frame, PixelError> {
-    let decoded = codec::decode(image, frame)?;
-    let samples = arrange::arrange(image, decoded)?;
+    let samples = match frame.held_in {
+        HeldIn::Floats | HeldIn::Doubles => real::decode(image, frame)?,
+        HeldIn::Bytes | HeldIn::Words => arrange::arrange(image, codec::decode(image, frame)?)?,
+    };
     Ok(Frame { rows: image.rows, columns: image.columns, samples })
+}
+
+/// One bit of every sample container, as it is stored: an overlay in the pixels (PS3.5 8.1.2).
+pub fn bit_plane(
+    image: &ImageDescription,
+    frame: EncodedFrame<'_>,
+    bit: u16,
+) -> Result<Vec<bool>, PixelError> {
+    if bit >= image.bits_allocated || image.samples_per_pixel != 1 {
+        return Err(PixelError::unsupported("Overlay Bit Position", bit));
+    }
+    Ok(codec::decode(image, frame)?.words.bit_plane(bit))
 }
 
 #[cfg(test)]

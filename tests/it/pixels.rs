@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{DefaultDicomObject, open_file};
-use radiant::volume::pixels::{EncodedFrame, Frame, ImageDescription, STACK_BYTES, Samples, decode};
+use radiant::volume::pixels::{EncodedFrame, Frame, HeldIn, ImageDescription, STACK_BYTES, Samples, decode};
 use sha2::{Digest, Sha256};
 
 #[derive(serde::Deserialize)]
@@ -66,8 +66,8 @@ fn compare(path: PathBuf, golden: &Golden) -> Result<(), String> {
 fn frame(object: &DefaultDicomObject, frames: usize, index: usize) -> Result<Frame, String> {
     let image = ImageDescription::from_object(object).map_err(|error| error.to_string())?;
     let bytes = frame_bytes(object, frames, index).ok_or("no bytes")?;
-    let words = is_words(object);
-    let encoded = EncodedFrame { words, ..EncodedFrame::new(object.meta().transfer_syntax(), &bytes) };
+    let held_in = if is_words(object) { HeldIn::Words } else { HeldIn::Bytes };
+    let encoded = EncodedFrame { held_in, ..EncodedFrame::new(object.meta().transfer_syntax(), &bytes) };
     decode(&image, encoded).map_err(|error| error.to_string())
 }
 
@@ -103,6 +103,7 @@ fn kind(frame: &Frame) -> &'static str {
         Samples::WideGray(_) => "wide_gray",
         Samples::Rgb(_) => "rgb",
         Samples::DeepRgb { .. } => "deep_rgb",
+        Samples::Real(_) => "real",
     }
 }
 
@@ -118,6 +119,7 @@ fn le_bytes(frame: &Frame) -> Vec<u8> {
         Samples::Gray(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Samples::WideGray(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Samples::Rgb(values) => values.iter().copied().collect(),
+        Samples::Real(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Samples::DeepRgb { values, .. } => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     }
 }
@@ -126,7 +128,7 @@ fn close(frame: &Frame, probes: &[i64]) -> Result<(), String> {
     let values: Vec<i64> = match &frame.samples {
         Samples::Gray(values) => values.iter().map(|value| i64::from(*value)).collect(),
         Samples::Rgb(values) => values.iter().map(|value| i64::from(*value)).collect(),
-        Samples::WideGray(_) | Samples::DeepRgb { .. } => {
+        Samples::WideGray(_) | Samples::DeepRgb { .. } | Samples::Real(_) => {
             return Err("lossy and of 32 bits".to_owned());
         }
     };

@@ -61,6 +61,10 @@ fn written(frame: &Frame, bits_allocated: u16) -> Vec<u8> {
         Samples::WideGray(values) => {
             values.iter().flat_map(|value| low_bytes(value.to_le_bytes(), width)).collect()
         }
+        Samples::Real(values) if bits_allocated == 64 => {
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        Samples::Real(values) => values.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect(),
         Samples::Rgb(values) => values.iter().copied().collect(),
         Samples::DeepRgb { values, .. } => {
             values.iter().flat_map(|value| low_bytes(value.to_le_bytes(), width)).collect()

@@ -1,11 +1,12 @@
 //! Stored values to modality values: rescale or table (PS3.3 C.11.1).
 
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 
 use super::GrayscaleError;
-use crate::volume::attributes::{decimal, items};
+use crate::volume::attributes::{decimal, integer, items};
 use crate::volume::functional_groups::FrameAttributes;
-use crate::volume::lookup_table::LookupTable;
+use crate::volume::lookup_table::{Input, LookupTable};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModalityTransform {
@@ -17,14 +18,41 @@ impl ModalityTransform {
     /// A table wins over slope and intercept, as an object may have only one of them; without
     /// either, stored values are modality values.
     pub fn of(attributes: &FrameAttributes<'_>) -> Result<Self, GrayscaleError> {
-        if let Some(item) = items(attributes.object, tags::MODALITY_LUT_SEQUENCE).first() {
-            return LookupTable::from_item(item).map(Self::Table).ok_or(GrayscaleError::ModalityTable);
+        let input = match is_signed(attributes.object) {
+            true => Input::Signed,
+            false => Input::Unsigned,
+        };
+        if let Some(table) = Self::table(attributes.object, input)? {
+            return Ok(table);
         }
         let group = attributes.group_or_object(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
-        Ok(Self::Linear {
-            slope: decimal(group, tags::RESCALE_SLOPE).unwrap_or(1.0),
-            intercept: decimal(group, tags::RESCALE_INTERCEPT).unwrap_or(0.0),
-        })
+        Ok(Self::rescale(group).unwrap_or(Self::Linear { slope: 1.0, intercept: 0.0 }))
+    }
+
+    /// The transform that a presentation state brings; `None` leaves the image its own.
+    pub fn of_presentation_state(state: &InMemDicomObject) -> Result<Option<Self>, GrayscaleError> {
+        Ok(Self::table(state, Input::Signed)?.or_else(|| Self::rescale(state)))
+    }
+
+    fn table(object: &InMemDicomObject, input: Input) -> Result<Option<Self>, GrayscaleError> {
+        let item = items(object, tags::MODALITY_LUT_SEQUENCE).first();
+        let table = item.map(|item| LookupTable::from_item(item, input).ok_or(GrayscaleError::ModalityTable));
+        Ok(table.transpose()?.map(Self::Table))
+    }
+
+    fn rescale(group: &InMemDicomObject) -> Option<Self> {
+        let (slope, intercept) =
+            (decimal(group, tags::RESCALE_SLOPE), decimal(group, tags::RESCALE_INTERCEPT));
+        (slope.is_some() || intercept.is_some())
+            .then_some(Self::Linear { slope: slope.unwrap_or(1.0), intercept: intercept.unwrap_or(0.0) })
+    }
+
+    /// What the values may be that come out, for the tables behind.
+    pub fn output(&self, object: &InMemDicomObject) -> Input {
+        match self {
+            Self::Linear { intercept, .. } if *intercept < 0.0 || is_signed(object) => Input::Signed,
+            Self::Linear { .. } | Self::Table(_) => Input::Unsigned,
+        }
     }
 
     pub fn apply(&self, stored: f64) -> f32 {
@@ -33,4 +61,8 @@ impl ModalityTransform {
             Self::Table(table) => table.level(stored as f32),
         }
     }
+}
+
+fn is_signed(object: &InMemDicomObject) -> bool {
+    integer(object, tags::PIXEL_REPRESENTATION) == Some(1)
 }

@@ -6,7 +6,7 @@ use dicom_object::InMemDicomObject;
 use super::{GrayscaleError, Window};
 use crate::volume::attributes::{decimal, items, text};
 use crate::volume::functional_groups::FrameAttributes;
-use crate::volume::lookup_table::LookupTable;
+use crate::volume::lookup_table::{Input, LookupTable};
 
 /// Window Center and Window Width with the function that reads them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +38,11 @@ impl VoiFunction {
 impl WindowLevel {
     /// The first window that a frame declares.
     pub fn first_of(attributes: &FrameAttributes<'_>) -> Option<Self> {
-        let group = attributes.group_or_object(tags::FRAME_VOILUT_SEQUENCE);
+        Self::of_item(attributes.group_or_object(tags::FRAME_VOILUT_SEQUENCE))
+    }
+
+    /// The first window of an item that may have some.
+    pub fn of_item(group: &InMemDicomObject) -> Option<Self> {
         Some(Self {
             center: decimal(group, tags::WINDOW_CENTER)? as f32,
             width: decimal(group, tags::WINDOW_WIDTH).filter(|width| *width > 0.0)? as f32,
@@ -62,7 +66,9 @@ fn function_of(group: &InMemDicomObject) -> VoiFunction {
     VoiFunction::named(text(group, tags::VOILUT_FUNCTION).as_deref().unwrap_or("LINEAR"))
 }
 
-pub(super) enum Voi {
+/// From modality values to fractions of the display range.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Voi {
     Window(WindowLevel),
     Table(LookupTable),
     Range(f32, f32),
@@ -72,6 +78,7 @@ impl Voi {
     pub(super) fn choose(
         window: Window,
         attributes: &FrameAttributes<'_>,
+        input: Input,
         range: impl FnOnce() -> (f32, f32),
     ) -> Result<Self, GrayscaleError> {
         let full_range = || {
@@ -81,11 +88,19 @@ impl Voi {
         match window {
             Window::Explicit(level) => Ok(Self::Window(level)),
             Window::FullRange => full_range(),
-            Window::First => match (WindowLevel::first_of(attributes), first_table(attributes)?) {
+            Window::First => match (WindowLevel::first_of(attributes), first_table(attributes, input)?) {
                 (Some(level), _) => Ok(Self::Window(level)),
                 (None, Some(table)) => Ok(Self::Table(table)),
                 (None, None) => full_range(),
             },
+        }
+    }
+
+    /// The window, else the table of an item of Softcopy VOI LUT Sequence.
+    pub fn of_softcopy_item(item: &InMemDicomObject) -> Result<Option<Self>, GrayscaleError> {
+        match WindowLevel::of_item(item) {
+            Some(level) => Ok(Some(Self::Window(level))),
+            None => Ok(table_of_item(item, Input::Signed)?.map(Self::Table)),
         }
     }
 
@@ -100,10 +115,15 @@ impl Voi {
     }
 }
 
-fn first_table(attributes: &FrameAttributes<'_>) -> Result<Option<LookupTable>, GrayscaleError> {
-    let group = attributes.group_or_object(tags::FRAME_VOILUT_SEQUENCE);
-    let Some(item) = items(group, tags::VOILUT_SEQUENCE).first() else {
-        return Ok(None);
-    };
-    LookupTable::from_item(item).map(Some).ok_or(GrayscaleError::VoiTable)
+fn first_table(
+    attributes: &FrameAttributes<'_>,
+    input: Input,
+) -> Result<Option<LookupTable>, GrayscaleError> {
+    table_of_item(attributes.group_or_object(tags::FRAME_VOILUT_SEQUENCE), input)
+}
+
+/// The first VOI table of an item that may have some.
+fn table_of_item(group: &InMemDicomObject, input: Input) -> Result<Option<LookupTable>, GrayscaleError> {
+    let item = items(group, tags::VOILUT_SEQUENCE).first();
+    item.map(|item| LookupTable::from_item(item, input).ok_or(GrayscaleError::VoiTable)).transpose()
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Array3, ShapeBuilder};
 
 use super::codec::{ColorSpace, Decoded, Depth, Layout, Words};
-use super::color::{rgb_from_ybr_full, split_422};
+use super::color::{Ybr, split_422};
 use super::{ImageDescription, Palette, Photometric, PixelError, Samples};
 
 pub(super) fn arrange(image: &ImageDescription, decoded: Decoded) -> Result<Samples, PixelError> {
@@ -51,33 +51,43 @@ fn through_palette(
 }
 
 fn color(image: &ImageDescription, decoded: Decoded) -> Result<Samples, PixelError> {
-    let ybr = is_ybr(image.photometric, decoded.space);
-    match decoded.words {
-        Words::U8(levels) if decoded.layout == Layout::Subsampled422 => {
+    let ybr = ybr(image.photometric, decoded.space);
+    match (decoded.words, ybr) {
+        (Words::U8(levels), Some(ybr)) if decoded.layout == Layout::Subsampled422 => {
             let pixels =
                 levels.chunks_exact(4).flat_map(|quad| split_422([quad[0], quad[1], quad[2], quad[3]]));
-            Ok(Samples::Rgb(cube(image, Layout::ByPixel, pixels.flat_map(rgb_from_ybr_full).collect())?))
+            let rgb = pixels.flat_map(|pixel| ybr.to_rgb(pixel)).collect();
+            Ok(Samples::Rgb(cube(image, Layout::ByPixel, rgb)?))
         }
-        words if decoded.depth.bits > 8 => deep_color(image, words, decoded.layout, decoded.depth, ybr),
-        words => {
-            let levels = stored_values(words, Depth { signed: false, ..decoded.depth });
-            let scaled = levels.into_iter().map(|level| full_scale(level, decoded.depth.bits)).collect();
-            let mut rgb = cube(image, decoded.layout, scaled)?;
-            if ybr {
-                to_rgb(&mut rgb);
+        (words, ybr) if decoded.depth.bits > 8 => {
+            deep_color(image, words, decoded.layout, decoded.depth, ybr)
+        }
+        (words, ybr) => {
+            let mut rgb = cube(image, decoded.layout, levels(words, decoded.depth))?;
+            if let Some(ybr) = ybr {
+                to_rgb(&mut rgb, ybr);
             }
             Ok(Samples::Rgb(rgb))
         }
     }
 }
 
-fn is_ybr(photometric: Photometric, space: ColorSpace) -> bool {
-    match space {
-        ColorSpace::Rgb => false,
-        ColorSpace::YCbCr => true,
-        ColorSpace::AsDescribed => {
-            matches!(photometric, Photometric::YbrFull | Photometric::YbrFull422)
+/// Samples of at most 8 bits, stretched to full scale.
+fn levels(words: Words, depth: Depth) -> Vec<u8> {
+    match words {
+        Words::U8(levels) if (depth.bits, depth.high_bit) == (8, 7) => levels,
+        words => {
+            let values = stored_values(words, Depth { signed: false, ..depth });
+            values.into_iter().map(|level| full_scale(level, depth.bits)).collect()
         }
+    }
+}
+
+fn ybr(photometric: Photometric, space: ColorSpace) -> Option<Ybr> {
+    match space {
+        ColorSpace::Rgb => None,
+        ColorSpace::YCbCr => Ybr::of(photometric).or(Some(Ybr::Full)),
+        ColorSpace::AsDescribed => Ybr::of(photometric),
     }
 }
 
@@ -89,9 +99,9 @@ fn full_scale(level: i32, bits: u16) -> u8 {
     }
 }
 
-fn to_rgb(pixels: &mut Array3<u8>) {
+fn to_rgb(pixels: &mut Array3<u8>, ybr: Ybr) {
     for mut pixel in pixels.rows_mut() {
-        let rgb = rgb_from_ybr_full([pixel[0], pixel[1], pixel[2]]);
+        let rgb = ybr.to_rgb([pixel[0], pixel[1], pixel[2]]);
         pixel.iter_mut().zip(rgb).for_each(|(level, new)| *level = new);
     }
 }
@@ -101,9 +111,9 @@ fn deep_color(
     words: Words,
     layout: Layout,
     depth: Depth,
-    ybr: bool,
+    ybr: Option<Ybr>,
 ) -> Result<Samples, PixelError> {
-    if ybr {
+    if ybr.is_some() {
         return Err(PixelError::unsupported("Bits Stored of a YBR image", depth.bits));
     }
     let words = match words {

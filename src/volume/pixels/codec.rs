@@ -31,6 +31,14 @@ impl Words {
         }
     }
 
+    pub(super) fn bit_plane(&self, bit: u16) -> Vec<bool> {
+        match self {
+            Self::U8(words) => words.iter().map(|word| word >> bit & 1 == 1).collect(),
+            Self::U16(words) => words.iter().map(|word| word >> bit & 1 == 1).collect(),
+            Self::U32(words) => words.iter().map(|word| word >> bit & 1 == 1).collect(),
+        }
+    }
+
     /// From little-endian bytes; a trailing part of a sample is dropped.
     pub(super) fn from_le_bytes(bytes: Vec<u8>, bits_allocated: u16) -> Self {
         match bits_allocated {
@@ -47,7 +55,7 @@ impl Words {
 pub(super) enum Layout {
     ByPixel,
     ByPlane,
-    /// Y1 Y2 Cb Cr for each pair of pixels: YBR_FULL_422 in native form.
+    /// Y1 Y2 Cb Cr for each pair of pixels: YBR_FULL_422 and YBR_PARTIAL_422 in native form.
     Subsampled422,
 }
 
@@ -81,8 +89,8 @@ pub(super) enum ColorSpace {
 
 #[expect(deprecated, reason = "archives still hold and send objects in retired transfer syntaxes")]
 pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
-    if frame.float {
-        return Err(PixelError::unsupported("Float Pixel Data", "floating point"));
+    if image.bits_allocated > 32 {
+        return Err(PixelError::unsupported("Bits Allocated", image.bits_allocated));
     }
     let decoded = match frame.transfer_syntax {
         uids::IMPLICIT_VR_LITTLE_ENDIAN

@@ -13,7 +13,7 @@ pub struct ImageDescription {
     pub columns: usize,
     /// 1 or 3.
     pub samples_per_pixel: usize,
-    /// 1, 8, 16 or 32.
+    /// 1, 8, 16 or 32; 64 for Double Float Pixel Data.
     pub bits_allocated: u16,
     pub bits_stored: u16,
     pub high_bit: u16,
@@ -42,6 +42,8 @@ pub enum Photometric {
     Rgb,
     YbrFull,
     YbrFull422,
+    YbrPartial422,
+    YbrPartial420,
     YbrIct,
     YbrRct,
     /// JPEG XL's own space; its decoder answers in RGB.
@@ -57,6 +59,8 @@ impl Photometric {
             "RGB" => Ok(Self::Rgb),
             "YBR_FULL" => Ok(Self::YbrFull),
             "YBR_FULL_422" => Ok(Self::YbrFull422),
+            "YBR_PARTIAL_422" => Ok(Self::YbrPartial422),
+            "YBR_PARTIAL_420" => Ok(Self::YbrPartial420),
             "YBR_ICT" => Ok(Self::YbrIct),
             "YBR_RCT" => Ok(Self::YbrRct),
             "XYB" => Ok(Self::Xyb),
@@ -145,6 +149,7 @@ fn bits_allocated(object: &InMemDicomObject) -> Result<u16, PixelError> {
         Some(8) => Ok(8),
         Some(16) => Ok(16),
         Some(32) => Ok(32),
+        Some(64) => Ok(64),
         Some(other) => Err(PixelError::unsupported("Bits Allocated", other)),
         None => Err(PixelError::Missing("Bits Allocated")),
     }

@@ -1,12 +1,18 @@
 //! JPEG XL through `jxl-oxide`, which answers in fractions of full scale.
 
-use jxl_oxide::JxlImage;
+use jxl_oxide::{AllocTracker, JxlImage};
 
 use super::codec::{ColorSpace, Decoded, Depth, Layout, Words};
 use super::{ImageDescription, PixelError};
 
+/// What the decoder may allocate: planes of 32 bits with their intermediate stages, and its tables.
+/// Channels and frames that a codestream has beyond the attributes are not paid for.
+const BYTES_PER_SAMPLE_MAX: usize = 64;
+const WORKING_BYTES: usize = 32 << 20;
+
 pub(super) fn decode(image: &ImageDescription, bytes: &[u8]) -> Result<Decoded, PixelError> {
-    let stream = JxlImage::builder().read(bytes).map_err(invalid)?;
+    let tracker = AllocTracker::with_limit(image.samples() * BYTES_PER_SAMPLE_MAX + WORKING_BYTES);
+    let stream = JxlImage::builder().alloc_tracker(tracker).read(bytes).map_err(invalid)?;
     let bits = u16::try_from(stream.image_header().metadata.bit_depth.bits_per_sample()).unwrap_or(u16::MAX);
     if !(1..=16).contains(&bits) {
         return Err(PixelError::unsupported("the codestream's precision", bits));

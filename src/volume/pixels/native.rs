@@ -5,9 +5,15 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 
 use super::codec::{ColorSpace, Decoded, Depth, Layout, Words};
-use super::{EncodedFrame, ImageDescription, Photometric, PixelError};
+use super::{EncodedFrame, HeldIn, ImageDescription, Photometric, PixelError};
 
 pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
+    if image.photometric == Photometric::YbrPartial420 {
+        return Err(PixelError::unsupported(
+            "Photometric Interpretation of native pixels",
+            "YBR_PARTIAL_420",
+        ));
+    }
     let words = match image.bits_allocated {
         1 => Words::U8(unpack_bits(image, frame)?),
         bits => Words::from_le_bytes(exact(image, frame.bytes)?.to_vec(), bits),
@@ -21,7 +27,7 @@ pub(super) fn decode_big_endian(
 ) -> Result<Decoded, PixelError> {
     let sample_bytes = match image.bits_allocated {
         1 => return decode(image, frame),
-        8 if frame.words => 2,
+        8 if frame.held_in == HeldIn::Words => 2,
         bits => usize::from(bits / 8),
     };
     let mut bytes = frame.bytes.to_vec();
@@ -41,18 +47,19 @@ pub(super) fn decode_deflated(
 }
 
 fn as_described(image: &ImageDescription, words: Words) -> Decoded {
-    let layout = match image.photometric {
-        Photometric::YbrFull422 => Layout::Subsampled422,
-        _ => image.planar_configuration.into(),
+    let layout = match is_subsampled(image) {
+        true => Layout::Subsampled422,
+        false => image.planar_configuration.into(),
     };
     Decoded { words, layout, depth: Depth::of(image), space: ColorSpace::AsDescribed }
 }
 
+fn is_subsampled(image: &ImageDescription) -> bool {
+    matches!(image.photometric, Photometric::YbrFull422 | Photometric::YbrPartial422)
+}
+
 fn needed_bytes(image: &ImageDescription) -> usize {
-    let samples = match image.photometric {
-        Photometric::YbrFull422 => image.pixels() * 2,
-        _ => image.samples(),
-    };
+    let samples = if is_subsampled(image) { image.pixels() * 2 } else { image.samples() };
     match image.bits_allocated {
         1 => samples.div_ceil(8) + 1,
         bits => samples * usize::from(bits / 8),

@@ -5,8 +5,8 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::{Photometric, PixelError};
-use crate::volume::attributes::words;
-use crate::volume::lookup_table;
+use crate::volume::attributes::{integer, words};
+use crate::volume::lookup_table::{self, Input};
 
 /// Red, green and blue of 8 bits for each stored value from `first` on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,17 +23,30 @@ impl Palette {
         if photometric != Photometric::PaletteColor {
             return Ok(None);
         }
+        Self::of(object).map(Some)
+    }
+
+    /// The table of an object that has one, whatever its pixels are.
+    pub fn of(object: &InMemDicomObject) -> Result<Self, PixelError> {
         let [red, green, blue] = [&RED, &GREEN, &BLUE].map(|channel| Channel::read(object, channel));
         let (red, green, blue) = (red?, green?, blue?);
         let length = red.levels.len().min(green.levels.len()).min(blue.levels.len());
         let colors = (0..length).map(|at| [red.levels[at], green.levels[at], blue.levels[at]]).collect();
-        Ok(Some(Self { first: red.first, colors }))
+        Ok(Self { first: red.first, colors })
     }
 
     /// Stored values beyond either end take the colour of that end.
     pub fn color(&self, stored: i32) -> [u8; 3] {
         let at = (i64::from(stored) - i64::from(self.first)).clamp(0, self.colors.len() as i64 - 1);
         self.colors[at as usize]
+    }
+}
+
+impl Palette {
+    /// The colour of a display level, the whole table spread over 0 to 255.
+    pub fn color_of_level(&self, level: u8) -> [u8; 3] {
+        let last = self.colors.len() - 1;
+        self.colors[(usize::from(level) * last + 127) / 255]
     }
 }
 
@@ -67,7 +80,9 @@ struct Channel {
 impl Channel {
     fn read(object: &InMemDicomObject, tags: &Tags) -> Result<Self, PixelError> {
         let words_of_descriptor = words(object, tags.descriptor).ok_or(PixelError::Missing(DESCRIPTOR))?;
-        let (length, first, bits) = lookup_table::descriptor(&words_of_descriptor)
+        let signed = integer(object, tags::PIXEL_REPRESENTATION) == Some(1);
+        let input = if signed { Input::Signed } else { Input::Unsigned };
+        let (length, first, bits) = lookup_table::descriptor(&words_of_descriptor, input)
             .ok_or_else(|| PixelError::unsupported(DESCRIPTOR, format!("{words_of_descriptor:?}")))?;
         let entries = Self::entries(object, tags, length, bits)?;
         Ok(Self { first, levels: to_8_bits(&entries, bits) })

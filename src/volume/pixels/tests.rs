@@ -98,7 +98,7 @@ fn big_endian_samples_are_swapped() {
     is_gray(&gray(["16", "16", "15"]), big, &[0, 1, 1, 0, 0, 2, 0, 3], [[1, 256], [2, 3]]);
     is_gray(&gray(["8", "8", "7"]), big, &[1, 2, 3, 4], [[1, 2], [3, 4]]);
     let image = ImageDescription::from_object(&gray(["8", "8", "7"])).unwrap();
-    let words = EncodedFrame { words: true, ..EncodedFrame::new(big, &[1, 2, 3, 4]) };
+    let words = EncodedFrame { held_in: HeldIn::Words, ..EncodedFrame::new(big, &[1, 2, 3, 4]) };
     assert_eq!(decode(&image, words).unwrap().samples, Samples::Gray(array![[2, 1], [4, 3]]));
 }
 
