@@ -14,13 +14,15 @@ pub mod description;
 pub mod functional_groups;
 pub mod geometry;
 pub mod grayscale;
-mod lookup_table;
+pub mod lookup_table;
 pub mod model_view;
 pub mod normalize;
+pub mod overlays;
 pub mod pixels;
 pub mod resample;
 pub mod selection;
 pub mod series;
+pub mod shutter;
 
 #[cfg(test)]
 pub(crate) mod testing;

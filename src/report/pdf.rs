@@ -5,7 +5,7 @@
 mod canvas;
 mod compose;
 mod flow;
-mod fonts;
+pub(crate) mod fonts;
 mod picture;
 mod shape;
 

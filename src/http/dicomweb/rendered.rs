@@ -1,13 +1,15 @@
 //! Rendered resources and thumbnails, PS3.18 10.4.1.1.3 and 10.4.1.1.4: each category of object
 //! has its own forms (Table 8.7.4-1).
 
+mod animation;
 mod document;
 mod images;
+mod presentation_state;
 mod video;
 
 use std::sync::Arc;
 
-use super::rendering_parameters::{self, Surface};
+use super::rendering_parameters::Surface;
 use super::stored;
 use crate::db;
 use crate::http::State;
@@ -19,6 +21,7 @@ use crate::query::Scope;
 use crate::query::rendering::category::Category;
 use crate::query::retrieve::StoredInstance;
 use crate::query::stored_object::StoredObject;
+use images::Frames;
 
 pub(super) async fn rendered(
     state: Arc<State>,
@@ -26,16 +29,14 @@ pub(super) async fn rendered(
     frames: Option<FrameList>,
     asked: &Asked,
 ) -> Answer {
-    let surface = rendering_parameters::rendered(&asked.query)?;
-    match scope {
-        Scope::Instance(..) => {
-            let object = stored::open_one(&state, &scope).await?;
-            one(state, object, frames, surface, asked).await
+    let surface = Surface::rendered(&asked.query)?;
+    let mut page = stored::first_page(&state, &scope).await?;
+    match page.len() {
+        1 => {
+            let object = stored::open(&state, page.remove(0)).await?;
+            one(state, object, frames, &surface, asked).await
         }
-        Scope::Study(_) | Scope::Series(..) => {
-            stored::first_page(&state, &scope).await?;
-            images::of_scope(state, scope, surface, asked).await
-        }
+        _ => images::of_scope(state, scope, surface, asked).await,
     }
 }
 
@@ -43,17 +44,21 @@ async fn one(
     state: Arc<State>,
     object: StoredObject,
     frames: Option<FrameList>,
-    surface: Surface,
+    surface: &Surface,
     asked: &Asked,
 ) -> Answer {
     match (category(&object), frames) {
         (Category::SingleFrameImage | Category::MultiFrameImage, frames) => {
+            let frames = frames.map_or(Frames::All, |list| Frames::These(list.0));
             images::of_instance(state, object, frames, surface, asked).await
         }
         (_, Some(_)) => Err(HttpError::NotFound("frame")),
         (Category::Video, None) => video::rendered(object, asked).await,
         (Category::Document(media_type), None) => document::rendered(&state, object, media_type, asked).await,
-        (Category::Text | Category::PresentationState | Category::Other, None) => Err(not_renderable()),
+        (Category::PresentationState, None) => {
+            presentation_state::rendered(state, object, surface, asked).await
+        }
+        (Category::Text | Category::Other, None) => Err(not_renderable()),
     }
 }
 
@@ -74,12 +79,13 @@ pub(super) async fn thumbnail(
     frames: Option<FrameList>,
     asked: &Asked,
 ) -> Answer {
-    let surface = rendering_parameters::thumbnail(&asked.query)?;
+    let surface = Surface::thumbnail(&asked.query)?;
     let representative = representative(&state, &scope).await?;
     let object = stored::open(&state, representative).await?;
     match category(&object) {
         Category::SingleFrameImage | Category::MultiFrameImage => {
-            images::of_instance(state, object, frames, surface, asked).await
+            let frames = frames.map_or(Frames::Representative, |list| Frames::These(list.0));
+            images::of_instance(state, object, frames, &surface, asked).await
         }
         _ => Err(not_renderable()),
     }

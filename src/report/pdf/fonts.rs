@@ -51,6 +51,11 @@ static SOURCES: [Source; 12] = [
 
 const FALLBACKS: std::ops::Range<usize> = 2..SOURCES.len();
 
+/// The files of the faces of regular weight, in the order in which they are asked for a character.
+pub(crate) fn files() -> impl Iterator<Item = &'static [u8]> {
+    [0].into_iter().chain(FALLBACKS).map(|face| SOURCES[face].bytes)
+}
+
 /// Position of a face in the table above.
 pub(super) type FaceId = usize;
 

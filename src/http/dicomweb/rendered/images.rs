@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::Response;
 
@@ -9,158 +11,208 @@ use super::super::etag::Etag;
 use super::super::instances::{self, set_content_type};
 use super::super::rendering_parameters::Surface;
 use super::super::stored;
-use super::not_renderable;
+use super::{animation, category, not_renderable};
 use crate::db;
 use crate::http::State;
 use crate::http::body::{self, BoxError};
-use crate::http::endpoint::FrameList;
 use crate::http::error::HttpError;
 use crate::http::multipart::{Part, Writer};
 use crate::http::negotiation::{Accept, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
 use crate::query::Scope;
-use crate::query::rendering::{self, Format, Rendering};
+use crate::query::rendering::category::Category;
+use crate::query::rendering::encoding::Drawn;
+use crate::query::rendering::presentation_state::View;
+use crate::query::rendering::{self, Rendering, RenderingError};
 use crate::query::stored_object::StoredObject;
+use crate::volume::attributes::integer;
 
-const JPEG: &str = "image/jpeg";
-const PNG: &str = "image/png";
+pub(super) const GIF: &str = "image/gif";
+const MEDIA_TYPES: [&str; 3] = ["image/jpeg", "image/png", GIF];
 
-/// The frames asked for; of an instance as such, its first.
+/// What of an instance is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Frames {
+    These(Vec<u32>),
+    /// The instance as such: all of it where the form can hold it, else the frame that stands for it.
+    All,
+    /// The frame that stands for the instance.
+    Representative,
+}
+
 pub(super) async fn of_instance(
     state: Arc<State>,
     object: StoredObject,
-    frames: Option<FrameList>,
-    surface: Surface,
+    frames: Frames,
+    surface: &Surface,
     asked: &Asked,
 ) -> Answer {
-    let wanted = frames.map_or_else(|| vec![1], |list| list.0);
-    if wanted.iter().any(|&frame| u64::from(frame) > object.layout.frame_count()) {
-        return Err(HttpError::NotFound("frame"));
-    }
+    let count = object.layout.frame_count();
+    let frames = match frames {
+        Frames::These(list) if list.iter().any(|&frame| u64::from(frame) > count) => {
+            return Err(HttpError::NotFound("frame"));
+        }
+        Frames::All if count == 1 => Frames::Representative,
+        frames => frames,
+    };
     let accept = Accept::of(&asked.headers, asked.query.get("accept"));
-    let offer = accept.choose(&offers(wanted.len() == 1))?.clone();
-    let form = format!("{}{wanted:?}{surface:?}", offer.content_type());
+    let offer = accept.choose(&offers(&frames))?.clone();
+    let rendering = surface.rendering(offer.media_type)?;
+    let form = format!("{}{:?}{frames:?}{rendering:?}", offer.content_type(), offer.packaging);
     let etag = Etag::of([object.instance.sha256.as_slice()], &form);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
     let location = asked.urls.of_instance(&object.instance);
-    let source = Source { state, object, surface, offer, location };
-    let mut response = source.answer(wanted).await?;
+    let attributes = Arc::new(object.attributes(&state.db).await?);
+    let source = Source { state, object, attributes, rendering };
+    let mut response = source.answer(frames, &offer, location).await?;
     etag.mark(&mut response);
+    surface.warn(response.headers_mut());
     Ok(response)
 }
 
-fn offers(is_one: bool) -> Vec<Offer> {
-    let singles = [Offer::single(JPEG), Offer::single(PNG)];
-    let multiparts = [Offer::multipart(JPEG), Offer::multipart(PNG)];
-    if is_one { [singles, multiparts].concat() } else { multiparts.to_vec() }
+/// Several frames are several parts, or one animation.
+fn offers(frames: &Frames) -> Vec<Offer> {
+    let (singles, multiparts) = (MEDIA_TYPES.map(Offer::single), MEDIA_TYPES.map(Offer::multipart));
+    match frames {
+        Frames::These(list) if list.len() > 1 => [&multiparts[..], &[Offer::single(GIF)]].concat(),
+        Frames::These(_) | Frames::All | Frames::Representative => [singles, multiparts].concat(),
+    }
 }
 
 /// One instance, and how its frames are to be drawn.
-struct Source {
-    state: Arc<State>,
-    object: StoredObject,
-    surface: Surface,
-    offer: Offer,
-    /// URL of the instance.
-    location: String,
+pub(super) struct Source {
+    pub(super) state: Arc<State>,
+    pub(super) object: StoredObject,
+    pub(super) attributes: Arc<InMemDicomObject>,
+    pub(super) rendering: Rendering,
 }
 
 impl Source {
+    async fn answer(self, frames: Frames, offer: &Offer, location: String) -> Answer {
+        let all = || (1..=self.object.layout.frame_count()).filter_map(|frame| u32::try_from(frame).ok());
+        let frames = match (frames, offer.packaging, offer.media_type) {
+            (Frames::These(list), ..) => list,
+            (Frames::All, Packaging::Multipart, _) | (Frames::All, Packaging::Single, GIF) => all().collect(),
+            (Frames::All | Frames::Representative, ..) => vec![self.representative()],
+        };
+        match (offer.packaging, &frames[..]) {
+            (Packaging::Single, &[frame]) => single(self.picture(frame, None).await?, offer.media_type),
+            (Packaging::Single, _) => animation::answer(self, frames).await,
+            (Packaging::Multipart, _) => self.multipart(frames, offer, location).await,
+        }
+    }
+
+    /// Representative Frame Number, else the middle, where the subject usually is.
+    fn representative(&self) -> u32 {
+        let count = u32::try_from(self.object.layout.frame_count()).unwrap_or(u32::MAX);
+        let named = integer(&self.attributes, tags::REPRESENTATIVE_FRAME_NUMBER);
+        let named = named.and_then(|frame| u32::try_from(frame).ok()).filter(|f| (1..=count).contains(f));
+        named.unwrap_or(count / 2 + 1)
+    }
+
     /// The first frame is drawn before the status leaves: what cannot be drawn is 406. The others
     /// follow one by one.
-    async fn answer(self, frames: Vec<u32>) -> Answer {
+    async fn multipart(self, frames: Vec<u32>, offer: &Offer, location: String) -> Answer {
         let Some((&first, rest)) = frames.split_first() else { return Err(HttpError::NotFound("frame")) };
-        let picture = self.picture(first).await?;
-        if self.offer.packaging == Packaging::Single {
-            let mut response = Response::new(body::full(picture));
-            set_content_type(&mut response, self.offer.media_type);
-            return Ok(response);
-        }
-        let writer = Writer::new();
-        let content_type = writer.content_type(self.offer.media_type);
-        let first = self.part(picture, first);
+        let media_type = offer.media_type;
+        let located = move |frame: u32| format!("{location}/frames/{frame}/rendered");
+        let first = part(self.picture(first, None).await?, media_type, located(first));
         let (source, rest) = (Arc::new(self), rest.to_vec());
         let rest = stream::iter(rest).then(move |frame| {
-            let source = Arc::clone(&source);
-            async move { Ok(source.part(source.picture(frame).await?, frame)) }
+            let (source, location) = (Arc::clone(&source), located(frame));
+            async move { Ok(part(source.picture(frame, None).await?, media_type, location)) }
         });
-        let mut response = Response::new(writer.body(stream::iter([Ok(first)]).chain(rest)));
-        set_content_type(&mut response, &content_type);
-        Ok(response)
+        multipart(stream::iter([Ok(first)]).chain(rest), media_type)
     }
 
-    fn part(&self, picture: Vec<u8>, frame: u32) -> Part {
-        part(picture, &self.offer, format!("{}/frames/{frame}/rendered", self.location))
+    pub(super) async fn picture(&self, frame: u32, view: Option<View>) -> Result<Vec<u8>, HttpError> {
+        let format = self.rendering.format;
+        self.work(frame, view, move |drawn| drawn.encode(format)).await
     }
 
-    async fn picture(&self, frame: u32) -> Result<Vec<u8>, HttpError> {
-        picture(&self.state, &self.object, frame, self.surface.rendering(self.offer.media_type)).await
+    /// Draws a frame, and makes something of it, off the async threads.
+    ///
+    /// # Errors
+    /// 406 for what cannot be decoded: the instance is there, but not in this form.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        frame: u32,
+        view: Option<View>,
+        make: impl FnOnce(Drawn) -> Result<T, RenderingError> + Send + 'static,
+    ) -> Result<T, HttpError> {
+        let bytes = self.object.frame(frame.into()).await?.ok_or(HttpError::NotFound("frame"))?;
+        let syntax = self.object.instance.transfer_syntax.clone();
+        let (attributes, rendering) = (Arc::clone(&self.attributes), self.rendering);
+        let work = move || {
+            let encoded = bytes.encoded(syntax.as_str());
+            make(rendering::draw(&attributes, frame as usize - 1, encoded, &rendering, view.as_ref())?)
+        };
+        self.state.decodes.run(work).await?.map_err(|error| self.refusal(error))
     }
-}
 
-fn part(picture: Vec<u8>, offer: &Offer, location: String) -> Part {
-    let length = Some(picture.len() as u64);
-    let content = stream::iter([Ok(picture.into())]).boxed();
-    Part { content_type: offer.media_type.to_owned(), location, length, content }
-}
-
-/// # Errors
-/// 406 for what cannot be decoded: the instance is there, but not in this form.
-async fn picture(
-    state: &State,
-    object: &StoredObject,
-    frame: u32,
-    rendering: Rendering,
-) -> Result<Vec<u8>, HttpError> {
-    let bytes = object.frame(frame.into()).await?.ok_or(HttpError::NotFound("frame"))?;
-    let attributes = object.attributes(&state.db).await?;
-    let syntax = object.instance.transfer_syntax.clone();
-    let render =
-        move || rendering::render(&attributes, frame as usize - 1, bytes.encoded(syntax.as_str()), rendering);
-    state.decodes.run(render).await?.map_err(|error| {
-        tracing::info!(
-            reason = crate::causes::chain(&error),
-            instance = %object.instance.sop_instance,
-            "a frame could not be rendered"
-        );
-        not_renderable()
-    })
-}
-
-/// The first frame of every image of the scope, drawn while the answer is sent; objects without
-/// an image are passed over.
-pub(super) async fn of_scope(state: Arc<State>, scope: Scope, surface: Surface, asked: &Asked) -> Answer {
-    if db::retrieve::with_rows(&state.db, &scope).await?.is_empty() {
-        return Err(not_renderable());
-    }
-    let accept = Accept::of(&asked.headers, asked.query.get("accept"));
-    let offer = accept.choose(&[Offer::multipart(JPEG), Offer::multipart(PNG)])?.clone();
-    let writer = Writer::new();
-    let content_type = writer.content_type(offer.media_type);
-    let rendering = surface.rendering(offer.media_type);
-    let urls = asked.urls.clone();
-    let parts = instances::all(Arc::clone(&state), scope).try_filter_map(move |instance| {
-        let (state, offer, urls) = (Arc::clone(&state), offer.clone(), urls.clone());
-        async move {
-            let location = format!("{}/rendered", urls.of_instance(&instance));
-            let object = stored::open(&state, instance).await?;
-            if object.layout.frame_count() == 0 {
-                return Ok(None);
+    fn refusal(&self, error: RenderingError) -> HttpError {
+        match error {
+            RenderingError::Region | RenderingError::TooLarge => HttpError::bad_request(error),
+            error => {
+                let reason = crate::causes::chain(&error);
+                let instance = &self.object.instance.sop_instance;
+                tracing::info!(reason, %instance, "a frame could not be rendered");
+                not_renderable()
             }
-            let picture = picture(&state, &object, 1, rendering).await.map_err(BoxError::from)?;
-            Ok(Some(part(picture, &offer, location)))
         }
-    });
+    }
+}
+
+pub(super) fn single(picture: Vec<u8>, media_type: &str) -> Answer {
+    let mut response = Response::new(body::full(picture));
+    set_content_type(&mut response, media_type);
+    Ok(response)
+}
+
+pub(super) fn multipart<P>(parts: P, media_type: &str) -> Answer
+where
+    P: stream::Stream<Item = Result<Part, BoxError>> + Send + 'static,
+{
+    let writer = Writer::new();
+    let content_type = writer.content_type(media_type);
     let mut response = Response::new(writer.body(parts));
     set_content_type(&mut response, &content_type);
     Ok(response)
 }
 
-impl Surface {
-    fn rendering(&self, media_type: &str) -> Rendering {
-        let format = if media_type == PNG { Format::Png } else { Format::Jpeg { quality: self.quality } };
-        Rendering { format, window: self.window, viewport: self.viewport }
+pub(super) fn part(picture: Vec<u8>, media_type: &str, location: String) -> Part {
+    let length = Some(picture.len() as u64);
+    let content = stream::iter([Ok(picture.into())]).boxed();
+    Part { content_type: media_type.to_owned(), location, length, content }
+}
+
+/// A picture of every image of the scope, drawn while the answer is sent; objects without an image
+/// are passed over.
+pub(super) async fn of_scope(state: Arc<State>, scope: Scope, surface: Surface, asked: &Asked) -> Answer {
+    if db::retrieve::with_rows(&state.db, &scope).await?.is_empty() {
+        return Err(not_renderable());
     }
+    let accept = Accept::of(&asked.headers, asked.query.get("accept"));
+    let media_type = accept.choose(&MEDIA_TYPES.map(Offer::multipart))?.media_type;
+    let rendering = surface.rendering(media_type)?;
+    let urls = asked.urls.clone();
+    let parts = instances::all(Arc::clone(&state), scope).try_filter_map(move |instance| {
+        let (state, urls) = (Arc::clone(&state), urls.clone());
+        async move {
+            let location = format!("{}/rendered", urls.of_instance(&instance));
+            let object = stored::open(&state, instance).await?;
+            if !matches!(category(&object), Category::SingleFrameImage | Category::MultiFrameImage) {
+                return Ok(None);
+            }
+            let attributes = Arc::new(object.attributes(&state.db).await?);
+            let source = Source { state, object, attributes, rendering };
+            let picture = source.picture(source.representative(), None).await?;
+            Ok(Some(part(picture, media_type, location)))
+        }
+    });
+    let mut response = multipart(parts, media_type)?;
+    surface.warn(response.headers_mut());
+    Ok(response)
 }
