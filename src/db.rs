@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use sqlite::Extent;
+
 use crate::dicom::person_name::NameKeys;
 
 pub mod analyses;
@@ -239,9 +241,18 @@ impl Db {
         }
     }
 
+    /// Rows found by a key, or a page of them.
     pub async fn read(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.read(statement).await,
+            Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Keyed).await,
+        }
+    }
+
+    /// For statements that may look through much of the index: however many there are, they leave
+    /// a reader to [`Db::read`].
+    pub async fn search(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Search).await,
         }
     }
 

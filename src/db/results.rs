@@ -107,7 +107,7 @@ pub async fn studies(db: &Db, limit: u32, offset: u32) -> Result<Vec<StudySummar
     let sql =
         format!("{STUDY_SUMMARY} order by study.last_instance_at desc, study.id desc limit $1 offset $2");
     let statement = Statement::named("studies", sql).bind(i64::from(limit)).bind(i64::from(offset));
-    db.read(statement).await?.iter().map(study_summary).collect()
+    db.search(statement).await?.iter().map(study_summary).collect()
 }
 
 pub async fn study(db: &Db, study: &StudyUid) -> Result<Option<StudySummary>, DbError> {

@@ -49,7 +49,7 @@ impl<'r> Plan<'r> {
     /// The page that the request names, and whether there are matches behind it.
     pub async fn page(&self, db: &Db) -> Result<(Vec<Found>, bool), DbError> {
         let limit = self.request.limit as usize;
-        let rows = db.read(self.page_statement()).await?;
+        let rows = db.search(self.page_statement()).await?;
         let more = rows.len() > limit;
         let found = rows.iter().take(limit).map(|row| self.found(row)).collect::<Result<_, _>>()?;
         Ok((found, more))
@@ -58,8 +58,8 @@ impl<'r> Plan<'r> {
     pub async fn count(&self, db: &Db) -> Result<u64, DbError> {
         let from = from(self.request.level, &self.condition.tables);
         let sql = format!("select count(*) from {from}{}", self.condition.text());
-        let row = db.read_one(bind(Statement::named("search_count", sql), &self.condition.values)).await?;
-        let count = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
+        let rows = db.search(bind(Statement::named("search_count", sql), &self.condition.values)).await?;
+        let count = rows.first().map(|row| row.int(0)).transpose()?.unwrap_or(0);
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -67,7 +67,7 @@ impl<'r> Plan<'r> {
     pub async fn candidates(&self, db: &Db, max: usize) -> Result<Vec<i64>, DbError> {
         let mut condition = self.condition.clone();
         let rows = self.rows(&mut condition, i64::try_from(max).unwrap_or(i64::MAX), 0);
-        let rows = db.read(bind(Statement::named("search_candidates", rows), &condition.values)).await?;
+        let rows = db.search(bind(Statement::named("search_candidates", rows), &condition.values)).await?;
         rows.iter().map(|row| row.int(0)).collect()
     }
 

@@ -1,8 +1,6 @@
 //! SQLite: one writer thread that commits in groups, and a pool of reader threads.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -10,6 +8,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Batch, DbError, Effect, Expect, Row, SqliteSettings, Statement, Value};
+pub(super) use readers::Extent;
+use readers::Readers;
+
+mod readers;
 
 mod migrations {
     refinery::embed_migrations!("schema/sqlite");
@@ -23,17 +25,11 @@ struct Write {
     done: oneshot::Sender<Result<Vec<Effect>, DbError>>,
 }
 
-struct Read {
-    statement: Statement,
-    done: oneshot::Sender<Result<Vec<Row>, DbError>>,
-}
-
 /// The threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Sqlite {
     writer: mpsc::Sender<Write>,
-    readers: Arc<[mpsc::Sender<Read>]>,
-    next_reader: Arc<AtomicUsize>,
+    readers: Readers,
 }
 
 impl Sqlite {
@@ -45,10 +41,8 @@ impl Sqlite {
             .map_err(|error| DbError::Migrate(error.to_string()))?;
         let (writer, writes) = mpsc::channel(QUEUE);
         spawn("sqlite-writer", move || write_loop(connection, writes, settings.group_max))?;
-        let readers = (0..settings.readers.max(1))
-            .map(|_| start_reader(path).map_err(open))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { writer, readers, next_reader: Arc::default() })
+        let readers = Readers::start(path, settings.readers).map_err(open)?;
+        Ok(Self { writer, readers })
     }
 
     pub(super) async fn run(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
@@ -57,11 +51,8 @@ impl Sqlite {
         answer.await.map_err(|_| DbError::Closed)?
     }
 
-    pub(super) async fn read(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
-        let (done, answer) = oneshot::channel();
-        let reader = self.next_reader.fetch_add(1, Ordering::Relaxed) % self.readers.len();
-        self.readers[reader].send(Read { statement, done }).await.map_err(|_| DbError::Closed)?;
-        answer.await.map_err(|_| DbError::Closed)?
+    pub(super) async fn read(&self, statement: Statement, extent: Extent) -> Result<Vec<Row>, DbError> {
+        self.readers.read(statement, extent).await
     }
 }
 
@@ -83,23 +74,6 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), DbError
         .spawn(body)
         .map(drop)
         .map_err(|error| DbError::Migrate(format!("cannot start thread {name}: {error}")))
-}
-
-fn start_reader(path: &Path) -> rusqlite::Result<mpsc::Sender<Read>> {
-    let connection = connect(path, OpenFlags::default())?;
-    connection.pragma_update(None, "query_only", true)?;
-    let (reader, mut reads) = mpsc::channel::<Read>(QUEUE);
-    std::thread::spawn(move || {
-        while let Some(read) = reads.blocking_recv() {
-            // A reader that has gone away no longer wants its rows.
-            let _ = read.done.send(query(&connection, &read.statement));
-        }
-    });
-    Ok(reader)
-}
-
-fn query(connection: &Connection, statement: &Statement) -> Result<Vec<Row>, DbError> {
-    Ok(execute(connection, statement)?.rows)
 }
 
 fn write_loop(mut connection: Connection, mut writes: mpsc::Receiver<Write>, group_max: usize) {
@@ -233,7 +207,8 @@ mod tests {
     }
 
     async fn count(sqlite: &Sqlite) -> i64 {
-        let rows = sqlite.read(Statement::named("count", "select count(*) from delivery")).await;
+        let rows =
+            sqlite.read(Statement::named("count", "select count(*) from delivery"), Extent::Keyed).await;
         rows.unwrap()[0].int(0).unwrap()
     }
 
@@ -279,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn readers_cannot_write() {
         let (_dir, sqlite) = open();
-        assert!(sqlite.read(insert("a")).await.is_err());
+        assert!(sqlite.read(insert("a"), Extent::Keyed).await.is_err());
         assert_eq!(count(&sqlite).await, 0);
     }
 }
