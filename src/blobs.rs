@@ -2,6 +2,9 @@
 //!
 //! Only this module names the object store. A key is written once and never changed.
 
+mod buffers;
+mod reader;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -13,8 +16,11 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
+
+use self::buffers::Buffers;
+use self::reader::Reader;
 
 use crate::dicom::uid::{SopInstanceUid, StudyUid};
 
@@ -26,7 +32,7 @@ pub enum BlobError {
     #[error("cannot prepare the folder {path}: {source}")]
     Prepare { path: String, source: io::Error },
     #[error("cannot read {key}: {source}")]
-    Read { key: BlobKey, source: object_store::Error },
+    Read { key: BlobKey, source: io::Error },
     #[error("cannot delete {key}: {source}")]
     Delete { key: BlobKey, source: object_store::Error },
     #[error("cannot look through the stored objects: {0}")]
@@ -70,6 +76,7 @@ pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     objects: PathBuf,
     staging: PathBuf,
+    buffers: Buffers,
 }
 
 impl Blobs {
@@ -93,7 +100,7 @@ impl Blobs {
             _ => prepare(&staging)?,
         }
         let store = LocalFileSystem::new_with_prefix(&objects).map_err(BlobError::List)?;
-        Ok(Self { store: Arc::new(store), objects, staging })
+        Ok(Self { store: Arc::new(store), objects, staging, buffers: Buffers::default() })
     }
 
     /// A new file to stream into. Blocking.
@@ -116,8 +123,11 @@ impl Blobs {
         File::open(folder)?.sync_all()
     }
 
+    /// # Errors
+    /// There is no such object, or the range ends behind it.
     pub async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
-        self.store.get_range(&key.path(), range).await.map_err(|source| read_error(key, source))
+        let bytes = self.open(key)?.bytes(range).await;
+        bytes.map_err(|source| BlobError::Read { key: key.clone(), source })
     }
 
     /// Streams a range, or everything.
@@ -126,10 +136,20 @@ impl Blobs {
         key: &BlobKey,
         range: Option<Range<u64>>,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, BlobError> {
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        let result = self.store.get_opts(&key.path(), options).await;
-        let result = result.map_err(|source| read_error(key, source))?;
-        Ok(result.into_stream().map_err(io::Error::other).boxed())
+        let reader = self.open(key)?;
+        let range = match range {
+            Some(range) => range,
+            None => {
+                reader.announce();
+                0..reader.size_bytes().map_err(|source| BlobError::Read { key: key.clone(), source })?
+            }
+        };
+        Ok(reader.chunks(range).boxed())
+    }
+
+    fn open(&self, key: &BlobKey) -> Result<Reader, BlobError> {
+        let opened = Reader::open(&self.objects.join(key.as_str()), self.buffers.clone());
+        opened.map_err(|source| BlobError::Read { key: key.clone(), source })
     }
 
     pub async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
@@ -157,10 +177,6 @@ impl Blobs {
     pub fn probe(&self) -> io::Result<()> {
         self.stage().map(drop)
     }
-}
-
-fn read_error(key: &BlobKey, source: object_store::Error) -> BlobError {
-    BlobError::Read { key: key.clone(), source }
 }
 
 /// Creates the folder and its missing parents; a new name is durable once its parent is synced.
