@@ -241,7 +241,20 @@ impl Db {
         }
     }
 
-    /// Rows found by a key, or a page of them.
+    /// Some hundred rows at most, found by a key: read on the thread of the caller, which takes
+    /// less time than to wake another.
+    pub async fn look_up(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.look_up(statement).await,
+        }
+    }
+
+    /// The row that a key finds.
+    pub async fn look_up_one(&self, statement: Statement) -> Result<Option<Row>, DbError> {
+        Ok(self.look_up(statement).await?.into_iter().next())
+    }
+
+    /// Rows found by a key.
     pub async fn read(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Keyed).await,

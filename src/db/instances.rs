@@ -297,7 +297,7 @@ pub async fn known(db: &Db, instance: &SopInstanceUid) -> Result<Option<KnownIns
          from instance join series on series.id = instance.series join study on study.id = instance.study
          where instance.sop_instance_uid = $1",
     );
-    let row = db.read_one(statement.bind(instance)).await?;
+    let row = db.look_up_one(statement.bind(instance)).await?;
     row.map(|row| read_known(instance.clone(), &row)).transpose()
 }
 
@@ -315,5 +315,5 @@ fn read_known(instance: SopInstanceUid, row: &Row) -> Result<KnownInstance, DbEr
 /// Whether any row refers to these bytes.
 pub async fn is_referenced(db: &Db, key: &BlobKey) -> Result<bool, DbError> {
     let statement = Statement::named("is_referenced", "select 1 from instance where blob_key = $1 limit 1");
-    Ok(db.read_one(statement.bind(key.as_str())).await?.is_some())
+    Ok(db.look_up_one(statement.bind(key.as_str())).await?.is_some())
 }

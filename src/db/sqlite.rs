@@ -54,6 +54,10 @@ impl Sqlite {
     pub(super) async fn read(&self, statement: Statement, extent: Extent) -> Result<Vec<Row>, DbError> {
         self.readers.read(statement, extent).await
     }
+
+    pub(super) async fn look_up(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        self.readers.look_up(statement).await
+    }
 }
 
 /// WAL with a sync at every commit: durability is never traded, only shared.
@@ -255,6 +259,7 @@ mod tests {
     async fn readers_cannot_write() {
         let (_dir, sqlite) = open();
         assert!(sqlite.read(insert("a"), Extent::Keyed).await.is_err());
+        assert!(sqlite.look_up(insert("a")).await.is_err());
         assert_eq!(count(&sqlite).await, 0);
     }
 }

@@ -1,5 +1,6 @@
-//! The reader threads: one queue for all of them, so that nothing waits behind a busy reader while
-//! another is idle, and one reader at least that no search can hold.
+//! Reading the index: look-ups on the thread of the caller, everything else on reader threads with
+//! one queue for all of them, so that nothing waits behind a busy reader while another is idle, and
+//! one reader at least that no search can hold.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -13,6 +14,9 @@ use crate::db::{DbError, Row, Statement};
 
 /// Statements that wait for a reader; who comes later waits for room.
 const QUEUE: usize = 4096;
+
+/// Connections for look-ups.
+const AT_HAND_MAX: usize = 8;
 
 /// How much of the index a statement may look through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,7 @@ struct Read {
 pub(super) struct Readers {
     desk: Arc<Desk>,
     room: Arc<Semaphore>,
+    at_hand: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
@@ -43,12 +48,28 @@ impl Readers {
         let queue = Arc::new(Queue::new(count - 1));
         let desk = Arc::new(Desk(Arc::clone(&queue)));
         for _ in 0..count {
-            let connection = connect(path, OpenFlags::default())?;
-            connection.pragma_update(None, "query_only", true)?;
+            let connection = connect_to_read(path)?;
             let queue = Arc::clone(&queue);
             std::thread::spawn(move || answer_all(&connection, &queue));
         }
-        Ok(Self { desk, room: Arc::new(Semaphore::new(QUEUE)) })
+        // One for each thread that may ask at the same time; more find none and queue.
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(AT_HAND_MAX);
+        let at_hand = (0..threads).map(|_| connect_to_read(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { desk, room: Arc::new(Semaphore::new(QUEUE)), at_hand: Arc::new(Mutex::new(at_hand)) })
+    }
+
+    /// At once: rows that a key finds are read sooner than another thread is woken.
+    pub(super) async fn look_up(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        let Some(connection) = self.connections().pop() else {
+            return self.read(statement, Extent::Keyed).await;
+        };
+        let rows = execute(&connection, &statement).map(|effect| effect.rows);
+        self.connections().push(connection);
+        rows
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn read(&self, statement: Statement, extent: Extent) -> Result<Vec<Row>, DbError> {
@@ -57,6 +78,12 @@ impl Readers {
         self.desk.0.put(Read { statement, extent, done, _room: room });
         answer.await.map_err(|_| DbError::Closed)?
     }
+}
+
+fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, OpenFlags::default())?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
 }
 
 fn answer_all(connection: &Connection, queue: &Queue) {
