@@ -135,7 +135,7 @@ impl Layout {
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let json = serde_json::to_vec(self)?;
         // Compressing into memory has nothing to fail on but the encoder's own parameters.
-        Ok(zstd::encode_all(json.as_slice(), 3).unwrap_or(json))
+        Ok(zstd::bulk::compress(&json, 3).unwrap_or(json))
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, LayoutError> {

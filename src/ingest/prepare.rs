@@ -341,7 +341,7 @@ fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refu
     Ok(Prepared {
         frame_chunks: layout.take_frame_chunks(),
         layout: layout.encode().map_err(unwritable)?,
-        metadata: zstd::encode_all(metadata.as_slice(), METADATA_LEVEL).map_err(Refusal::Storage)?,
+        metadata: zstd::bulk::compress(&metadata, METADATA_LEVEL).map_err(Refusal::Storage)?,
         staged: spooled.staged,
         identity,
         transfer_syntax: spooled.meta.transfer_syntax,

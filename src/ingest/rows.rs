@@ -130,5 +130,5 @@ fn of_levels(json: &Map<String, Value>, levels: &[Level]) -> io::Result<Vec<u8>>
         id.is_some_and(|id| levels.iter().any(|level| attributes::belongs_to(id.0, *level)))
     };
     let kept: BTreeMap<&String, &Value> = json.iter().filter(|(key, _)| belongs(key)).collect();
-    zstd::encode_all(serde_json::to_vec(&kept)?.as_slice(), LEVEL)
+    zstd::bulk::compress(&serde_json::to_vec(&kept)?, LEVEL)
 }
