@@ -13,6 +13,7 @@ loaded once; with --scratch it stays for the next run.
 
 import argparse
 import http.client
+import math
 import re
 import statistics
 import subprocess
@@ -37,6 +38,7 @@ DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 OCTETS = 'multipart/related; type="application/octet-stream"'
 JPEG_FRAME = 'multipart/related; type="image/jpeg"; transfer-syntax=1.2.840.10008.1.2.4.50'
 SLOW_S = 300
+SLOW_RUN_S = 20
 BLOCK = 1 << 20
 
 
@@ -96,6 +98,18 @@ def retrieve_rows(stack, few, many):
 
 def frames(large):
     return [f"{large.paths[0]}/frames/{number + 1}" for number in range(measured.FEW_FRAMES)]
+
+
+@dataclass
+class Target:
+    base: str
+    paths: list
+    # What the first answer took.
+    answer_s: float = 0
+
+    def seconds(self, least, clients):
+        """Long enough for some answers of a server that gives one after the other."""
+        return max(least, min(SLOW_RUN_S, math.ceil(2 * clients * self.answer_s)))
 
 
 class Bench:
@@ -159,25 +173,27 @@ class Bench:
         for clients in self.arguments.clients:
             results = {name: [] for name in targets}
             for _ in range(self.arguments.rounds):
-                for name, (base, paths) in targets.items():
-                    results[name].append(self.wrk.get(base, paths, row.accept, clients, self.arguments.seconds))
+                for name, target in targets.items():
+                    seconds = target.seconds(self.arguments.seconds, clients)
+                    results[name].append(self.wrk.get(target.base, target.paths, row.accept, clients, seconds))
             self.show(row, clients, results)
 
     def targets(self, row):
         """Where each server has it; each has answered it once."""
-        web = {"radiant": self.ours.web, "orthanc": self.orthanc.web}
-        asked = {"radiant": row.paths, "orthanc": row.orthanc_paths or row.paths}
-        answers = {name: self.probe(web[name] + asked[name][0], row) for name in web}
-        if row.is_search:
-            found = {name: len(answer.json()) for name, answer in answers.items()}
-            if len(set(found.values())) > 1 or 0 in found.values():
-                self.failures.append(f"{row.name}: matches {found}")
-        root = "/dicom-web"
-        targets = {name: (web[name].removesuffix(root), [root + path for path in asked[name]]) for name in web}
+        asked = {"radiant": (self.ours, row.paths), "orthanc": (self.orthanc, row.orthanc_paths or row.paths)}
+        targets, found = {}, {}
+        for name, (server, paths) in asked.items():
+            start = time.monotonic()
+            answer = self.probe(server.web + paths[0], row)
+            root = server.web.removeprefix(server.base)
+            targets[name] = Target(server.base, [root + path for path in paths], time.monotonic() - start)
+            found[name] = len(answer.json()) if row.is_search else 1
+        if len(set(found.values())) > 1 or 0 in found.values():
+            self.failures.append(f"{row.name}: matches {found}")
         if row.nginx_bar:
             bodies = [self.probe(self.ours.web + path, row).content for path in row.paths[:50]]
             name = re.sub(r"\W+", "-", row.name)
-            targets["nginx"] = (self.nginx.base, self.nginx.serve(name, bodies))
+            targets["nginx"] = Target(self.nginx.base, self.nginx.serve(name, bodies))
         return targets
 
     def probe(self, url, row):
