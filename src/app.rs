@@ -184,6 +184,7 @@ impl App {
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
             readiness: Arc::new(readiness),
             decodes: http::Decodes::new(settings::decodes()),
+            answers: http::Answers::new(self.config.http.answers_bytes_max),
             metrics: Arc::new(move || metrics.render()),
         };
         lifecycle.spawn("HTTP listener", http::serve(listener, Arc::new(state), lifecycle.stop_token()));

@@ -91,6 +91,7 @@ pub struct Http {
     pub search_scan_max: usize,
     pub search_empty_204: bool,
     pub search_timezone: Offset,
+    pub answers_bytes_max: usize,
 }
 
 /// How answers name resources of this server.

@@ -3,6 +3,7 @@
 //! A request is parsed into an [`endpoint::Endpoint`] once, answered by the handler of that
 //! endpoint, and every failure leaves as problem+json ([`error`]).
 
+mod answers;
 mod body;
 mod console;
 mod decoding;
@@ -31,6 +32,7 @@ use crate::dicom::temporal::Offset;
 use crate::ingest::Ingest;
 use crate::telemetry::metrics::http as metric;
 
+pub use answers::Answers;
 pub use decoding::Decodes;
 pub use rest::hooks::{
     AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness,
@@ -50,6 +52,7 @@ pub struct State {
     pub analyses: Arc<dyn AnalysisRequests>,
     pub readiness: Arc<dyn Readiness>,
     pub decodes: Decodes,
+    pub answers: Answers,
     pub metrics: RenderMetrics,
 }
 

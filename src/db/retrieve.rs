@@ -2,7 +2,7 @@
 
 use crate::db::{Db, DbError, Row, Statement, Value};
 use crate::query::Scope;
-use crate::query::retrieve::{StoredInstance, StoredMetadata};
+use crate::query::retrieve::{Held, StoredInstance, StoredMetadata};
 
 /// Rows of one page; a study of any size takes this much memory.
 const PAGE: i64 = 100;
@@ -12,24 +12,61 @@ pub async fn instances(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredI
     const COLUMNS: &str = "instance.id, study.study_uid, series.series_uid, instance.sop_instance_uid, \
                            instance.sop_class_uid, instance.transfer_syntax, instance.blob_key, \
                            instance.size_bytes, instance.sha256";
-    let rows = db.read(page("retrieve_instances", COLUMNS, scope, after)).await?;
+    let rows = db.look_up(page("retrieve_instances", COLUMNS, scope, after)).await?;
     rows.iter().map(stored_instance).collect()
 }
 
 /// Their metadata.
 pub async fn metadata(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredMetadata>, DbError> {
     const COLUMNS: &str = "instance.id, series.series_uid, instance.sop_instance_uid, instance.metadata";
-    let rows = db.read(page("retrieve_metadata", COLUMNS, scope, after)).await?;
+    let rows = db.look_up(page("retrieve_metadata", COLUMNS, scope, after)).await?;
     rows.iter().map(stored_metadata).collect()
 }
 
-/// The digests of the stored files of a scope, from which its entity tag is made.
-pub async fn digests(db: &Db, scope: &Scope) -> Result<Vec<Vec<u8>>, DbError> {
-    let mut values = Vec::new();
-    let clause = scope_clause(scope, &mut values);
-    let sql = format!("select instance.sha256 from {FROM} where {clause} order by instance.id");
-    let rows = db.read(bind(Statement::named("retrieve_digests", sql), values)).await?;
-    rows.iter().map(|row| row.bytes(0).map(<[u8]>::to_vec)).collect()
+/// What a scope holds; `None` when nothing of it is stored. A series of another study is not found.
+pub async fn held(db: &Db, scope: &Scope) -> Result<Option<Held>, DbError> {
+    let statement = match scope {
+        Scope::Study(study) => Statement::named(
+            "held_by_study",
+            "select study.instance_count, study.id, study.created_at, coalesce(study_version.version, 0)
+             from study left join study_version on study_version.study = study.id
+             where study.study_uid = $1",
+        )
+        .bind(study),
+        Scope::Series(study, series) => Statement::named(
+            "held_by_series",
+            "select series.instance_count, series.id, series.created_at, coalesce(series_version.version, 0)
+             from series join study on study.id = series.study
+                left join series_version on series_version.series = series.id
+             where series.series_uid = $1 and study.study_uid = $2",
+        )
+        .bind(series)
+        .bind(study),
+        Scope::Instance(study, series, instance) => Statement::named(
+            "held_by_instance",
+            "select 1, instance.sha256
+             from instance join series on series.id = instance.series join study on study.id = instance.study
+             where instance.sop_instance_uid = $1 and series.series_uid = $2 and study.study_uid = $3",
+        )
+        .bind(instance)
+        .bind(series)
+        .bind(study),
+    };
+    let row = db.look_up_one(statement).await?;
+    let held = row.map(|row| read_held(scope, &row)).transpose()?;
+    Ok(held.filter(|held| held.instances > 0))
+}
+
+/// A number alone would come again after the study was removed and sent anew.
+fn read_held(scope: &Scope, row: &Row) -> Result<Held, DbError> {
+    let instances = row.int(0)?.unsigned_abs();
+    let version = match scope {
+        Scope::Instance(..) => row.bytes(1)?.to_vec(),
+        Scope::Study(_) | Scope::Series(..) => {
+            format!("{} {} {}", row.int(1)?, row.int(2)?, row.int(3)?).into_bytes()
+        }
+    };
+    Ok(Held { instances, version })
 }
 
 /// Which rows of the first page have an image.
@@ -41,7 +78,7 @@ pub async fn with_rows(db: &Db, scope: &Scope) -> Result<Vec<i64>, DbError> {
         "select instance.id, instance.rows from {FROM} where {clause} order by instance.id limit ${}",
         values.len()
     );
-    let rows = db.read(bind(Statement::named("retrieve_images", sql), values)).await?;
+    let rows = db.look_up(bind(Statement::named("retrieve_images", sql), values)).await?;
     let has_rows = |row: &Row| Ok(row.opt_int(1)?.map(|_| row.int(0)).transpose()?);
     rows.iter().filter_map(|row| has_rows(row).transpose()).collect()
 }
@@ -50,7 +87,7 @@ pub async fn with_rows(db: &Db, scope: &Scope) -> Result<Vec<i64>, DbError> {
 pub async fn layout(db: &Db, instance: &StoredInstance) -> Result<Vec<u8>, DbError> {
     let statement =
         Statement::named("retrieve_layout", "select layout from instance where id = $1").bind(instance.row);
-    let row = db.read_one(statement).await?;
+    let row = db.look_up_one(statement).await?;
     row.map_or(Ok(Vec::new()), |row| row.bytes(0).map(<[u8]>::to_vec))
 }
 

@@ -9,7 +9,7 @@ use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use http::header::{
-    ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RANGE,
+    ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, LOCATION, RANGE,
 };
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -82,6 +82,7 @@ impl Bench {
             analyses: Arc::new(Hooks),
             readiness: Arc::new(Hooks),
             decodes: Decodes::new(1),
+            answers: Answers::new(1 << 20),
             metrics: Arc::new(String::new),
         });
         Self { _dir: dir, state }
@@ -90,8 +91,11 @@ impl Bench {
     /// With one series of two images and a PDF.
     async fn filled() -> Self {
         let bench = Self::new();
-        let reply = bench.store(&[image("1.2.3.4.1"), image("1.2.3.4.2"), document("1.2.3.4.3")]).await;
-        assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.body);
+        // One after the other: parts of one request arrive in any order.
+        for object in [image("1.2.3.4.1"), image("1.2.3.4.2"), document("1.2.3.4.3")] {
+            let reply = bench.store(&[object]).await;
+            assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.body);
+        }
         bench
     }
 
@@ -294,6 +298,20 @@ async fn links_in_the_metadata_lead_to_the_bytes_w15_w16() {
     let range = bench.get(path, &[(RANGE, "bytes=2-5")]).await;
     assert_eq!((range.status, range.body), (StatusCode::PARTIAL_CONTENT, little_endian(1..3).into()));
     assert_eq!(range.headers[CONTENT_RANGE], "bytes 2-5/96");
+}
+
+#[tokio::test]
+async fn kept_metadata_is_given_again_until_something_is_added_g19() {
+    let bench = Bench::filled().await;
+    let path = format!("{SERIES}/metadata");
+    let (made, kept) = (bench.get(&path, &[]).await, bench.get(&path, &[]).await);
+    assert_eq!((&made.body, &made.headers[ETAG]), (&kept.body, &kept.headers[ETAG]));
+    bench.store(&[image("1.2.3.4.9")]).await;
+    let known = [(IF_NONE_MATCH, made.header(ETAG))];
+    let changed = bench.get(&path, &known).await;
+    assert_eq!((changed.status, changed.json().as_array().unwrap().len()), (StatusCode::OK, 4));
+    let elsewhere = bench.get(&path, &[(HOST, "other:1")]).await;
+    assert_ne!(elsewhere.body, changed.body);
 }
 
 #[tokio::test]

@@ -2,6 +2,13 @@
 
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 
+/// How much a scope holds, and a version of it that is never the same for other content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub instances: u64,
+    pub version: Vec<u8>,
+}
+
 /// Where an instance lies and what it is.
 #[derive(Debug, Clone)]
 pub struct StoredInstance {

@@ -1,4 +1,4 @@
-//! Entity tags: digests of what is stored, so that a client can ask for changes alone
+//! Entity tags: made of what is stored, so that a client can ask for changes alone
 //! (RFC 9110 8.8.3 and 13.1.2).
 
 use http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY};
@@ -8,16 +8,20 @@ use sha2::{Digest, Sha256};
 use crate::http::body::{self, Body};
 use crate::ids::hex;
 
-/// A strong tag over the digests of the stored files and the form they are given in.
+/// A strong tag over the versions of what is stored and the form it is given in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Etag(String);
 
 impl Etag {
-    pub(super) fn of<'a>(digests: impl IntoIterator<Item = &'a [u8]>, form: &str) -> Self {
+    pub(super) fn of<'a>(versions: impl IntoIterator<Item = &'a [u8]>, form: &str) -> Self {
         let mut hasher = Sha256::new();
-        digests.into_iter().for_each(|digest| hasher.update(digest));
+        versions.into_iter().for_each(|version| hasher.update(version));
         hasher.update(form.as_bytes());
         Self(format!("\"{}\"", hex(&hasher.finalize()[..16])))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The client has this already: 304.

@@ -34,8 +34,8 @@ pub(super) async fn retrieve(state: Arc<State>, scope: Scope, asked: &Asked) -> 
     let first = stored::first_page(&state, &scope).await?;
     let offers = offers(&scope, &first);
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?.clone();
-    let digests = db::retrieve::digests(&state.db, &scope).await?;
-    let etag = Etag::of(digests.iter().map(Vec::as_slice), &offer.content_type());
+    let held = stored::held(&state, &scope).await?;
+    let etag = Etag::of([held.version.as_slice()], &offer.content_type());
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }

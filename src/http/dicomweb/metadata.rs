@@ -1,5 +1,7 @@
 //! Metadata, PS3.18 10.4.1.1.2: the JSON that ingest made, concatenated or turned into XML.
 
+mod keeping;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
+use self::keeping::Made;
 use super::etag::Etag;
 use super::json;
 use super::stored;
@@ -15,37 +18,40 @@ use crate::db;
 use crate::dicom::json::INSTANCE_MARKER;
 use crate::http::State;
 use crate::http::body::{self, Body, BoxError};
-use crate::http::error::HttpError;
 use crate::http::negotiation::{Accept, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 use crate::query::Scope;
 use crate::query::retrieve::StoredMetadata;
 
+/// Expanded on the thread that asks when the stored form is no larger; that takes less than half a
+/// millisecond.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+
 pub(super) async fn retrieve(state: Arc<State>, scope: Scope, asked: &Asked) -> Answer {
-    let digests = db::retrieve::digests(&state.db, &scope).await?;
-    if digests.is_empty() {
-        return Err(HttpError::NotFound(stored::noun(&scope)));
-    }
-    let offers = offers(digests.len());
+    let held = stored::held(&state, &scope).await?;
+    let offers = offers(held.instances);
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?;
     let form = format!("{} {offer:?}", asked.urls.study(scope.study()));
-    let etag = Etag::of(digests.iter().map(Vec::as_slice), &form);
+    let etag = Etag::of([held.version.as_slice()], &form);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let pages = pages(state, scope.clone(), asked.urls.clone());
+    let pages = pages(Arc::clone(&state), scope.clone(), asked.urls.clone());
     let mut response = match (offer.media_type, offer.packaging) {
         (xml::MEDIA_TYPE, Packaging::Multipart) => xml::multipart(documents(pages)),
         (xml::MEDIA_TYPE, Packaging::Single) => xml::single(documents(pages)),
-        (media_type, _) => json_response(media_type, array(pages)),
+        (media_type, _) => {
+            let made = Made { scope, held, tag: etag.as_str().to_owned() };
+            json_response(media_type, array(state, made, pages))
+        }
     };
     etag.mark(&mut response);
     Ok(response)
 }
 
 /// Several documents are no document: XML of more than one instance has parts.
-fn offers(instances: usize) -> Vec<Offer> {
+fn offers(instances: u64) -> Vec<Offer> {
     let mut offers = vec![
         Offer::single(json::MEDIA_TYPE),
         Offer::single("application/json"),
@@ -57,11 +63,8 @@ fn offers(instances: usize) -> Vec<Offer> {
     offers
 }
 
-fn json_response(
-    media_type: &'static str,
-    array: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
-) -> Response<Body> {
-    let mut response = Response::new(body::streamed(array));
+fn json_response(media_type: &'static str, array: Body) -> Response<Body> {
+    let mut response = Response::new(array);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
@@ -96,17 +99,26 @@ async fn page(
     after: i64,
 ) -> Result<Option<(Vec<Instance>, i64)>, BoxError> {
     let rows = db::retrieve::metadata(&state.db, scope, after).await?;
-    let Some(last) = rows.last() else { return Ok(None) };
-    let page: Result<_, BoxError> = rows.iter().map(|row| with_urls(scope, urls, row)).collect();
-    Ok(Some((page?, last.row)))
+    let Some(last) = rows.last().map(|last| last.row) else { return Ok(None) };
+    let (scope, urls) = (scope.clone(), urls.clone());
+    let is_little = rows.iter().map(|row| row.json.len()).sum::<usize>() <= INLINE_BYTES_MAX;
+    let expand = move || expanded(&scope, &urls, &rows);
+    let page = if is_little { expand() } else { tokio::task::spawn_blocking(expand).await? };
+    Ok(Some((page?, last)))
 }
 
+/// The whole array: kept from the last time, or made now and kept for the next.
 fn array(
+    state: Arc<State>,
+    made: Made,
     pages: impl Stream<Item = Result<Vec<Instance>, BoxError>> + Send + 'static,
-) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
+) -> Body {
+    if let Some(kept) = state.answers.get(&made.tag) {
+        return body::full(kept);
+    }
     let mut separator = "";
     let pages = pages.map_ok(move |page| {
-        let mut text = String::new();
+        let mut text = String::with_capacity(page.iter().map(|instance| instance.json.len() + 1).sum());
         for instance in &page {
             text.push_str(separator);
             text.push_str(&instance.json);
@@ -115,7 +127,7 @@ fn array(
         Bytes::from(text)
     });
     let bracket = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
-    bracket("[").chain(pages).chain(bracket("]"))
+    body::streamed(made.keeping(state, bracket("[").chain(pages).chain(bracket("]"))))
 }
 
 /// What turns each page into data sets.
@@ -130,9 +142,19 @@ fn described(instance: Instance) -> Result<Described, BoxError> {
     Ok(Described { location, set: serde_json::from_str(&instance.json)? })
 }
 
+fn expanded(scope: &Scope, urls: &Urls, rows: &[StoredMetadata]) -> Result<Vec<Instance>, BoxError> {
+    let mut inflater = json::Inflater::new()?;
+    rows.iter().map(|row| with_urls(scope, urls, row, &mut inflater)).collect()
+}
+
 /// The marker stands where a JSON value begins; a value of the object has its quotes escaped.
-fn with_urls(scope: &Scope, urls: &Urls, row: &StoredMetadata) -> Result<Instance, BoxError> {
-    let json = String::from_utf8(zstd::decode_all(row.json.as_slice())?)?;
+fn with_urls(
+    scope: &Scope,
+    urls: &Urls,
+    row: &StoredMetadata,
+    inflater: &mut json::Inflater,
+) -> Result<Instance, BoxError> {
+    let json = inflater.inflate(&row.json)?;
     let url = urls.instance(scope.study(), &row.series, &row.sop_instance);
     let marked = |target: &str| format!("\"BulkDataURI\":\"{target}/");
     Ok(Instance { json: json.replace(&marked(INSTANCE_MARKER), &marked(&url)), url })
@@ -152,7 +174,7 @@ mod tests {
             json: zstd::encode_all(json.as_bytes(), 1).unwrap(),
         };
         let urls = Urls::at("http://h");
-        let written = with_urls(&Scope::Study("1.1".parse().unwrap()), &urls, &row).unwrap();
+        let written = expanded(&Scope::Study("1.1".parse().unwrap()), &urls, &[row]).unwrap().remove(0);
         let url = "http://h/dicom-web/studies/1.1/series/1.2/instances/1.3";
         assert_eq!(written.json, json.replacen("@instance/bulkdata", &format!("{url}/bulkdata"), 1));
     }

@@ -4,7 +4,7 @@ use crate::db;
 use crate::http::State;
 use crate::http::error::HttpError;
 use crate::query::Scope;
-use crate::query::retrieve::StoredInstance;
+use crate::query::retrieve::{Held, StoredInstance};
 use crate::query::stored_object::{ReadError, StoredObject};
 
 impl From<ReadError> for HttpError {
@@ -26,6 +26,11 @@ pub(super) fn noun(scope: &Scope) -> &'static str {
         Scope::Series(..) => "series",
         Scope::Instance(..) => "instance",
     }
+}
+
+/// How much a scope holds; nothing is 404 (PS3.18 10.4.3.1).
+pub(super) async fn held(state: &State, scope: &Scope) -> Result<Held, HttpError> {
+    db::retrieve::held(&state.db, scope).await?.ok_or(HttpError::NotFound(noun(scope)))
 }
 
 /// The first instances of a scope; none is 404 (PS3.18 10.4.3.1).
