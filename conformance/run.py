@@ -91,6 +91,7 @@ SUITES = {
     "assertions": peer("assertions"),
     "character-sets": peer("character_sets"),
     "bit-exact": peer("bit_exact"),
+    "built-objects": peer("built_objects"),
     "crash": peer("crash"),
     "large-object": peer("large_object"),
     "full-disk": peer("full_disk"),

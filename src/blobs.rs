@@ -199,6 +199,13 @@ pub struct Staged {
     kept: bool,
 }
 
+impl Staged {
+    /// The file once more, to be read from its beginning. Blocking.
+    pub fn reopen(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.kept {

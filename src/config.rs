@@ -82,6 +82,7 @@ pub struct Http {
     pub streams_max: u32,
     pub parts_max: usize,
     pub parts_in_flight: usize,
+    pub metadata_bytes_max: usize,
     body_idle_timeout_s: u64,
     pub body_rate_min: u64,
     response_stall_timeout_s: u64,
@@ -132,6 +133,16 @@ pub struct Ingest {
     pub fragments_max: usize,
     pub concurrency: usize,
     pub on_duplicate: OnDuplicate,
+    pub preamble: Preamble,
+    pub picture_bytes_max: u64,
+}
+
+/// What becomes of the 128 bytes in front of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preamble {
+    Keep,
+    Clear,
 }
 
 /// What becomes of an object when another data set with its SOP Instance UID is stored.

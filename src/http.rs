@@ -71,6 +71,8 @@ pub struct Settings {
     pub uri_bytes_max: usize,
     /// At the same time on one HTTP/2 connection.
     pub streams_max: u32,
+    /// JSON or XML of one STOW-RS request.
+    pub metadata_bytes_max: usize,
     /// From accepting a connection, or the end of a request, to the end of the next header.
     pub header_timeout: Duration,
     /// Silence in the middle of a body.
@@ -103,6 +105,7 @@ impl Default for Settings {
             header_bytes_max: 64 << 10,
             parts_max: 10_000,
             parts_in_flight: 8,
+            metadata_bytes_max: 16 << 20,
             header_timeout: Duration::from_secs(20),
             uri_bytes_max: 16 << 10,
             streams_max: 100,
@@ -134,6 +137,7 @@ impl Settings {
             header_bytes_max: http.header_bytes_max,
             parts_max: http.parts_max,
             parts_in_flight: http.parts_in_flight,
+            metadata_bytes_max: http.metadata_bytes_max,
             header_timeout: http.header_timeout(),
             uri_bytes_max: http.uri_bytes_max,
             streams_max: http.streams_max,

@@ -5,6 +5,7 @@
 //! does `store` return: what it acknowledges survives a power cut.
 
 mod backfill;
+pub mod build;
 pub mod layout;
 mod prepare;
 mod refusal;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::blobs::{BlobKey, Blobs};
 use crate::clock::Clock;
-use crate::config::OnDuplicate;
+use crate::config::{OnDuplicate, Preamble};
 use crate::db::instances::KnownInstance;
 use crate::db::{Db, DbError, instances, jobs};
 use crate::dicom::header;
@@ -32,7 +33,8 @@ pub use backfill::backfill;
 pub use refusal::Refusal;
 pub use sweep::{SweepError, Swept};
 
-use prepare::{Intake, Prepared};
+use build::MadeFrom;
+use prepare::{Head, Intake, Prepared};
 
 /// An object on its way in.
 pub struct Received<'a, R> {
@@ -47,6 +49,8 @@ pub enum Body<R> {
     Part10(R),
     /// A bare data set as C-STORE brings it; we write the file meta in front.
     DataSet { reader: R, command: StoreCommand },
+    /// A data set that was put together here.
+    Built { reader: R, command: StoreCommand, made_from: MadeFrom },
 }
 
 /// What a C-STORE-RQ and its presentation context say about the data set that follows.
@@ -189,11 +193,17 @@ pub struct Policy {
     /// SOP classes beside the standard storage classes; `*` is any.
     pub sop_classes_extra: Vec<String>,
     pub on_duplicate: OnDuplicate,
+    pub preamble: Preamble,
+    /// Native pixels of one GIF or PNG.
+    pub picture_bytes_max: u64,
     /// Complete objects being parsed and placed at the same time.
     pub concurrency: usize,
     /// How long after an instance its study is looked at again.
     pub quiet_time: std::time::Duration,
 }
+
+/// Objects that are put together from metadata at the same time.
+const BUILDING_MAX: usize = 2;
 
 /// How often an object is tried again that another writer of its UID was faster than.
 const OVERTAKEN_MAX: usize = 8;
@@ -209,6 +219,8 @@ pub struct Ingest {
     clock: Clock,
     policy: Arc<Policy>,
     permits: Arc<Semaphore>,
+    /// Building may hold a decoded picture.
+    building: Arc<Semaphore>,
     /// Read while an object is between its bytes and its row; the sweep writes.
     placing: Arc<RwLock<()>>,
 }
@@ -216,7 +228,13 @@ pub struct Ingest {
 impl Ingest {
     pub fn new(db: Db, blobs: Blobs, clock: Clock, policy: Policy) -> Self {
         let permits = Arc::new(Semaphore::new(policy.concurrency.max(1)));
-        Self { db, blobs, clock, policy: Arc::new(policy), permits, placing: Arc::default() }
+        let building = Arc::new(Semaphore::new(BUILDING_MAX));
+        Self { db, blobs, clock, policy: Arc::new(policy), permits, building, placing: Arc::default() }
+    }
+
+    /// How much of a header is accepted.
+    pub fn header_limits(&self) -> header::Limits {
+        self.policy.header
     }
 
     /// Stores one object. When this returns `Ok` the object and its rows survive a power cut;
@@ -251,14 +269,15 @@ impl Ingest {
     where
         R: AsyncRead + Unpin + Send,
     {
-        let (mut reader, command) = match received.body {
-            Body::Part10(reader) => (reader, None),
-            Body::DataSet { reader, command } => (reader, Some(command)),
+        let (mut reader, head) = match received.body {
+            Body::Part10(reader) => (reader, Head::InFile),
+            Body::DataSet { reader, command } => (reader, Head::Command(command)),
+            Body::Built { reader, command, made_from } => (reader, Head::Built(command, made_from)),
         };
-        let interrupted = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), command.clone(), None);
+        let interrupted = head.clone();
         let interrupted = |error| interrupted.refused(Refusal::Interrupted(error));
         let only_study = received.only_study.cloned();
-        let mut intake = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), command, only_study);
+        let mut intake = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), head, only_study);
         let mut chunk = read_chunk(&mut reader).await.map_err(&interrupted)?;
         while chunk.len() == CHUNK_BYTES {
             let write = off_thread(move || intake.write(&chunk));
@@ -281,16 +300,18 @@ impl Ingest {
     async fn finish(&self, intake: Intake, origin: &Origin) -> Result<Stored, Refused> {
         // Not earlier: a peer that stalls within its object must not hold what others need.
         let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| intake.refused(Refusal::Stopping))?;
+        let _permit = permit.map_err(|_| intake.head.refused(Refusal::Stopping))?;
         let prepared = off_thread(move || intake.finish()).await?;
         let identity = prepared.identity.clone();
+        let coerced = prepared.made_from.as_ref().is_some_and(|made_from| made_from.coerced);
         let outcome = self.place_or_discard(prepared, origin).await;
         let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
-        Ok(Stored { instance: identity, outcome, coerced: false })
+        Ok(Stored { instance: identity, outcome, coerced })
     }
 
     async fn place_or_discard(&self, prepared: Prepared, origin: &Origin) -> Result<Outcome, Refusal> {
-        let step = self.step(&prepared.identity.sop_instance, &prepared.dataset_sha256).await?;
+        let digests = prepared.digests();
+        let step = self.step(&prepared.identity.sop_instance, &digests).await?;
         if let Step::Settled(outcome) = step {
             return Ok(outcome);
         }
@@ -327,6 +348,7 @@ impl Ingest {
         mut step: Step,
     ) -> Result<Placed, Refusal> {
         let row = rows::instance(&prepared, key, origin)?;
+        let digests = prepared.digests();
         self.keep(prepared, key.clone()).await?;
         for _ in 0..OVERTAKEN_MAX {
             let now = self.clock.now();
@@ -343,17 +365,17 @@ impl Ingest {
                 Err(error) if is_overtaken(&error) => {}
                 Err(error) => return Err(index_refusal(error)),
             }
-            step = self.step(&row.identity.sop_instance, &row.dataset_sha256).await?;
+            step = self.step(&row.identity.sop_instance, &digests).await?;
         }
         Err(Refusal::Conflict)
     }
 
     /// What is to be done with an object, by what the index holds under its UID.
-    async fn step(&self, instance: &SopInstanceUid, digest: &[u8]) -> Result<Step, Refusal> {
+    async fn step(&self, instance: &SopInstanceUid, digests: &Digests) -> Result<Step, Refusal> {
         let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
         match (known, self.policy.on_duplicate) {
             (None, _) => Ok(Step::Insert),
-            (Some(known), _) if known.dataset_sha256 == digest => Ok(Step::Settled(Outcome::SameAgain)),
+            (Some(known), _) if digests.are_of(&known) => Ok(Step::Settled(Outcome::SameAgain)),
             (Some(_), OnDuplicate::KeepFirst) => Ok(Step::Settled(Outcome::KeptFirst)),
             (Some(known), OnDuplicate::Replace) => Ok(Step::Replace(known)),
             (Some(_), OnDuplicate::Reject) => Err(Refusal::Conflict),
@@ -387,6 +409,21 @@ impl Placing {
     /// is placed whether or not anybody waits.
     pub async fn outcome(self) -> Result<Stored, Refused> {
         self.0.await.unwrap_or_else(|_| Err(stopped_unexpectedly()))
+    }
+}
+
+/// What tells whether an object is the same again.
+struct Digests {
+    dataset: [u8; 32],
+    /// Of what was received, where the stored object was made from it.
+    received: Option<[u8; 32]>,
+}
+
+impl Digests {
+    fn are_of(&self, known: &KnownInstance) -> bool {
+        let received = self.received.as_ref().map(<[u8; 32]>::as_slice);
+        known.dataset_sha256 == self.dataset
+            || received.is_some_and(|digest| known.received_sha256.as_deref() == Some(digest))
     }
 }
 

@@ -26,6 +26,13 @@ def data_set(file):
     return file[at:]
 
 
+def keeps_file_meta(file):
+    """Whether the file meta information may stay: present, and of the object that follows."""
+    read = pydicom.dcmread(BytesIO(file), force=True, stop_before_pixels=True)
+    named = [read.file_meta.get(f"MediaStorage{uid}", read.get(uid)) for uid in ("SOPClassUID", "SOPInstanceUID")]
+    return "TransferSyntaxUID" in read.file_meta and named == [read.get("SOPClassUID"), read.get("SOPInstanceUID")]
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::ai::EngineError;
 use crate::ai::scripted::{ScriptedEngine, Step};
 use crate::clock::Timestamp;
-use crate::config::OnDuplicate;
+use crate::config::{OnDuplicate, Preamble};
 use crate::db::{SqliteSettings, Statement};
 use crate::dicom::header;
 use crate::ingest::{Body, Origin, Policy, Received, Source};
@@ -141,6 +141,8 @@ fn policy() -> Policy {
         },
         sop_classes_extra: Vec::new(),
         on_duplicate: OnDuplicate::Reject,
+        preamble: Preamble::Keep,
+        picture_bytes_max: 1 << 20,
         concurrency: 4,
         quiet_time: Duration::from_secs(30),
     }

@@ -17,6 +17,8 @@ pub(super) fn ingest(config: &Config) -> ingest::Policy {
         },
         sop_classes_extra: config.dimse.sop_classes_extra.clone(),
         on_duplicate: limits.on_duplicate,
+        preamble: limits.preamble,
+        picture_bytes_max: limits.picture_bytes_max,
         concurrency: limits.concurrency,
         quiet_time: config.analysis.quiet_time(),
     }

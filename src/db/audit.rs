@@ -1,9 +1,9 @@
 //! Audit rows: who did what, with which outcome. Append-only; never a patient attribute.
 
+use super::instances::InstanceRow;
 use super::{Db, DbError, Row, Statement};
 use crate::clock::Timestamp;
 use crate::dicom::uid::StudyUid;
-use crate::ingest::{InstanceIdentity, Origin};
 
 pub struct Entry<'a> {
     pub actor: &'a str,
@@ -29,14 +29,14 @@ pub fn append(entry: &Entry<'_>, now: Timestamp) -> Statement {
     .bind(entry.detail)
 }
 
-pub(super) fn stored(identity: &InstanceIdentity, origin: &Origin, now: Timestamp) -> Statement {
+pub(super) fn stored(row: &InstanceRow, now: Timestamp) -> Statement {
     let entry = Entry {
-        actor: origin.actor(),
+        actor: row.origin.actor(),
         action: "store-instance",
-        study: Some(&identity.study),
-        subject: Some(identity.sop_instance.as_str()),
+        study: Some(&row.identity.study),
+        subject: Some(row.identity.sop_instance.as_str()),
         outcome: "success",
-        detail: None,
+        detail: row.note,
     };
     append(&entry, now)
 }

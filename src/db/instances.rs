@@ -82,6 +82,10 @@ pub struct InstanceRow {
     pub size_bytes: u64,
     pub sha256: [u8; 32],
     pub dataset_sha256: [u8; 32],
+    /// Of what was received, where the stored object was made from it.
+    pub received_sha256: Option<[u8; 32]>,
+    /// For the audit trail.
+    pub note: Option<&'static str>,
     pub layout: Vec<u8>,
     pub frame_chunks: Vec<Vec<u8>>,
     pub metadata: Vec<u8>,
@@ -104,7 +108,10 @@ pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
         .then(count_in_series(row, now))
         .then(count_in_study(row, now));
     insert_frame_chunks(row).for_each(|statement| batch.push(statement));
-    batch.push(super::audit::stored(&row.identity, &row.origin, now));
+    if let Some(digest) = row.received_sha256 {
+        batch.push(insert_built(&row.identity.sop_instance, digest));
+    }
+    batch.push(super::audit::stored(row, now));
     batch.push(change(&row.identity, now));
     batch
 }
@@ -243,6 +250,15 @@ fn insert_frame_chunks(row: &InstanceRow) -> impl Iterator<Item = Statement> {
     })
 }
 
+fn insert_built(instance: &SopInstanceUid, received_sha256: [u8; 32]) -> Statement {
+    Statement::named(
+        "insert_built",
+        "insert into built (received_sha256, instance) select $1, id from instance where sop_instance_uid = $2",
+    )
+    .bind(Vec::from(received_sha256))
+    .bind(instance)
+}
+
 fn count_in_series(row: &InstanceRow, now: Timestamp) -> Statement {
     Statement::named(
         "count_in_series",
@@ -287,14 +303,17 @@ pub struct KnownInstance {
     /// The row of the patient.
     pub patient: i64,
     pub dataset_sha256: Vec<u8>,
+    pub received_sha256: Option<Vec<u8>>,
     pub blob_key: BlobKey,
 }
 
 pub async fn known(db: &Db, instance: &SopInstanceUid) -> Result<Option<KnownInstance>, DbError> {
     let statement = Statement::named(
         "known_instance",
-        "select study.study_uid, series.series_uid, study.patient, instance.dataset_sha256, instance.blob_key
+        "select study.study_uid, series.series_uid, study.patient, instance.dataset_sha256,
+            built.received_sha256, instance.blob_key
          from instance join series on series.id = instance.series join study on study.id = instance.study
+            left join built on built.instance = instance.id
          where instance.sop_instance_uid = $1",
     );
     let row = db.look_up_one(statement.bind(instance)).await?;
@@ -308,7 +327,8 @@ fn read_known(instance: SopInstanceUid, row: &Row) -> Result<KnownInstance, DbEr
         series: row.parse(1, "a series UID")?,
         patient: row.int(2)?,
         dataset_sha256: row.bytes(3)?.to_vec(),
-        blob_key: BlobKey::from_index(row.text(4)?),
+        received_sha256: row.opt_bytes(4)?.map(<[u8]>::to_vec),
+        blob_key: BlobKey::from_index(row.text(5)?),
     })
 }
 

@@ -1,9 +1,13 @@
 //! File Meta Information, PS3.10 7.1: read leniently, written exactly.
 
+mod front;
+
 use super::uid::{
     IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SopClassUid, SopInstanceUid, TransferSyntaxUid,
     UidError,
 };
+
+pub use front::Front;
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8; 4] = b"DICM";

@@ -43,6 +43,8 @@ pub(crate) enum HttpError {
     /// PS3.18 10.6.3.1: the search would cost more than it may.
     #[error("{0}")]
     TooBroad(String),
+    #[error("the message has more than {parts_max} parts")]
+    TooManyParts { parts_max: usize },
     #[error("the server failed at {step}")]
     Internal { step: &'static str, source: super::body::BoxError },
 }
@@ -82,7 +84,9 @@ impl HttpError {
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::TooLarge { .. } | Self::TooBroad(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooBroad(_) | Self::TooManyParts { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
@@ -108,6 +112,7 @@ impl HttpError {
             Self::UriTooLong { .. } => "uri-too-long",
             Self::HeadersTooLarge { .. } => "headers-too-large",
             Self::Timeout(_) => "timeout",
+            Self::TooManyParts { .. } => "too-many-parts",
             Self::Internal { .. } => "internal",
         }
     }

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use super::{body, service, *};
 use crate::clock::{Clock, Timestamp};
-use crate::config::OnDuplicate;
+use crate::config::{OnDuplicate, Preamble};
 use crate::db::SqliteSettings;
 use crate::dicom::header;
 use crate::dicom::uid::StudyUid;
@@ -78,7 +78,8 @@ impl Bench {
             db,
             blobs,
             ingest,
-            settings: Settings::default(),
+            // Placed side by side, instances would be indexed in any order.
+            settings: Settings { parts_in_flight: 1, ..Settings::default() },
             analyses: Arc::new(Hooks),
             readiness: Arc::new(Hooks),
             decodes: Decodes::new(1),
@@ -140,6 +141,8 @@ fn policy() -> Policy {
         },
         sop_classes_extra: Vec::new(),
         on_duplicate: OnDuplicate::Reject,
+        preamble: Preamble::Keep,
+        picture_bytes_max: 1 << 20,
         concurrency: 4,
         quiet_time: Duration::from_secs(1),
     }
@@ -166,8 +169,6 @@ fn file(class: &str, instance: &str, own: Vec<DataElement<InMemDicomObject>>) ->
         DataElement::new(tags::PATIENT_AGE, VR::AS, "040Y"),
         DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.3"),
         DataElement::new(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.4"),
-        // What is sent together is placed side by side: its order is not that of the parts.
-        DataElement::new(tags::INSTANCE_NUMBER, VR::IS, instance.rsplit('.').next().unwrap_or("")),
     ]);
     own.into_iter().for_each(|element| drop(object.put(element)));
     let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);

@@ -11,16 +11,18 @@ use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use sha2::{Digest, Sha256};
 
+use super::build::MadeFrom;
 use super::layout::{self, FrameShape, Layout, PixelDataLayout};
-use super::{InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
+use super::{Digests, InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
 use crate::blobs::{Blobs, Staged};
-use crate::dicom::file_meta::{self, FileMeta, FileMetaError};
+use crate::config::Preamble;
+use crate::dicom::file_meta::{self, FileMeta, FileMetaError, Front};
 use crate::dicom::header::{self, Header, HeaderError, PixelData};
 use crate::dicom::json;
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
 
 const DEFLATED_EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1.99";
-const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+pub(super) const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 /// File meta longer than this is no file meta.
 const META_BYTES_MAX: usize = 1 << 16;
 const METADATA_LEVEL: i32 = 3;
@@ -35,6 +37,9 @@ pub(super) struct Prepared {
     pub size_bytes: u64,
     pub sha256: [u8; 32],
     pub dataset_sha256: [u8; 32],
+    pub made_from: Option<MadeFrom>,
+    /// The File Meta Information is ours although the object came with its own, or with none.
+    pub rebuilt_meta: bool,
     pub layout: Vec<u8>,
     /// The frame table, where it is too long for the layout.
     pub frame_chunks: Vec<Vec<u8>>,
@@ -44,54 +49,83 @@ pub(super) struct Prepared {
     pub elements: InMemDicomObject,
 }
 
-/// An object on its way to the disk: fed chunk by chunk, each on a blocking thread, so that a peer
-/// that stalls holds none.
-pub(super) struct Intake {
-    pub blobs: Blobs,
-    pub policy: Arc<Policy>,
-    pub command: Option<StoreCommand>,
-    pub only_study: Option<StudyUid>,
-    spool: Option<Spool>,
+impl Prepared {
+    pub(super) fn digests(&self) -> Digests {
+        let received = self.made_from.as_ref().map(|made_from| made_from.received_sha256);
+        Digests { dataset: self.dataset_sha256, received }
+    }
 }
 
-impl Intake {
-    pub(super) fn new(
-        blobs: Blobs,
-        policy: Arc<Policy>,
-        command: Option<StoreCommand>,
-        only_study: Option<StudyUid>,
-    ) -> Self {
-        Self { blobs, policy, command, only_study, spool: None }
+/// What stands in front of the data set.
+#[derive(Clone)]
+pub(super) enum Head {
+    /// The file meta that comes with it.
+    InFile,
+    /// Our own, after what a C-STORE-RQ says.
+    Command(StoreCommand),
+    /// Our own, after what was put together.
+    Built(StoreCommand, MadeFrom),
+}
+
+impl Head {
+    fn command(&self) -> Option<&StoreCommand> {
+        match self {
+            Self::InFile => None,
+            Self::Command(command) | Self::Built(command, _) => Some(command),
+        }
     }
 
-    pub(super) fn write(mut self, bytes: &[u8]) -> Result<Self, Refused> {
-        let written = self.spool().and_then(|mut spool| spool.write(bytes).map(|()| spool));
-        self.spool = Some(written.map_err(|refusal| self.refused(refusal))?);
-        Ok(self)
-    }
-
-    pub(super) fn finish(mut self) -> Result<Prepared, Refused> {
-        let spooled = self.spool().and_then(Spool::finish);
-        let parsed = spooled.and_then(|spooled| parse(&self.policy, spooled));
-        let parsed = parsed.map_err(|refusal| self.refused(refusal))?;
-        let identified = |refusal| Refused {
-            refusal,
-            sop_class: text(&parsed.header.elements, tags::SOP_CLASS_UID).parse().ok(),
-            sop_instance: text(&parsed.header.elements, tags::SOP_INSTANCE_UID).parse().ok(),
-        };
-        let identity = identify(&parsed.header.elements).map_err(identified)?;
-        check(&identity, &self.policy, self.command.as_ref(), self.only_study.as_ref())
-            .map_err(identified)?;
-        describe(parsed, identity).map_err(|refusal| self.refused(refusal))
+    fn made_from(&self) -> Option<MadeFrom> {
+        match self {
+            Self::Built(_, made_from) => Some(made_from.clone()),
+            _ => None,
+        }
     }
 
     /// A refusal about what the sender said it would send.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
         Refused {
             refusal,
-            sop_class: self.command.as_ref().map(|command| command.sop_class.clone()),
-            sop_instance: self.command.as_ref().map(|command| command.sop_instance.clone()),
+            sop_class: self.command().map(|command| command.sop_class.clone()),
+            sop_instance: self.command().map(|command| command.sop_instance.clone()),
         }
+    }
+}
+
+/// An object on its way to the disk: fed chunk by chunk, each on a blocking thread, so that a peer
+/// that stalls holds none.
+pub(super) struct Intake {
+    pub blobs: Blobs,
+    pub policy: Arc<Policy>,
+    pub head: Head,
+    pub only_study: Option<StudyUid>,
+    spool: Option<Spool>,
+}
+
+impl Intake {
+    pub(super) fn new(blobs: Blobs, policy: Arc<Policy>, head: Head, only_study: Option<StudyUid>) -> Self {
+        Self { blobs, policy, head, only_study, spool: None }
+    }
+
+    pub(super) fn write(mut self, bytes: &[u8]) -> Result<Self, Refused> {
+        let written = self.spool().and_then(|mut spool| spool.write(bytes).map(|()| spool));
+        self.spool = Some(written.map_err(|refusal| self.head.refused(refusal))?);
+        Ok(self)
+    }
+
+    pub(super) fn finish(mut self) -> Result<Prepared, Refused> {
+        let spooled = self.spool().and_then(Spool::finish);
+        let parsed = spooled.and_then(|spooled| parse(&self.policy, spooled));
+        let parsed = parsed.map_err(|refusal| self.head.refused(refusal))?;
+        let identified = |refusal| Refused {
+            refusal,
+            sop_class: text(&parsed.header.elements, tags::SOP_CLASS_UID).parse().ok(),
+            sop_instance: text(&parsed.header.elements, tags::SOP_INSTANCE_UID).parse().ok(),
+        };
+        let identity = identify(&parsed.header.elements).map_err(identified)?;
+        check(&identity, &self.policy, self.head.command(), self.only_study.as_ref()).map_err(identified)?;
+        let prepared = describe(parsed, identity).map_err(|refusal| self.head.refused(refusal))?;
+        Ok(Prepared { made_from: self.head.made_from(), ..prepared })
     }
 
     /// The file, begun with our file meta where the data set comes without.
@@ -100,10 +134,12 @@ impl Intake {
             return Ok(spool);
         }
         let staged = self.blobs.stage().map_err(write_refusal)?;
-        let mut spool = Spool::new(staged, self.policy.instance_bytes_max);
-        if let Some(StoreCommand { sop_class, sop_instance, transfer_syntax }) = &self.command {
-            spool.write(&file_meta::write(sop_class, sop_instance, transfer_syntax))?;
-            spool.begin_dataset()?;
+        let mut spool = Spool::new(staged, &self.policy);
+        if let Some(StoreCommand { sop_class, sop_instance, transfer_syntax }) = self.head.command() {
+            let front = file_meta::write(sop_class, sop_instance, transfer_syntax);
+            let meta =
+                FileMeta { transfer_syntax: transfer_syntax.clone(), dataset_offset: front.len() as u64 };
+            spool.begin_dataset(&front, meta)?;
         }
         Ok(spool)
     }
@@ -116,52 +152,80 @@ struct Spooled {
     size_bytes: u64,
     sha256: [u8; 32],
     dataset_sha256: [u8; 32],
+    rebuilt_meta: bool,
 }
 
 /// Writes and hashes; the digest of the data set begins once the file meta has been seen.
 struct Spool {
     staged: Staged,
     limit_bytes: u64,
+    preamble: Preamble,
     size_bytes: u64,
     file: Sha256,
+    /// Held back until it is known what stands in front of the data set.
     head: Vec<u8>,
+    rebuilt_meta: bool,
     dataset: Option<(FileMeta, Sha256)>,
 }
 
 impl Spool {
-    fn new(staged: Staged, limit_bytes: u64) -> Self {
-        Self { staged, limit_bytes, size_bytes: 0, file: Sha256::new(), head: Vec::new(), dataset: None }
+    fn new(staged: Staged, policy: &Policy) -> Self {
+        Self {
+            staged,
+            limit_bytes: policy.instance_bytes_max,
+            preamble: policy.preamble,
+            size_bytes: 0,
+            file: Sha256::new(),
+            head: Vec::new(),
+            rebuilt_meta: false,
+            dataset: None,
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.dataset.is_some() {
+            return self.keep(bytes);
+        }
+        self.head.extend_from_slice(bytes);
+        match self.head.len() >= META_BYTES_MAX {
+            true => self.begin_file(),
+            false => Ok(()),
+        }
+    }
+
+    /// Settles what stands in front of the data set, and writes what was held back for it.
+    fn begin_file(&mut self) -> Result<(), Refusal> {
+        let head = std::mem::take(&mut self.head);
+        let mut front = Front::of(&head).map_err(meta_refusal)?;
+        if self.preamble == Preamble::Clear {
+            front.clear_preamble();
+        }
+        self.rebuilt_meta = front.rebuilt;
+        self.begin_dataset(&front.bytes, front.meta)?;
+        self.keep(&head[front.data_set_at..])
+    }
+
+    fn begin_dataset(&mut self, front: &[u8], meta: FileMeta) -> Result<(), Refusal> {
+        self.keep(front)?;
+        self.dataset = Some((meta, Sha256::new()));
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.size_bytes += bytes.len() as u64;
         if self.size_bytes > self.limit_bytes {
             return Err(Refusal::TooLarge { limit_bytes: self.limit_bytes });
         }
         self.file.update(bytes);
-        match &mut self.dataset {
-            Some((_, digest)) => digest.update(bytes),
-            None => {
-                self.head.extend_from_slice(bytes);
-                if self.head.len() >= META_BYTES_MAX {
-                    self.begin_dataset()?;
-                }
-            }
+        if let Some((_, digest)) = &mut self.dataset {
+            digest.update(bytes);
         }
         self.staged.file.write_all(bytes).map_err(write_refusal)
     }
 
-    fn begin_dataset(&mut self) -> Result<(), Refusal> {
-        let meta = FileMeta::parse(&self.head).map_err(meta_refusal)?;
-        let offset = (meta.dataset_offset as usize).min(self.head.len());
-        self.dataset = Some((meta, Sha256::new_with_prefix(&self.head[offset..])));
-        self.head = Vec::new();
-        Ok(())
-    }
-
     fn finish(mut self) -> Result<Spooled, Refusal> {
         if self.dataset.is_none() {
-            self.begin_dataset()?;
+            self.begin_file()?;
         }
         let (meta, dataset) = self.dataset.ok_or_else(|| Refusal::NotDicom("it is empty".to_owned()))?;
         Ok(Spooled {
@@ -170,6 +234,7 @@ impl Spool {
             size_bytes: self.size_bytes,
             sha256: self.file.finalize().into(),
             dataset_sha256: dataset.finalize().into(),
+            rebuilt_meta: self.rebuilt_meta,
         })
     }
 }
@@ -269,7 +334,7 @@ fn identify(elements: &InMemDicomObject) -> Result<InstanceIdentity, Refusal> {
     })
 }
 
-fn uid<T: std::str::FromStr<Err = UidError>>(
+pub(super) fn uid<T: std::str::FromStr<Err = UidError>>(
     elements: &InMemDicomObject,
     tag: Tag,
     attribute: &'static str,
@@ -348,6 +413,8 @@ fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refu
         size_bytes: spooled.size_bytes,
         sha256: spooled.sha256,
         dataset_sha256: spooled.dataset_sha256,
+        made_from: None,
+        rebuilt_meta: spooled.rebuilt_meta,
         json,
         elements,
     })

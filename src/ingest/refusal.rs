@@ -30,6 +30,12 @@ pub enum Refusal {
     TransferSyntaxNotAccepted(String),
     #[error("another object with this SOP Instance UID is stored already")]
     Conflict,
+    #[error("the message has no bulk data for a BulkDataURI of the metadata")]
+    MissingBulkData,
+    #[error("the pixel data is not taken: {0}")]
+    PixelDataNotAccepted(&'static str),
+    #[error("the pixel data has another {attribute} than the metadata says")]
+    PixelDataMismatch { attribute: &'static str },
     #[error("the object is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
     #[error("{what} is beyond the limit of {limit}")]
@@ -49,12 +55,17 @@ impl Refusal {
     pub fn dimse_status(&self) -> u16 {
         match self {
             Self::OutOfSpace(_) | Self::TooLarge { .. } | Self::LimitExceeded { .. } => 0xA700,
-            Self::CommandMismatch { .. } | Self::OtherStudy(_) | Self::SeriesOfAnotherStudy => 0xA900,
+            Self::CommandMismatch { .. }
+            | Self::OtherStudy(_)
+            | Self::SeriesOfAnotherStudy
+            | Self::PixelDataMismatch { .. } => 0xA900,
             Self::Truncated(_)
             | Self::NotDicom(_)
             | Self::Unparsable(_)
             | Self::MissingAttribute(_)
             | Self::BadUid { .. }
+            | Self::MissingBulkData
+            | Self::PixelDataNotAccepted(_)
             | Self::TransferSyntaxNotAccepted(_) => 0xC000,
             Self::SopClassNotAccepted(_) => 0x0122,
             Self::Conflict => 0x0111,
@@ -85,6 +96,9 @@ impl Refusal {
             Self::SopClassNotAccepted(_) => "sop-class",
             Self::TransferSyntaxNotAccepted(_) => "transfer-syntax",
             Self::Conflict => "conflict",
+            Self::MissingBulkData => "missing-bulk-data",
+            Self::PixelDataNotAccepted(_) => "pixel-data",
+            Self::PixelDataMismatch { .. } => "pixel-data-mismatch",
             Self::TooLarge { .. } => "limit-instance-bytes",
             Self::LimitExceeded { .. } => "limit-header",
             Self::OutOfSpace(_) => "out-of-space",

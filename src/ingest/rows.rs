@@ -38,6 +38,8 @@ pub(super) fn instance(prepared: &Prepared, key: &BlobKey, origin: &Origin) -> R
         size_bytes: prepared.size_bytes,
         sha256: prepared.sha256,
         dataset_sha256: prepared.dataset_sha256,
+        received_sha256: prepared.digests().received,
+        note: prepared.rebuilt_meta.then_some("file meta information rebuilt"),
         layout: prepared.layout.clone(),
         frame_chunks: prepared.frame_chunks.clone(),
         metadata: prepared.metadata.clone(),

@@ -1,5 +1,6 @@
 //! Through the seam: objects in, outcomes and traces out.
 
+mod built;
 mod duplicates;
 mod hostile;
 mod sweep;
@@ -41,6 +42,8 @@ impl Bench {
             },
             sop_classes_extra: Vec::new(),
             on_duplicate,
+            preamble: Preamble::Keep,
+            picture_bytes_max: 1 << 20,
             concurrency: 4,
             quiet_time: std::time::Duration::from_secs(1),
         };

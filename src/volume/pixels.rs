@@ -11,7 +11,7 @@ mod arrange;
 mod codec;
 mod color;
 mod description;
-mod headers;
+pub(crate) mod headers;
 mod jpeg;
 mod jpeg12;
 mod jpegxl;

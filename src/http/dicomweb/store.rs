@@ -2,6 +2,8 @@
 //!
 //! Parts are stored one by one while they arrive; what one part does never touches another.
 
+mod answers;
+mod described;
 mod packaging;
 mod parts;
 mod report;
@@ -10,12 +12,14 @@ use http::header::CONTENT_TYPE;
 
 use super::json;
 use crate::dicom::uid::StudyUid;
+use crate::dicom::xml;
 use crate::http::State;
 use crate::http::body::Inbound;
+use crate::http::multipart::Parts;
 use crate::http::negotiation::{Accept, Offer};
 use crate::http::service::{Answer, Asked};
 use crate::ingest::{Origin, Source};
-use packaging::Packaging;
+use packaging::{Packaging, Root};
 
 /// Accept is looked at first: nothing is stored for a client that cannot read the answer.
 pub(crate) async fn store(
@@ -24,16 +28,21 @@ pub(crate) async fn store(
     asked: &Asked,
     content: Inbound,
 ) -> Answer {
-    let offers = [Offer::single(json::MEDIA_TYPE), Offer::single("application/json")];
+    let offers = [json::MEDIA_TYPE, "application/json", xml::MEDIA_TYPE].map(Offer::single);
     let accept = Accept::of(&asked.headers, asked.query.get("accept"));
     let media_type = accept.choose(&offers)?.media_type;
     let packaging = Packaging::of(asked.headers.get(CONTENT_TYPE))?;
     let request = Request { state, only_study, origin: origin() };
     let report = match packaging {
         Packaging::Single => request.store_single(content).await,
-        Packaging::Multipart { boundary } => request.store_parts(content, &boundary).await?,
+        Packaging::Multipart { boundary, root: Root::Object } => {
+            request.store_parts(Parts::of(content, &boundary)).await?
+        }
+        Packaging::Multipart { boundary, root } => {
+            request.store_described(Parts::of(content, &boundary), root).await?
+        }
     };
-    Ok(report.into_response(media_type, &asked.urls))
+    report.into_response(media_type, &asked.urls)
 }
 
 fn origin() -> Origin {

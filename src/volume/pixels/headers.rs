@@ -4,28 +4,32 @@
 use super::{ImageDescription, PixelError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) columns: usize,
-    pub(super) rows: usize,
-    pub(super) components: usize,
+pub(crate) struct Header {
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
+    pub(crate) components: usize,
     /// Bits per sample, 1 to 16.
-    pub(super) precision: u16,
-    pub(super) signed: bool,
+    pub(crate) precision: u16,
+    pub(crate) signed: bool,
     /// JPEG-LS: the components share scans. Always true for the others.
-    pub(super) interleaved: bool,
+    pub(crate) interleaved: bool,
     /// JPEG 2000: the decoder undoes a multiple component transformation.
-    pub(super) component_transform: bool,
+    pub(crate) component_transform: bool,
+    /// Decoding gives back what was encoded. JPEG 2000: unless the stream was cut short.
+    pub(crate) reversible: bool,
+    /// Lossless JPEG: the selection value of the predictor.
+    pub(crate) predictor: u8,
     /// The second byte of the frame marker; for JPEG, the coding process.
-    pub(super) marker: u8,
+    pub(crate) marker: u8,
     /// JPEG: the colour transform of Adobe's APP14 segment.
-    pub(super) adobe_transform: Option<u8>,
+    pub(crate) adobe_transform: Option<u8>,
     /// JPEG: the identifiers of the first three components.
-    pub(super) component_ids: [u8; 3],
+    pub(crate) component_ids: [u8; 3],
 }
 
 impl Header {
     /// Refuses a stream whose size differs from the attributes'.
-    pub(super) fn expect(&self, image: &ImageDescription) -> Result<(), PixelError> {
+    pub(crate) fn expect(&self, image: &ImageDescription) -> Result<(), PixelError> {
         let found = (self.columns, self.rows, self.components);
         let expected = (image.columns, image.rows, image.samples_per_pixel);
         if found == expected && (1..=16).contains(&self.precision) {
@@ -40,7 +44,7 @@ impl Header {
 }
 
 /// JPEG and JPEG-LS: markers up to the first scan (ITU-T T.81 B.2, T.87 C.2).
-pub(super) fn jpeg_header(bytes: &[u8]) -> Option<Header> {
+pub(crate) fn jpeg_header(bytes: &[u8]) -> Option<Header> {
     let mut header = None;
     let mut adobe_transform = None;
     for (marker, segment) in Segments::after(bytes, [0xFF, 0xD8])? {
@@ -50,7 +54,19 @@ pub(super) fn jpeg_header(bytes: &[u8]) -> Option<Header> {
                 header = frame_header(marker, segment)
             }
             0xDA => {
-                return Some(Header { interleaved: segment.first()? > &1, adobe_transform, ..header? });
+                let header = header?;
+                let components = *segment.first()?;
+                // Behind the components: the predictor of JPEG, the error that JPEG-LS allows.
+                let parameter = *segment.get(1 + 2 * usize::from(components))?;
+                let reversible = header.marker == 0xC3 || (header.marker == 0xF7 && parameter == 0);
+                let predictor = parameter;
+                return Some(Header {
+                    interleaved: components > 1,
+                    adobe_transform,
+                    reversible,
+                    predictor,
+                    ..header
+                });
             }
             _ => {}
         }
@@ -71,6 +87,8 @@ fn frame_header(marker: u8, segment: &[u8]) -> Option<Header> {
         signed: false,
         interleaved: true,
         component_transform: false,
+        reversible: false,
+        predictor: 0,
         marker,
         adobe_transform: None,
         component_ids: [id(0), id(1), id(2)],
@@ -78,7 +96,7 @@ fn frame_header(marker: u8, segment: &[u8]) -> Option<Header> {
 }
 
 /// JPEG 2000: the SIZ and COD segments (ITU-T T.800 A.5.1, A.6.1), also inside a JP2 file.
-pub(super) fn jpeg_2000_header(bytes: &[u8]) -> Option<Header> {
+pub(crate) fn jpeg_2000_header(bytes: &[u8]) -> Option<Header> {
     const START: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
     let start = bytes.windows(START.len()).position(|window| window == START)?;
     let mut header = None;
@@ -86,7 +104,9 @@ pub(super) fn jpeg_2000_header(bytes: &[u8]) -> Option<Header> {
         match marker {
             0x51 => header = size_segment(segment),
             0x52 => {
-                return Some(Header { component_transform: segment.get(4)? == &1, ..header? });
+                let component_transform = segment.get(4)? == &1;
+                let reversible = segment.get(9)? == &1;
+                return Some(Header { component_transform, reversible, ..header? });
             }
             _ => {}
         }
@@ -109,6 +129,8 @@ fn size_segment(segment: &[u8]) -> Option<Header> {
         signed: depth & 0x80 != 0,
         interleaved: true,
         component_transform: false,
+        reversible: false,
+        predictor: 0,
         marker: 0x51,
         adobe_transform: None,
         component_ids: [0; 3],

@@ -2,6 +2,8 @@
 
 use http::header::HeaderValue;
 
+use super::super::json;
+use crate::dicom::xml;
 use crate::http::error::HttpError;
 use crate::http::negotiation::MediaType;
 
@@ -13,7 +15,34 @@ pub(super) enum Packaging {
     Single,
     Multipart {
         boundary: String,
+        root: Root,
     },
+}
+
+/// What the first part of a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    /// Every part is an object.
+    Object,
+    /// Metadata of objects; their bulk data follows.
+    Json,
+    Xml,
+}
+
+impl Root {
+    fn of(media_type: &str) -> Option<Self> {
+        match media_type {
+            DICOM => Some(Self::Object),
+            json::MEDIA_TYPE | "application/json" => Some(Self::Json),
+            xml::MEDIA_TYPE => Some(Self::Xml),
+            _ => None,
+        }
+    }
+
+    /// Whether a part of this media type is metadata.
+    pub(super) fn names(self, media_type: &str) -> bool {
+        self != Self::Object && Self::of(media_type) == Some(self)
+    }
 }
 
 impl Packaging {
@@ -30,14 +59,14 @@ impl Packaging {
     }
 
     fn multipart(media_type: &MediaType) -> Result<Self, HttpError> {
-        let is_dicom = |inner: &str| inner.eq_ignore_ascii_case(DICOM);
-        if !media_type.parameter("type").is_none_or(is_dicom) {
-            return Err(HttpError::UnsupportedMediaType("only parts of type application/dicom are stored"));
-        }
+        let named = media_type.parameter("type").unwrap_or(DICOM).to_ascii_lowercase();
+        let root = Root::of(&named).ok_or(HttpError::UnsupportedMediaType(
+            "what is stored is of type application/dicom, application/dicom+json or application/dicom+xml",
+        ))?;
         let boundary = media_type.parameter("boundary").filter(|text| is_boundary(text));
         let boundary = boundary
             .ok_or_else(|| HttpError::bad_request("the boundary has 1 to 70 characters of RFC 2046"))?;
-        Ok(Self::Multipart { boundary: boundary.to_owned() })
+        Ok(Self::Multipart { boundary: boundary.to_owned(), root })
     }
 }
 
@@ -59,11 +88,17 @@ mod tests {
         assert_eq!(Packaging::of(Some(&value)).map_err(|error| error.status()), expected);
     }
 
+    fn of(root: Root) -> Result<Packaging, StatusCode> {
+        Ok(Packaging::Multipart { boundary: "b".into(), root })
+    }
+
     #[test]
     fn quoted_and_unquoted_types_are_taken_s10_s11_s14_g8() {
-        let multipart = || Ok(Packaging::Multipart { boundary: "b".into() });
+        let multipart = || of(Root::Object);
         check(r#"multipart/related; type="application/dicom"; boundary="b""#, multipart());
         check("multipart/related;type=application/dicom;boundary=b", multipart());
+        check("multipart/related; type=\"application/dicom+JSON\"; boundary=b", of(Root::Json));
+        check("multipart/related; type=\"application/dicom+xml\"; boundary=b", of(Root::Xml));
         check("application/dicom", Ok(Packaging::Single));
         check("application/json", Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         check("multipart/related; type=\"application/dicom\"", Err(StatusCode::BAD_REQUEST));
@@ -74,7 +109,7 @@ mod tests {
     fn a_boundary_has_1_to_70_characters_of_its_own_g14() {
         let with =
             |boundary: &str| format!("multipart/related; type=application/dicom; boundary=\"{boundary}\"");
-        check(&with("a 'b?"), Ok(Packaging::Multipart { boundary: "a 'b?".into() }));
+        check(&with("a 'b?"), Ok(Packaging::Multipart { boundary: "a 'b?".into(), root: Root::Object }));
         for bad in ["", "x{", "end ", &"b".repeat(71)] {
             check(&with(bad), Err(StatusCode::BAD_REQUEST));
         }

@@ -8,8 +8,11 @@ use serde_json::Value;
 
 use super::super::json::DataSet;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, StudyUid};
+use crate::dicom::xml;
 use crate::http::body::{self, BodyStopped};
+use crate::http::error::HttpError;
 use crate::http::multipart::PartsError;
+use crate::http::service::Answer;
 use crate::http::urls::Urls;
 use crate::ingest::{InstanceIdentity, Refusal, Refused, Stored};
 
@@ -81,6 +84,11 @@ impl Item {
         Self::Other { reason: CANNOT_UNDERSTAND, fault: Fault::MediaType }
     }
 
+    /// A part that belongs to no object.
+    pub(super) fn unrelated() -> Self {
+        Self::Other { reason: CANNOT_UNDERSTAND, fault: Fault::Conflict }
+    }
+
     pub(super) fn too_many_parts() -> Self {
         Self::Other { reason: OUT_OF_RESOURCES, fault: Fault::TooLarge }
     }
@@ -147,8 +155,13 @@ impl Report {
         self.stored.iter().all(|stored| stored.instance.study == *first).then_some(first)
     }
 
-    pub(super) fn into_response(self, media_type: &'static str, urls: &Urls) -> Response<body::Body> {
-        let mut response = Response::new(body::full(self.data_set(urls).to_json()));
+    pub(super) fn into_response(self, media_type: &'static str, urls: &Urls) -> Answer {
+        let set = self.data_set(urls);
+        let content = match media_type {
+            xml::MEDIA_TYPE => xml::write(&set.into_map()).map_err(HttpError::internal("the report"))?,
+            _ => set.to_json().into_bytes(),
+        };
+        let mut response = Response::new(body::full(content));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -156,7 +169,7 @@ impl Report {
             headers.insert(LOCATION, location.clone());
             headers.insert(CONTENT_LOCATION, location);
         }
-        response
+        Ok(response)
     }
 
     /// The study that something new came into (PS3.18 10.5.3.2).
@@ -267,7 +280,8 @@ mod tests {
 
     #[test]
     fn what_is_new_has_a_location_s18() {
-        let location = |items| report(items).into_response("x/y", &urls()).headers().get(LOCATION).cloned();
+        let response = |items| report(items).into_response(xml::MEDIA_TYPE, &urls()).unwrap();
+        let location = |items| response(items).headers().get(LOCATION).cloned();
         assert_eq!(location(vec![new("1.2")]).unwrap(), "http://h/dicom-web/studies/1.2");
         assert_eq!(location(vec![stored("1.2", Outcome::SameAgain)]), None);
     }

@@ -1,0 +1,180 @@
+//! Metadata and bulk data: what belongs together is known when the whole message is there
+//! (PS3.18 10.5.1.1.1, 10.5.2).
+
+use std::io;
+
+use futures::stream::StreamExt;
+use serde_json::{Map, Value};
+use tokio_util::io::StreamReader;
+
+use super::Request;
+use super::answers::{Answers, Pending, unreadable};
+use super::packaging::Root;
+use super::report::{Item, Report};
+use crate::dicom::xml;
+use crate::http::body::BodyStopped;
+use crate::http::error::HttpError;
+use crate::http::multipart::{Content, PartHead, Parts};
+use crate::http::negotiation::MediaType;
+use crate::ingest::build::bulk::{BulkData, BulkType, BulkValue};
+use crate::ingest::{Received, Refused};
+
+type Metadata = Map<String, Value>;
+
+/// The parts of a message, sorted.
+struct Message {
+    root: Root,
+    metadata: Vec<Metadata>,
+    metadata_bytes: usize,
+    bulk: Vec<(String, BulkValue)>,
+    /// Parts that cannot be used.
+    refused: Vec<Item>,
+}
+
+impl Request<'_> {
+    /// # Errors
+    /// The message or its metadata cannot be read; nothing of it is stored.
+    pub(super) async fn store_described(&self, mut parts: Parts, root: Root) -> Result<Report, HttpError> {
+        let mut message =
+            Message { root, metadata: Vec::new(), metadata_bytes: 0, bulk: Vec::new(), refused: Vec::new() };
+        let mut count = 0;
+        while let Some(head) = parts.next().await.map_err(|error| unreadable(&error))? {
+            count += 1;
+            if count > self.state.settings.parts_max {
+                return Err(HttpError::TooManyParts { parts_max: self.state.settings.parts_max });
+            }
+            self.sort(&mut message, &head, parts.content()).await?;
+        }
+        match message.metadata.is_empty() {
+            true => Err(HttpError::bad_request("the message has no metadata")),
+            false => Ok(self.store_message(message).await),
+        }
+    }
+
+    /// A part without Content-Type is of the type that the whole message names (RFC 2387 3.1).
+    async fn sort(
+        &self,
+        message: &mut Message,
+        head: &PartHead,
+        content: Content<'_>,
+    ) -> Result<(), HttpError> {
+        let media_type = head.content_type.as_deref().map(MediaType::parse);
+        match (media_type, &head.content_location) {
+            (None, _) => self.read_metadata(message, content).await,
+            (Some(Some(named)), _) if message.root.names(&named.essence) => {
+                check_charset(&named)?;
+                self.read_metadata(message, content).await
+            }
+            (Some(Some(named)), Some(location)) => {
+                self.stage(message, &named, location, content).await;
+                Ok(())
+            }
+            _ => {
+                message.refused.push(Item::unrelated());
+                Ok(())
+            }
+        }
+    }
+
+    async fn read_metadata(&self, message: &mut Message, mut content: Content<'_>) -> Result<(), HttpError> {
+        let bytes_max = self.state.settings.metadata_bytes_max;
+        let mut document = Vec::new();
+        while let Some(chunk) = content.next().await {
+            document.extend_from_slice(&chunk.map_err(|error| interrupted(&error))?);
+            if message.metadata_bytes + document.len() > bytes_max {
+                return Err(HttpError::TooLarge { bytes_max: bytes_max as u64 });
+            }
+        }
+        message.metadata_bytes += document.len();
+        let (root, limits) = (message.root, self.xml_limits());
+        let read = tokio::task::spawn_blocking(move || parse(root, &document, limits)).await;
+        message.metadata.extend(read.map_err(HttpError::internal("reading metadata"))??);
+        Ok(())
+    }
+
+    fn xml_limits(&self) -> xml::Limits {
+        let limits = self.state.ingest.header_limits();
+        xml::Limits { depth_max: limits.depth_max, elements_max: limits.elements_max }
+    }
+
+    async fn stage(&self, message: &mut Message, named: &MediaType, location: &str, content: Content<'_>) {
+        let Some(media_type) = BulkType::of(&named.essence) else {
+            message.refused.push(Item::unsupported_media_type());
+            return;
+        };
+        let syntax = named.parameter("transfer-syntax").map(str::parse);
+        let Ok(syntax) = syntax.transpose() else {
+            message.refused.push(Item::unsupported_media_type());
+            return;
+        };
+        let reader = StreamReader::new(content);
+        match self.state.ingest.stage_bulk(reader, media_type, syntax).await {
+            Ok(value) => message.bulk.push((location.trim().to_owned(), value)),
+            Err(refusal) => {
+                message.refused.push(Item::refused(Refused { refusal, sop_class: None, sop_instance: None }));
+            }
+        }
+    }
+
+    async fn store_message(&self, message: Message) -> Report {
+        let bulk = BulkData::of(message.bulk);
+        let mut answers = Answers::new(self.state.settings.parts_in_flight);
+        for metadata in message.metadata {
+            answers.add(self.store_built(metadata, &bulk).await).await;
+        }
+        for item in message.refused {
+            answers.add(Pending::Settled(item)).await;
+        }
+        for _ in 0..bulk.unused() {
+            answers.add(Pending::Settled(Item::unrelated())).await;
+        }
+        answers.finish().await
+    }
+
+    async fn store_built(&self, metadata: Metadata, bulk: &BulkData) -> Pending {
+        let built = match self.state.ingest.build(metadata, bulk).await {
+            Ok(built) => built,
+            Err(refused) => return Pending::of(Err(refused)),
+        };
+        let (body, only_study) = (built.into_body(), self.only_study.as_ref());
+        Pending::of(self.state.ingest.receive(Received { body, origin: &self.origin, only_study }).await)
+    }
+}
+
+/// JSON and XML are read as UTF-8, PS3.18 8.8.5.
+fn check_charset(named: &MediaType) -> Result<(), HttpError> {
+    let charset = named.parameter("charset").map(str::to_ascii_lowercase);
+    match charset.as_deref() {
+        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
+        Some(_) => Err(HttpError::bad_request("metadata is read in UTF-8 only")),
+    }
+}
+
+/// The words of the readers quote values: only the place is repeated.
+fn parse(root: Root, document: &[u8], limits: xml::Limits) -> Result<Vec<Metadata>, HttpError> {
+    let not_text = || HttpError::bad_request("the metadata is not UTF-8");
+    let text = std::str::from_utf8(document).map_err(|_| not_text())?;
+    if root == Root::Xml {
+        return Ok(vec![xml::read(text, limits).map_err(HttpError::bad_request)?]);
+    }
+    let read: Result<OneOrMany, _> = serde_json::from_str(text.trim_start_matches('\u{FEFF}'));
+    match read {
+        Ok(OneOrMany::Many(instances)) => Ok(instances),
+        Ok(OneOrMany::One(instance)) => Ok(vec![instance]),
+        Err(_) => Err(HttpError::bad_request("the metadata is not an array of DICOM JSON objects")),
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    Many(Vec<Metadata>),
+    One(Metadata),
+}
+
+fn interrupted(error: &io::Error) -> HttpError {
+    match BodyStopped::find(error) {
+        Some(stopped) => stopped.into(),
+        None => HttpError::bad_request("the body ends within the metadata"),
+    }
+}
