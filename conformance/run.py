@@ -90,6 +90,7 @@ SUITES = {
     "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "{web}"),
     "assertions": peer("assertions"),
     "character-sets": peer("character_sets"),
+    "json-model": peer("json_model"),
     "bit-exact": peer("bit_exact"),
     "built-objects": peer("built_objects"),
     "crash": peer("crash"),

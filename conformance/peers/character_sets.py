@@ -158,9 +158,9 @@ WRONG = [
 
 def element(tag, vr, value):
     """Explicit VR Little Endian; text is padded with a space."""
-    value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
+    value += (b"\0" if vr in ("UI", "OB", "UN") else b" ") * (len(value) % 2)
     head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode()
-    if vr in ("UT", "UC", "SQ"):
+    if vr.encode() in part10.LONG_VRS:
         return head + struct.pack("<HI", 0, len(value)) + value
     return head + struct.pack("<H", len(value)) + value
 

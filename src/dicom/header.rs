@@ -1,6 +1,8 @@
 //! A data set without its bulk: every element in memory except large binary values and pixel
 //! data, of which only the place in the file is kept.
 
+mod value;
+
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use dicom_core::header::DataElementHeader;
@@ -13,9 +15,10 @@ use dicom_parser::StatefulDecode;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 
-use super::charset::{CharacterSet, Text};
+use super::charset::CharacterSet;
 use super::fragments::{self, Fragments};
 use crate::causes::chain;
+use value::{Form, is_binary};
 
 /// What is too much for a header.
 #[derive(Debug, Clone, Copy)]
@@ -201,13 +204,12 @@ impl Parser {
             let path = self.path(Some(tag));
             self.bulk.push(Bulk { path, vr, offset, length: length.0.into() });
             decoder.skip_bytes(length.0).map_err(parse)?;
-            PrimitiveValue::Empty
+            DataElement::new(tag, vr, PrimitiveValue::Empty)
         } else {
             self.keep(length.0)?;
             self.kept_value(header, decoder)?
         };
-        let vr = if is_torn(&header) { VR::UN } else { vr };
-        self.put(DataElement::new(tag, vr, value))
+        self.put(value)
     }
 
     /// Large binary values, and float pixels of any size: their frames are read by range.
@@ -222,19 +224,20 @@ impl Parser {
         &mut self,
         header: DataElementHeader,
         mut decoder: D,
-    ) -> Result<PrimitiveValue, HeaderError> {
-        if is_torn(&header) {
-            return decoder.read_value_bytes(&header).map_err(parse);
-        }
-        if !is_text(header.vr) || header.len.0 == 0 {
-            return decoder.read_value_preserved(&header).map_err(parse);
+    ) -> Result<DataElement<InMemDicomObject>, HeaderError> {
+        let DataElementHeader { tag, vr, len } = header;
+        let form = Form::of(&header);
+        if form == Form::AsParsed || len.0 == 0 {
+            let value = decoder.read_value_preserved(&header).map_err(parse)?;
+            return Ok(DataElement::new(tag, vr, value));
         }
         let mut bytes = Vec::new();
-        decoder.read_to_vec(header.len.0, &mut bytes).map_err(parse)?;
-        if header.tag == tags::SPECIFIC_CHARACTER_SET {
+        decoder.read_to_vec(len.0, &mut bytes).map_err(parse)?;
+        if tag == tags::SPECIFIC_CHARACTER_SET {
             self.data_set_mut().charset = CharacterSet::declared(&bytes);
         }
-        Ok(text(header.vr, self.data_set().charset, &bytes))
+        let (vr, value) = form.value(bytes, self.data_set().charset);
+        Ok(DataElement::new(tag, vr, value))
     }
 
     fn data_set(&self) -> &DataSet {
@@ -357,41 +360,6 @@ impl Parser {
 /// Eight upper-case hexadecimal digits, as in DICOM JSON.
 pub fn hex(tag: Tag) -> String {
     format!("{:04X}{:04X}", tag.group(), tag.element())
-}
-
-fn is_binary(vr: VR) -> bool {
-    matches!(vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV | VR::UN)
-}
-
-/// Whether the length is no multiple of what one value takes.
-fn is_torn(header: &DataElementHeader) -> bool {
-    let width = match header.vr {
-        VR::US | VR::SS => 2,
-        VR::UL | VR::SL | VR::FL | VR::AT => 4,
-        VR::UV | VR::SV | VR::FD => 8,
-        _ => 1,
-    };
-    header.len.0 % width != 0
-}
-
-fn is_text(vr: VR) -> bool {
-    !is_binary(vr)
-        && !matches!(
-            vr,
-            VR::US | VR::SS | VR::UL | VR::SL | VR::FL | VR::AT | VR::UV | VR::SV | VR::FD | VR::SQ
-        )
-}
-
-/// VRs outside Specific Character Set have the default repertoire (PS3.5 6.1.2.2).
-fn text(vr: VR, charset: CharacterSet, bytes: &[u8]) -> PrimitiveValue {
-    let decoded = match Text::of(vr) {
-        Some(text) => charset.decode(bytes, text),
-        None => CharacterSet::default().decode(bytes, Text::Values),
-    };
-    match vr {
-        VR::ST | VR::LT | VR::UT | VR::UR => PrimitiveValue::Str(decoded),
-        _ => PrimitiveValue::Strs(decoded.split('\\').map(str::to_owned).collect()),
-    }
 }
 
 fn parse(error: impl std::error::Error) -> HeaderError {

@@ -72,6 +72,7 @@ fn primitive(vr: VR, value: &PrimitiveValue) -> Value {
         VR::FL | VR::FD => with_values(&name, floats(value)),
         VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => with_values(&name, integers(value)),
         VR::AT => with_values(&name, tags(value)),
+        VR::UC => with_values(&name, strings(value, as_it_is)),
         VR::ST | VR::LT | VR::UT | VR::UR => with_values(&name, whole_text(value)),
         _ => with_values(&name, strings(value, plain)),
     }
@@ -85,7 +86,7 @@ fn inline_binary(vr: &str, value: &PrimitiveValue) -> Value {
     }
 }
 
-/// Values of a text VR, empty ones as null (F.2.5); none at all when every value is empty.
+/// Values of a text VR, empty ones among others as null (F.2.5).
 fn strings(value: &PrimitiveValue, make: fn(&str) -> Value) -> Vec<Value> {
     let text = value.to_multi_str();
     let values: Vec<Value> = text
@@ -93,14 +94,19 @@ fn strings(value: &PrimitiveValue, make: fn(&str) -> Value) -> Vec<Value> {
         .map(|text| text.trim_end_matches(['\0', ' ']))
         .map(|text| if text.is_empty() { Value::Null } else { make(text) })
         .collect();
-    match values.iter().all(Value::is_null) {
-        true => Vec::new(),
-        false => values,
+    match values.as_slice() {
+        [Value::Null] => Vec::new(),
+        _ => values,
     }
 }
 
 fn plain(text: &str) -> Value {
     text.trim_start().into()
+}
+
+/// Spaces before the text of UC are part of it (PS3.5 Table 6.2-1).
+fn as_it_is(text: &str) -> Value {
+    text.into()
 }
 
 /// VRs whose backslash is a character, not a delimiter.
@@ -110,16 +116,30 @@ fn whole_text(value: &PrimitiveValue) -> Vec<Value> {
     if text.is_empty() { Vec::new() } else { vec![text.into()] }
 }
 
-/// IS and DS are numbers where the text is one, and stay text where it is not (F.2.3).
+/// IS and DS are numbers where the text is one, and stay text where it is not or where a number
+/// would lose some of its digits (F.2.3).
 pub(super) fn number_text(text: &str) -> Value {
     let text = text.trim();
     if let Ok(int) = text.parse::<i64>() {
         return int.into();
     }
-    match text.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
+    let number = text.parse::<f64>().ok().filter(|number| keeps_digits(text, *number));
+    match number.and_then(serde_json::Number::from_f64) {
         Some(number) => Value::Number(number),
         None => text.into(),
     }
+}
+
+fn keeps_digits(text: &str, number: f64) -> bool {
+    let digits = significant(text);
+    digits.len() <= f64::DIGITS as usize || digits == significant(&format!("{number:e}"))
+}
+
+/// The digits before the exponent without zeros at either end.
+fn significant(text: &str) -> String {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
 }
 
 fn floats(value: &PrimitiveValue) -> Vec<Value> {
@@ -161,11 +181,13 @@ fn tags(value: &PrimitiveValue) -> Vec<Value> {
     }
 }
 
-/// Component groups, empty ones omitted (F.2.2).
+/// Component groups, empty ones omitted (F.2.2); a name without any is empty.
 fn person_name(text: &str) -> Value {
     let names = ["Alphabetic", "Ideographic", "Phonetic"];
-    let groups = names.iter().zip(text.splitn(3, '=')).filter(|(_, group)| !group.is_empty());
-    Value::Object(groups.map(|(name, group)| ((*name).to_owned(), group.trim_end().into())).collect())
+    let groups = names.iter().zip(text.splitn(3, '=').map(str::trim_end));
+    let groups = groups.filter(|(_, group)| !group.is_empty());
+    let groups: Map<_, _> = groups.map(|(name, group)| ((*name).to_owned(), group.into())).collect();
+    if groups.is_empty() { Value::Null } else { Value::Object(groups) }
 }
 
 #[cfg(test)]
@@ -194,6 +216,40 @@ mod tests {
         check(number, json!({"vr": "IS", "Value": [12]}));
         let spacing = DataElement::new(tags::PIXEL_SPACING, VR::DS, dicom_value!(Strs, ["0.5", ""]));
         check(spacing, json!({"vr": "DS", "Value": [0.5, null]}));
+    }
+
+    #[test]
+    fn numbers_that_would_lose_digits_stay_text_w18() {
+        let texts = ["+1.50", "1E2", "0.1234567890123456", "nan", "0.10000000000000001", "9007199254740993"];
+        let values: Vec<Value> = texts.into_iter().map(number_text).collect();
+        let expected = [
+            json!(1.5),
+            json!(100.0),
+            json!(0.1234567890123456),
+            json!("nan"),
+            json!("0.10000000000000001"),
+            json!(9_007_199_254_740_993_i64),
+        ];
+        assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn values_beyond_json_numbers_are_text_w19() {
+        let values = dicom_value!(F64, [f64::NAN, f64::INFINITY, -0.5]);
+        let tag = tags::REAL_WORLD_VALUE_SLOPE;
+        check(DataElement::new(tag, VR::FD, values), json!({"vr": "FD", "Value": ["NaN", "inf", -0.5]}));
+    }
+
+    #[test]
+    fn empty_values_among_others_are_null_w20() {
+        let names = dicom_value!(Strs, ["A^B", "==", ""]);
+        let name = json!({"Alphabetic": "A^B"});
+        check(
+            DataElement::new(tags::OPERATORS_NAME, VR::PN, names),
+            json!({"vr": "PN", "Value": [name, null, null]}),
+        );
+        let empty = dicom_value!(Strs, ["", ""]);
+        check(DataElement::new(tags::IMAGE_TYPE, VR::CS, empty), json!({"vr": "CS", "Value": [null, null]}));
     }
 
     #[test]

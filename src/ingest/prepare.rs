@@ -393,6 +393,8 @@ fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refu
         header::hex(tags::AVAILABLE_TRANSFER_SYNTAX_UID),
         stored_syntax(&spooled.meta.transfer_syntax),
     );
+    // In ascending order, PS3.18 F.2.2.
+    json.sort_keys();
     let unwritable = |error: serde_json::Error| Refusal::Unparsable(error.to_string());
     let metadata = serde_json::to_vec(&json).map_err(unwritable)?;
     let bulk: Vec<layout::Bulk> = bulk.into_iter().map(layout::Bulk::from).collect();

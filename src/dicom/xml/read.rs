@@ -73,7 +73,7 @@ impl<'a> Parser<'a> {
         let vr = VR::from_str(&vr).map_err(|_| XmlError::BadVr { tag })?;
         let creator = self.xml_attribute(start, "privateCreator")?;
         let element = match self.content(&Open { tag, vr, depth })? {
-            Content::Values(values) if values.iter().any(|value| !value.is_null()) => {
+            Content::Values(values) if values != [Value::Null] => {
                 json!({ "vr": vr.to_string(), "Value": values })
             }
             Content::Empty | Content::Values(_) => json!({ "vr": vr.to_string() }),
