@@ -6,7 +6,7 @@ mod condition;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use self::condition::{Condition, Told};
 use crate::db::{Db, DbError, Row, Statement, Value};
@@ -177,11 +177,9 @@ impl<'r> Plan<'r> {
 
     fn found(&self, row: &Row) -> Result<Found, DbError> {
         let identifiers = columns::identifiers(self.request.level).len();
-        let mut values = BTreeMap::new();
         let attributes = self.columns.iter().zip(identifiers + 1..);
-        for (&attribute, column) in attributes {
-            values.insert(attribute.tag, (attribute, cell(attribute.held, row, column)?));
-        }
+        let values =
+            attributes.map(|(&attribute, column)| Ok((attribute, cell(attribute.held, row, column)?)));
         let first = 1 + identifiers + self.columns.len();
         let documents = match self.request.include.needs_json() {
             true => first..first + columns::documents(self.request.level).len(),
@@ -191,7 +189,7 @@ impl<'r> Plan<'r> {
             study: (identifiers > 0).then(|| row.parse(1, "a Study Instance UID")).transpose()?,
             series: (identifiers > 1).then(|| row.parse(2, "a Series Instance UID")).transpose()?,
             instance: (identifiers > 2).then(|| row.parse(3, "a SOP Instance UID")).transpose()?,
-            values,
+            values: values.collect::<Result<_, DbError>>()?,
             json: documents.map(|column| row.bytes(column).map(<[u8]>::to_vec)).collect::<Result<_, _>>()?,
         })
     }
@@ -268,8 +266,8 @@ fn selects(request: &SearchRequest, attribute: &Attribute) -> bool {
         Level::Study => attribute.level <= Level::Study,
         level => attribute.level == level,
     };
-    let wanted = attribute.returned != Returned::OnRequest || request.include.names(attribute.tag);
     let named = request.include.names(attribute.tag);
+    let wanted = attribute.returned != Returned::OnRequest || request.include.all || named;
     let in_reach = own_level || request.is_open_above(attribute.level) || named;
     let identifies = matches!(attribute.keyword, "StudyInstanceUID" | "SeriesInstanceUID");
     attribute.level <= request.level && ((in_reach && wanted) || identifies)

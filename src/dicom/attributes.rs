@@ -100,6 +100,7 @@ pub static ATTRIBUTES: &[Attribute] = attributes! {
         STUDY_TIME "StudyTime" TM Text "study.study_time" Always;
         ACCESSION_NUMBER "AccessionNumber" SH Text "study.accession_number" Always;
         MODALITIES_IN_STUDY "ModalitiesInStudy" CS List "study.modalities" IfPresent;
+        SOP_CLASSES_IN_STUDY "SOPClassesInStudy" UI List "study.sop_classes" OnRequest;
         REFERRING_PHYSICIAN_NAME "ReferringPhysicianName" PN Name "study.referring" Always;
         TIMEZONE_OFFSET_FROM_UTC "TimezoneOffsetFromUTC" SH Text "study.timezone_offset" IfPresent;
         STUDY_DESCRIPTION "StudyDescription" LO Text "study.description" IfPresent;

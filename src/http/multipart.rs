@@ -55,10 +55,11 @@ impl Writer {
 
     fn header(&self, part: &Part) -> String {
         let length = part.length.map(|bytes| format!("Content-Length: {bytes}\r\n")).unwrap_or_default();
-        format!(
-            "\r\n--{}\r\nContent-Type: {}\r\nContent-Location: {}\r\n{length}\r\n",
-            self.boundary, part.content_type, part.location
-        )
+        let location = match part.location.as_str() {
+            "" => String::new(),
+            location => format!("Content-Location: {location}\r\n"),
+        };
+        format!("\r\n--{}\r\nContent-Type: {}\r\n{location}{length}\r\n", self.boundary, part.content_type)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Through the whole stack of one request: objects in by STOW-RS, out in every form.
 
 mod retrieve;
+mod search;
 
 use std::sync::Arc;
 

@@ -109,15 +109,20 @@ fn within(time: &str, end: &Option<String>) -> bool {
     !time.is_empty() && (time <= end || time.starts_with(end))
 }
 
-/// A private attribute lies in the block that its creator has in this object (PS3.5 7.8.1).
 fn find<'a>(object: &'a Object, tag: Tag, creator: Option<&str>) -> Option<&'a Value> {
-    let Some(creator) = creator else { return object.get(&hex(tag)) };
+    let tag = creator.map_or(Some(tag), |creator| private(object, tag, creator))?;
+    object.get(&hex(tag))
+}
+
+/// A private attribute lies in the block that its creator has in this object (PS3.5 7.8.1).
+pub fn private(object: &Object, tag: Tag, creator: &str) -> Option<Tag> {
     let reserves = |block: &u16| {
         let element = object.get(&hex(Tag(tag.group(), *block)));
         element.is_some_and(|element| texts(element).first().is_some_and(|name| name == creator))
     };
     let mut blocks = (0x10..=0xFF_u16).filter(reserves);
-    blocks.find_map(|block| object.get(&hex(Tag(tag.group(), block << 8 | (tag.element() & 0xFF)))))
+    let in_block = |block: u16| Tag(tag.group(), block << 8 | (tag.element() & 0xFF));
+    blocks.find(|block| object.contains_key(&hex(in_block(*block)))).map(in_block)
 }
 
 fn is_empty(element: &Value) -> bool {

@@ -1,10 +1,14 @@
 //! A search as a type: what to match, what to return, which page (PS3.4 C.2.2.2, PS3.18 8.3.4).
 
 pub mod keys;
+pub mod path;
 pub mod pattern;
+
+use std::collections::BTreeMap;
 
 use dicom_core::Tag;
 
+use self::path::AttributePath;
 use self::pattern::{FuzzyWord, NamePattern, Pattern};
 use crate::dicom::attributes::{self, Level};
 use crate::dicom::temporal::Offset;
@@ -52,19 +56,20 @@ pub struct Zone {
 pub struct Include {
     /// Everything known at the level.
     pub all: bool,
-    /// Attributes, those in sequences by their path.
-    pub paths: Vec<Vec<Tag>>,
+    pub paths: Vec<AttributePath>,
+    /// Of private attributes those that come with their creator.
+    pub creators: BTreeMap<Tag, String>,
 }
 
 impl Include {
     /// Whether the attribute, or something in it, is asked for by name.
     pub fn names(&self, tag: Tag) -> bool {
-        self.paths.iter().any(|path| path.first() == Some(&tag))
+        self.paths.iter().any(|path| path.first == tag)
     }
 
     /// Whether an answer needs the stored JSON and not the columns alone.
     pub fn needs_json(&self) -> bool {
-        let in_column = |path: &Vec<Tag>| path.first().is_none_or(|tag| attributes::by_tag(*tag).is_some());
+        let in_column = |path: &AttributePath| attributes::by_tag(path.first).is_some();
         self.all || !self.paths.iter().all(in_column)
     }
 }
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn only_attributes_without_a_column_need_the_json() {
-        let including = |tag| Include { all: false, paths: vec![vec![tag]] };
+        let including = |tag: Tag| Include { paths: vec![tag.into()], ..Include::default() };
         assert!(!including(tags::STUDY_DESCRIPTION).needs_json());
         assert!(including(tags::PATIENT_AGE).needs_json());
     }

@@ -1,6 +1,6 @@
 //! Searches: what the index can tell it tells, the rest is compared with stored attributes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use dicom_core::Tag;
@@ -29,10 +29,16 @@ pub struct Found {
     pub instance: Option<SopInstanceUid>,
     /// The indexed attributes of the level and, where the request did not name the level above,
     /// of the levels above.
-    pub values: BTreeMap<Tag, (&'static Attribute, Cell)>,
+    pub values: Vec<(&'static Attribute, Cell)>,
     /// Stored DICOM JSON of the levels, zstd, when the request includes attributes that have no
     /// column.
     pub json: Vec<Vec<u8>>,
+}
+
+impl Found {
+    pub fn value(&self, tag: Tag) -> Option<&Cell> {
+        self.values.iter().find(|(attribute, _)| attribute.tag == tag).map(|(_, cell)| cell)
+    }
 }
 
 /// A value of the index.

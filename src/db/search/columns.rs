@@ -16,6 +16,10 @@ pub(super) fn expression(held: Held) -> &'static str {
             "(select cast(coalesce(sum(own.instance_count), 0) as bigint) from study own \
              where own.patient = patient.id)"
         }
+        "study.sop_classes" => {
+            "coalesce((select '\\' || string_agg(one.sop_class_uid, '\\' order by one.sop_class_uid) || '\\' \
+             from (select distinct sop_class_uid from instance where instance.study = study.id) one), '')"
+        }
         "study.referring" => "study.referring_physician",
         column => column,
     }

@@ -165,7 +165,7 @@ async fn dates_are_compared_on_the_clock_of_the_request_q13c() {
 #[tokio::test]
 async fn any_modality_matches_and_all_are_listed_q15() {
     let page = find(Level::Study, &[("ModalitiesInStudy", "SR,XX")]).await;
-    let listed = &page.found[0].values[&tags::MODALITIES_IN_STUDY].1;
+    let listed = &*page.found[0].value(tags::MODALITIES_IN_STUDY).unwrap();
     assert_eq!((page.found.len(), listed), (1, &Cell::List(vec!["CT".into(), "SR".into()])));
     check(&[("ModalitiesInStudy", "C")], &[]).await;
 }
@@ -236,22 +236,22 @@ async fn attributes_of_levels_above_come_only_where_the_path_leaves_them_open_q2
     let index = index().await;
     let mut request = request(Level::Instance, &[("PatientID", "P1")]);
     let open = search(&index.db, &request, SCAN_MAX).await.unwrap();
-    assert!(open.found.len() == 2 && open.found[0].values.contains_key(&tags::PATIENT_ID));
+    assert!(open.found.len() == 2 && open.found[0].value(tags::PATIENT_ID).is_some());
     request.study = Some("1.1".parse().unwrap());
     request.series = Some("1.1.2".parse().unwrap());
     let named = search(&index.db, &request, SCAN_MAX).await.unwrap();
-    assert!(named.found.len() == 1 && !named.found[0].values.contains_key(&tags::PATIENT_ID));
+    assert!(named.found.len() == 1 && !named.found[0].value(tags::PATIENT_ID).is_some());
 }
 
 #[tokio::test]
 async fn patients_are_those_with_studies_and_tell_their_counts() {
     let index = index().await;
     let mut request = request(Level::Patient, &[]);
-    request.include.paths = vec![vec![tags::NUMBER_OF_PATIENT_RELATED_INSTANCES]];
+    request.include.paths = vec![tags::NUMBER_OF_PATIENT_RELATED_INSTANCES.into()];
     let page = search(&index.db, &request, SCAN_MAX).await.unwrap();
     assert_eq!(page.found.len(), 2);
-    assert_eq!(page.found[0].values[&tags::NUMBER_OF_PATIENT_RELATED_INSTANCES].1, Cell::Number(2));
-    assert!(page.found[1].values[&tags::ISSUER_OF_PATIENT_ID].1.is_empty());
+    assert_eq!(*page.found[0].value(tags::NUMBER_OF_PATIENT_RELATED_INSTANCES).unwrap(), Cell::Number(2));
+    assert!(page.found[1].value(tags::ISSUER_OF_PATIENT_ID).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn every_attribute_can_be_selected_at_every_level() {
     for level in [Level::Patient, Level::Study, Level::Series, Level::Instance] {
         let mut request = request(level, &[]);
         request.include.all = true;
-        request.include.paths = ATTRIBUTES.iter().map(|attribute| vec![attribute.tag]).collect();
+        request.include.paths = ATTRIBUTES.iter().map(|attribute| attribute.tag.into()).collect();
         let page = search(&index.db, &request, SCAN_MAX).await.unwrap();
         let within = ATTRIBUTES.iter().filter(|attribute| attribute.level <= level);
         assert_eq!(page.found[0].values.len(), within.count());

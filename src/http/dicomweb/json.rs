@@ -34,18 +34,6 @@ impl DataSet {
         self.0.insert(AttributeId(tag).to_string(), element);
     }
 
-    /// An element that is JSON already.
-    pub(crate) fn put(&mut self, tag: Tag, element: Value) {
-        self.0.insert(AttributeId(tag).to_string(), element);
-    }
-
-    /// Takes over elements that are JSON already, keeping those that are there.
-    pub(crate) fn fill_from(&mut self, stored: Map<String, Value>) {
-        for (key, element) in stored {
-            self.0.entry(key).or_insert(element);
-        }
-    }
-
     pub(crate) fn into_value(self) -> Value {
         Value::Object(self.into_map())
     }

@@ -35,15 +35,16 @@ pub(crate) async fn search(
     let request = parameters::parse(level, (study, series), &asked.query, &state.settings)?;
     let page = search::search(&state.db, &request, state.settings.search_scan_max).await?;
     let (remaining, is_empty) = (page.remaining, page.found.is_empty());
-    let written = answer::write(page, request, asked.urls.clone()).await?;
-    let etag = Etag::of([written.json.as_bytes(), &remaining.to_be_bytes()], offer.media_type);
+    let matches = answer::write(page, request, asked.urls.clone()).await?;
+    let json = answer::array(&matches);
+    let etag = Etag::of([&json[..], &remaining.to_be_bytes()], offer.media_type);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
     let mut response = match offer.media_type {
         _ if is_empty && state.settings.search_empty_204 => no_content(),
-        xml::MEDIA_TYPE => xml::multipart(stream::iter([Ok(|| Ok(written.described()))])),
-        media_type => json_response(written.json, media_type),
+        xml::MEDIA_TYPE => xml::multipart(stream::iter([Ok(|| answer::described(matches))])),
+        media_type => json_response(json, media_type),
     };
     etag.mark(&mut response);
     announce(response.headers_mut(), remaining);
@@ -56,7 +57,7 @@ fn no_content() -> Response<Body> {
     response
 }
 
-fn json_response(json: String, media_type: &'static str) -> Response<Body> {
+fn json_response(json: Vec<u8>, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(body::full(json));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response

@@ -24,6 +24,7 @@ pub(super) fn parse(
     let keys = keys::parse(level, query.iter(), options).map_err(HttpError::bad_request)?;
     let mut include = include(query);
     include.paths.extend(keys.paths);
+    include.creators = keys.creators;
     let limit = number(query, "limit")?.unwrap_or(settings.search_limit_default);
     Ok(SearchRequest {
         level,
@@ -43,7 +44,8 @@ fn include(query: &QueryString) -> Include {
     let items: Vec<&str> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();
     Include {
         all: items.contains(&"all"),
-        paths: items.into_iter().filter_map(|item| keys::path(item).ok()).collect(),
+        paths: items.into_iter().filter_map(|item| item.parse().ok()).collect(),
+        ..Include::default()
     }
 }
 
@@ -97,8 +99,9 @@ mod tests {
     fn sequences_are_included_by_path_q23_q24() {
         let request =
             parsed("includefield=ProcedureCodeSequence.CodeValue&includefield=PatientAge,all,x").unwrap();
-        let path = vec![tags::PROCEDURE_CODE_SEQUENCE, tags::CODE_VALUE];
-        assert_eq!(request.include, Include { all: true, paths: vec![path, vec![tags::PATIENT_AGE]] });
+        let path = "ProcedureCodeSequence.CodeValue".parse().unwrap();
+        assert!(request.include.all);
+        assert_eq!(request.include.paths, [path, tags::PATIENT_AGE.into()]);
     }
 
     #[test]
