@@ -151,7 +151,9 @@ def parsed_xml(answer, text):
 
 
 def printable(data):
-    return data.decode("utf-8", "backslashreplace")
+    """Text as it is; other bytes escaped."""
+    text = data.decode("utf-8", "backslashreplace")
+    return "".join(one if one.isprintable() or one in "\r\n\t" else f"\\x{ord(one):02x}" for one in text)
 
 
 class Client:
