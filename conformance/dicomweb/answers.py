@@ -7,7 +7,6 @@ from archive import PATIENT, agenda, on, requested, two_modalities
 from dataset import TOKEN, path
 from exchange import parsed_xml
 from origin import DICOM, JSON, XML, first, related, values
-
 from report import contains, equal, row
 
 STUDY = "00080020 00080030 00080050 00080061 00080090 00081190 00100010 00100020 00100030 00100040".split()

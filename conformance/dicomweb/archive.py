@@ -3,7 +3,6 @@
 import dataset
 from dataset import TOKEN, items
 from origin import first
-
 from report import equal
 
 PATIENT = f"S{TOKEN}"

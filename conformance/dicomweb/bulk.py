@@ -4,16 +4,16 @@ import json
 from io import BytesIO
 from xml.sax.saxutils import escape, quoteattr
 
+import pydicom
+from pydicom.pixels import apply_color_lut
+from pydicom.uid import ExplicitVRLittleEndian
+
 import dataset
 import documents
-import pydicom
 import syntaxes
 import video
 from exchange import NotApplicable
 from origin import JSON, REFERENCED_SOP, WARNING_REASON, XML, items, multipart, related
-from pydicom.pixels import apply_color_lut
-from pydicom.uid import ExplicitVRLittleEndian
-
 from report import equal, row
 
 

@@ -28,7 +28,6 @@ import retrieve  # noqa: F401
 import search  # noqa: F401
 import store  # noqa: F401
 from origin import Choices, Origin
-
 from report import CHECKS, FAILED, ROWS, Check, Outcome, Report, rows_without_check
 
 

@@ -1,6 +1,5 @@
 """Objects that are no images: SR, key objects, presentation states, encapsulated PDF."""
 
-from dataset import changed, code, header, items, of_the_study_of, uid
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     BasicTextSRStorage,
@@ -8,6 +7,8 @@ from pydicom.uid import (
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
 )
+
+from dataset import changed, code, header, items, of_the_study_of, uid
 
 SENTENCE = "No focal consolidation; Größe unverändert, μέγεθος αμετάβλητο."
 PDF = b"""%PDF-1.4

@@ -5,7 +5,6 @@ import documents
 from dataset import TOKEN, path
 from exchange import NotApplicable, decoded
 from origin import DICOM, JSON, OCTETS, first, multipart, related
-
 from report import contains, equal, row
 
 BOUNDARY_CHARACTERS = set("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'()+_,-./:=? ")

@@ -2,17 +2,17 @@
 
 from io import BytesIO
 
-import dataset
-import documents
 import numpy
 import pydicom
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+import dataset
+import documents
 import syntaxes
 from exchange import NotApplicable
 from origin import DICOM, OCTETS, related
 from pictures import identity, near, shades
-from PIL import Image
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
-
 from report import contains, equal, row
 
 

@@ -3,17 +3,17 @@
 import base64
 from urllib.parse import urljoin
 
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
+
 import dataset
 import documents
 import syntaxes
 from dataset import BULK, path
 from exchange import parsed_xml
 from origin import JSON, OCTETS, XML, first, related, values
-from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
-from scripts import SCRIPTS, groups, object_in
-
 from report import contains, equal, row
+from scripts import SCRIPTS, groups, object_in
 
 
 def rich():

@@ -2,11 +2,7 @@
 
 from io import BytesIO
 
-import dataset
 import pydicom
-import syntaxes
-from dataset import path
-from origin import DICOM, JSON, OCTETS, XML, multipart, related
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -15,6 +11,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+import dataset
+import syntaxes
+from dataset import path
+from origin import DICOM, JSON, OCTETS, XML, multipart, related
 from report import equal, row
 
 

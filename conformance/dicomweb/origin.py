@@ -34,8 +34,8 @@ class Choices:
     duplicates: str | None = None
     # Objects above this many bytes are refused.
     instance_bytes_max: int | None = None
-    # A search that would give more than this is refused.
-    search_results_max: int | None = None
+    # A search that the server refuses as too broad, as a path and a query below the root.
+    too_broad: str | None = None
     # Forwarded and X-Forwarded-* of this client are believed.
     proxy_trusted: bool | None = None
     # The WADO-URI resource, below the root or as a whole URL.

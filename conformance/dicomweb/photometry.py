@@ -2,9 +2,12 @@
 
 from io import BytesIO
 
+import numpy
+from PIL import Image
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+
 import dataset
 import documents
-import numpy
 import syntaxes
 from dataset import COLUMNS, ROWS, path
 from pictures import (
@@ -21,9 +24,6 @@ from pictures import (
     sigmoid,
     windowed,
 )
-from PIL import Image
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
-
 from report import equal, row
 
 
@@ -91,7 +91,9 @@ def a_presentation_state_turns_and_inverts(origin):
     state = documents.presentation_state(
         image, 128, 256, ImageRotation=90, ImageHorizontalFlip="N", PresentationLUTShape="INVERSE"
     )
-    state.DisplayedAreaSelectionSequence[0].DisplayedAreaBottomRightHandCorner = [ROWS, COLUMNS]
+    # The corners are those of the turned image, in the coordinates of the stored one (C.10.4).
+    area = state.DisplayedAreaSelectionSequence[0]
+    area.DisplayedAreaTopLeftHandCorner, area.DisplayedAreaBottomRightHandCorner = [1, ROWS], [COLUMNS, 1]
     origin.store(image, state)
     near("turned and inverted", pixels(origin, state), 255 - numpy.rot90(shades(image), -1))
 

@@ -3,14 +3,14 @@
 from io import BytesIO
 from math import exp
 
-import dataset
-import documents
 import numpy
-import syntaxes
-from dataset import COLUMNS, ROWS, path
 from PIL import Image
 from pydicom.uid import SecondaryCaptureImageStorage
 
+import dataset
+import documents
+import syntaxes
+from dataset import COLUMNS, ROWS, path
 from report import equal
 
 JPEG = "image/jpeg"

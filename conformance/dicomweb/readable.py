@@ -4,7 +4,6 @@ import dataset
 import documents
 from dataset import path
 from pictures import JPEG, PNG, identity
-
 from report import contains, equal, row
 
 

@@ -2,8 +2,10 @@
 
 from io import BytesIO
 
-import dataset
 import numpy
+from PIL import Image, ImageCms
+
+import dataset
 from dataset import COLUMNS, ROWS, TOKEN, path
 from exchange import NotApplicable
 from origin import related
@@ -25,8 +27,6 @@ from pictures import (
     square,
     windowed,
 )
-from PIL import Image, ImageCms
-
 from report import equal, row
 
 
@@ -124,7 +124,7 @@ def a_viewport_crops_and_flips(origin):
 @row("W32")
 def a_bad_viewport_is_400(origin):
     made = path(origin.kept(identity))
-    for asked in ("0,0", "-5,5", "a,b", "10", "10,10,1", "10,10,0,0,0,5", "64,48,9999,0,5,5", "99999999,99999999"):
+    for asked in ("0,0", "-5,5", "a,b", "10", "10,10,0,0,0,5", "64,48,9999,0,5,5", "99999999,99999999"):
         origin.get(made + "/rendered", PNG, viewport=asked).expect(400)
 
 

@@ -3,13 +3,7 @@
 import zipfile
 from io import BytesIO
 
-import dataset
-import documents
 import pydicom
-import syntaxes
-from dataset import JPEG_XL, path
-from exchange import Failed, NotApplicable
-from origin import DICOM, JSON, OCTETS, related
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -22,9 +16,15 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from syntaxes import FRAME_TYPES
 
+import dataset
+import documents
+import syntaxes
+from dataset import JPEG_XL, path
+from exchange import Failed, NotApplicable
+from origin import DICOM, JSON, OCTETS, related
 from report import equal, row
+from syntaxes import FRAME_TYPES
 
 ZIP = "application/zip"
 

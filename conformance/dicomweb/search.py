@@ -5,7 +5,6 @@ from archive import PATIENT, agenda, finds, on, studies_of, two_modalities
 from dataset import TOKEN
 from exchange import NotApplicable
 from origin import JSON, first, values
-
 from report import equal, row
 
 LITERAL_ONLY = "Only literal matching has been performed"

@@ -3,10 +3,8 @@
 from io import BytesIO
 from pathlib import Path
 
-import dataset
 import numpy
 import pydicom
-from dataset import JPEG_XL
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -20,6 +18,9 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+
+import dataset
+from dataset import JPEG_XL
 
 # Transfer syntax to the media type of its frames (Table 8.7.3-5).
 FRAME_TYPES = {

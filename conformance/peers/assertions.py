@@ -1,4 +1,4 @@
-"""The rows of `dicomweb/rows.toml` against a server of our own, at its defaults and with every switch turned."""
+"""The rows of `dicomweb/rows.toml` against servers of our own: at the defaults, and with switches turned."""
 
 import subprocess
 import sys
@@ -8,14 +8,30 @@ from .server import WITHOUT_ANALYSIS, Server
 
 SCRIPT = Path(__file__).parent.parent / "dicomweb" / "check_assertions.py"
 DECLARED = SCRIPT.parent / "declared"
+STRICT = {
+    "http.search_empty_204": "true",
+    "http.search_scan_max": "1",
+    "http.trusted_proxies": '["127.0.0.1"]',
+    "ingest.instance_bytes_max": "1000000",
+    "ingest.on_duplicate": "keep-first",
+}
+# What is declared, what is configured, and the rows that this matters for; none are all.
+SERVERS = [
+    ("radiant", {}, []),
+    ("radiant-strict", STRICT, ["Q1", "Q36", "Q45", "S9d", "S19", "S21"]),
+    ("radiant-replace", {"ingest.on_duplicate": "replace"}, ["S21"]),
+]
 
 
 def run(context, tally):
-    with Server(context.binary, context.folder("assertions") / "data", WITHOUT_ANALYSIS) as server:
-        judge(tally, server, "radiant")
+    for declared, keys, rows in SERVERS:
+        with Server(
+            context.binary, context.folder(f"assertions-{declared}") / "data", WITHOUT_ANALYSIS | keys
+        ) as server:
+            judge(tally, server, declared, rows)
 
 
-def judge(tally, server, declared, *rows):
+def judge(tally, server, declared, rows):
     """What fails lies beside the server's log, with its exchanges."""
     report = server.data_dir.parent / f"{declared}.json"
     command = [sys.executable, str(SCRIPT), server.web, "--declare", str(DECLARED / f"{declared}.toml")]
