@@ -270,20 +270,19 @@ impl Ingest {
         R: AsyncRead + Unpin + Send,
     {
         let (mut reader, head) = match received.body {
-            Body::Part10(reader) => (reader, Head::InFile),
+            Body::Part10(reader) => (reader, Head::InFile(None)),
             Body::DataSet { reader, command } => (reader, Head::Command(command)),
             Body::Built { reader, command, made_from } => (reader, Head::Built(command, made_from)),
         };
-        let interrupted = head.clone();
-        let interrupted = |error| interrupted.refused(Refusal::Interrupted(error));
         let only_study = received.only_study.cloned();
         let mut intake = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), head, only_study);
-        let mut chunk = read_chunk(&mut reader).await.map_err(&interrupted)?;
+        let interrupted = |intake: &Intake, error| intake.head.refused(Refusal::Interrupted(error));
+        let mut chunk = read_chunk(&mut reader).await.map_err(|error| interrupted(&intake, error))?;
         while chunk.len() == CHUNK_BYTES {
             let write = off_thread(move || intake.write(&chunk));
             let (written, next) = tokio::join!(write, read_chunk(&mut reader));
             intake = written?;
-            chunk = next.map_err(&interrupted)?;
+            chunk = next.map_err(|error| interrupted(&intake, error))?;
         }
         off_thread(move || intake.write(&chunk)).await
     }

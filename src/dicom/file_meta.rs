@@ -7,7 +7,7 @@ use super::uid::{
     UidError,
 };
 
-pub use front::Front;
+pub use front::{Front, Identity};
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8; 4] = b"DICM";

@@ -16,7 +16,7 @@ use super::layout::{self, FrameShape, Layout, PixelDataLayout};
 use super::{Digests, InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
 use crate::blobs::{Blobs, Staged};
 use crate::config::Preamble;
-use crate::dicom::file_meta::{self, FileMeta, FileMetaError, Front};
+use crate::dicom::file_meta::{self, FileMeta, FileMetaError, Front, Identity};
 use crate::dicom::header::{self, Header, HeaderError, PixelData};
 use crate::dicom::json;
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
@@ -59,8 +59,8 @@ impl Prepared {
 /// What stands in front of the data set.
 #[derive(Clone)]
 pub(super) enum Head {
-    /// The file meta that comes with it.
-    InFile,
+    /// What comes with it; who it is, once its beginning has been seen.
+    InFile(Option<Identity>),
     /// Our own, after what a C-STORE-RQ says.
     Command(StoreCommand),
     /// Our own, after what was put together.
@@ -70,7 +70,7 @@ pub(super) enum Head {
 impl Head {
     fn command(&self) -> Option<&StoreCommand> {
         match self {
-            Self::InFile => None,
+            Self::InFile(_) => None,
             Self::Command(command) | Self::Built(command, _) => Some(command),
         }
     }
@@ -82,13 +82,16 @@ impl Head {
         }
     }
 
-    /// A refusal about what the sender said it would send.
+    /// A refusal about what the sender said it would send, or what the object begins with.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
-        Refused {
-            refusal,
-            sop_class: self.command().map(|command| command.sop_class.clone()),
-            sop_instance: self.command().map(|command| command.sop_instance.clone()),
-        }
+        let (sop_class, sop_instance) = match self {
+            Self::InFile(None) => (None, None),
+            Self::InFile(Some(identity)) => (Some(&identity.sop_class), Some(&identity.sop_instance)),
+            Self::Command(command) | Self::Built(command, _) => {
+                (Some(&command.sop_class), Some(&command.sop_instance))
+            }
+        };
+        Refused { refusal, sop_class: sop_class.cloned(), sop_instance: sop_instance.cloned() }
     }
 }
 
@@ -108,13 +111,26 @@ impl Intake {
     }
 
     pub(super) fn write(mut self, bytes: &[u8]) -> Result<Self, Refused> {
-        let written = self.spool().and_then(|mut spool| spool.write(bytes).map(|()| spool));
-        self.spool = Some(written.map_err(|refusal| self.head.refused(refusal))?);
+        let mut spool = self.spool().map_err(|refusal| self.head.refused(refusal))?;
+        let written = spool.write(bytes);
+        self.recognise(&spool);
+        written.map_err(|refusal| self.head.refused(refusal))?;
+        self.spool = Some(spool);
         Ok(self)
     }
 
+    /// From here on a refusal can say which object it is about.
+    fn recognise(&mut self, spool: &Spool) {
+        if let (Head::InFile(known), Some(identity)) = (&mut self.head, &spool.identity) {
+            *known = Some(identity.clone());
+        }
+    }
+
     pub(super) fn finish(mut self) -> Result<Prepared, Refused> {
-        let spooled = self.spool().and_then(Spool::finish);
+        let mut spool = self.spool().map_err(|refusal| self.head.refused(refusal))?;
+        let begun = spool.begin_file_at_end();
+        self.recognise(&spool);
+        let spooled = begun.and_then(|()| spool.finish());
         let parsed = spooled.and_then(|spooled| parse(&self.policy, spooled));
         let parsed = parsed.map_err(|refusal| self.head.refused(refusal))?;
         let identified = |refusal| Refused {
@@ -165,6 +181,7 @@ struct Spool {
     /// Held back until it is known what stands in front of the data set.
     head: Vec<u8>,
     rebuilt_meta: bool,
+    identity: Option<Identity>,
     dataset: Option<(FileMeta, Sha256)>,
 }
 
@@ -178,6 +195,7 @@ impl Spool {
             file: Sha256::new(),
             head: Vec::new(),
             rebuilt_meta: false,
+            identity: None,
             dataset: None,
         }
     }
@@ -201,6 +219,7 @@ impl Spool {
             front.clear_preamble();
         }
         self.rebuilt_meta = front.rebuilt;
+        self.identity = front.identity.clone();
         self.begin_dataset(&front.bytes, front.meta)?;
         self.keep(&head[front.data_set_at..])
     }
@@ -223,10 +242,12 @@ impl Spool {
         self.staged.file.write_all(bytes).map_err(write_refusal)
     }
 
-    fn finish(mut self) -> Result<Spooled, Refusal> {
-        if self.dataset.is_none() {
-            self.begin_file()?;
-        }
+    /// A file shorter than what is held back begins where it ends.
+    fn begin_file_at_end(&mut self) -> Result<(), Refusal> {
+        if self.dataset.is_none() { self.begin_file() } else { Ok(()) }
+    }
+
+    fn finish(self) -> Result<Spooled, Refusal> {
         let (meta, dataset) = self.dataset.ok_or_else(|| Refusal::NotDicom("it is empty".to_owned()))?;
         Ok(Spooled {
             staged: self.staged,

@@ -23,6 +23,8 @@ pub struct Front<'a> {
     pub meta: FileMeta,
     /// The File Meta Information is ours, not that of the sender.
     pub rebuilt: bool,
+    /// As far as the first bytes tell.
+    pub identity: Option<Identity>,
 }
 
 impl<'a> Front<'a> {
@@ -42,7 +44,8 @@ impl<'a> Front<'a> {
         match identity {
             Some(found) if !is_whole || !agrees => Ok(found.rebuilt(group.end, transfer_syntax)),
             None if !is_whole => Err(FileMetaError::NoTransferSyntax),
-            _ => Ok(Self {
+            identity => Ok(Self {
+                identity,
                 bytes: Cow::Borrowed(&received[..group.end]),
                 data_set_at: group.end,
                 meta: FileMeta { transfer_syntax, dataset_offset: group.end as u64 },
@@ -112,9 +115,10 @@ fn trimmed(value: &[u8]) -> String {
 }
 
 /// Who the data set says it is.
-struct Identity {
-    sop_class: SopClassUid,
-    sop_instance: SopInstanceUid,
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub sop_class: SopClassUid,
+    pub sop_instance: SopInstanceUid,
 }
 
 impl Identity {
@@ -150,7 +154,7 @@ impl Identity {
     fn rebuilt(self, data_set_at: usize, transfer_syntax: TransferSyntaxUid) -> Front<'static> {
         let bytes = write(&self.sop_class, &self.sop_instance, &transfer_syntax);
         let meta = FileMeta { transfer_syntax, dataset_offset: bytes.len() as u64 };
-        Front { bytes: Cow::Owned(bytes), data_set_at, meta, rebuilt: true }
+        Front { bytes: Cow::Owned(bytes), data_set_at, meta, rebuilt: true, identity: Some(self) }
     }
 }
 

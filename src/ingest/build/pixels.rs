@@ -104,24 +104,39 @@ fn converted(
     let ingest = &builder.ingest;
     let mut native = picture::Native::begin(&ingest.blobs, ingest.policy.picture_bytes_max)?;
     let description = native.add(value)?;
-    let frames = native.frames;
-    describe(attributes, &description)?;
-    attributes.set_number(tags::SAMPLES_PER_PIXEL, description.samples);
-    attributes.set_text(tags::PHOTOMETRIC_INTERPRETATION, description.photometric);
-    attributes.set_number(tags::BITS_ALLOCATED, description.bits_allocated);
-    attributes.set_number(tags::BITS_STORED, description.bits_stored);
-    attributes.set_number(tags::HIGH_BIT, description.bits_stored - 1);
-    attributes.set_number(tags::PIXEL_REPRESENTATION, 0);
-    count_frames(attributes, frames)?;
-    if frames > 1 && attributes.text(tags::FRAME_INCREMENT_POINTER).is_empty() {
-        attributes.fill_text(tags::FRAME_TIME, &native.frame_time_ms.to_string());
-        let pointer = PrimitiveValue::Tags([tags::FRAME_TIME].into_iter().collect());
-        attributes.put(DataElement::new(tags::FRAME_INCREMENT_POINTER, VR::AT, pointer));
-    }
+    redescribe(attributes, &description);
+    time_frames(attributes, &native);
     let vr = native_vr(description.bits_allocated);
     let (staged, length) = native.finish()?;
     let value = Value::Native(Content::of(staged, length), vr);
     Ok(BuiltPixels { value, transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned() })
+}
+
+/// Says of native pixels what they are now, whatever the metadata said of the picture.
+fn redescribe(attributes: &mut Attributes, made: &Description) {
+    attributes.set_number(tags::ROWS, made.rows);
+    attributes.set_number(tags::COLUMNS, made.columns);
+    attributes.set_number(tags::SAMPLES_PER_PIXEL, made.samples);
+    attributes.set_text(tags::PHOTOMETRIC_INTERPRETATION, made.photometric);
+    attributes.set_number(tags::BITS_ALLOCATED, made.bits_allocated);
+    attributes.set_number(tags::BITS_STORED, made.bits_stored);
+    attributes.set_number(tags::HIGH_BIT, made.bits_stored - 1);
+    attributes.set_number(tags::PIXEL_REPRESENTATION, 0);
+    if made.samples > 1 {
+        attributes.set_number(tags::PLANAR_CONFIGURATION, 0);
+    }
+}
+
+/// Frames of an animation follow each other in time (PS3.3 C.7.6.6).
+fn time_frames(attributes: &mut Attributes, native: &picture::Native) {
+    if native.frames > 1 || attributes.number(tags::NUMBER_OF_FRAMES).is_some() {
+        attributes.set_number(tags::NUMBER_OF_FRAMES, native.frames);
+    }
+    if native.frames > 1 && attributes.text(tags::FRAME_INCREMENT_POINTER).is_empty() {
+        attributes.fill_text(tags::FRAME_TIME, &native.frame_time_ms.to_string());
+        let pointer = PrimitiveValue::Tags([tags::FRAME_TIME].into_iter().collect());
+        attributes.put(DataElement::new(tags::FRAME_INCREMENT_POINTER, VR::AT, pointer));
+    }
 }
 
 /// Codestreams that DICOM has a transfer syntax for, one part for each frame.
@@ -173,9 +188,7 @@ fn filmed(received: &[BulkValue], attributes: &mut Attributes) -> Result<BuiltPi
 fn describe(attributes: &mut Attributes, found: &Description) -> Result<(), Refusal> {
     attributes.agree(tags::ROWS, "Rows", found.rows)?;
     attributes.agree(tags::COLUMNS, "Columns", found.columns)?;
-    if found.photometric != "RGB" || attributes.text(tags::PHOTOMETRIC_INTERPRETATION) != "PALETTE COLOR" {
-        attributes.agree(tags::SAMPLES_PER_PIXEL, "Samples per Pixel", found.samples)?;
-    }
+    attributes.agree(tags::SAMPLES_PER_PIXEL, "Samples per Pixel", found.samples)?;
     attributes.fill_text(tags::PHOTOMETRIC_INTERPRETATION, found.photometric);
     attributes.fill_number(tags::BITS_ALLOCATED, found.bits_allocated);
     attributes.fill_number(tags::BITS_STORED, found.bits_stored);

@@ -78,11 +78,16 @@ async fn a_document_is_encapsulated_and_what_was_added_recorded_s15_s17() {
 }
 
 #[tokio::test]
-async fn a_picture_without_a_transfer_syntax_becomes_native_s16() {
+async fn a_picture_without_a_transfer_syntax_becomes_native_s16_s17() {
     let bench = Bench::new();
     let file = png(image::ExtendedColorType::L16, &[1, 2, 3, 4]);
-    bench.store_built(secondary_capture(), &[(BulkType::Png, &file)]).await.unwrap();
+    let mut document = secondary_capture();
+    document.insert("00280010".into(), json!({ "vr": "US", "Value": [7] }));
+    bench.store_built(document, &[(BulkType::Png, &file)]).await.unwrap();
     let object = bench.read_back().await;
+    let changes = object.element(tags::ORIGINAL_ATTRIBUTES_SEQUENCE).unwrap().items().unwrap();
+    let before = changes[0].element(tags::MODIFIED_ATTRIBUTES_SEQUENCE).unwrap().items().unwrap();
+    assert_eq!(before[0].element(tags::ROWS).unwrap().to_int::<u16>().unwrap(), 7);
     assert_eq!(object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap()[..], [1, 2, 3, 4]);
     let number = |tag| object.element(tag).unwrap().to_int::<u16>().unwrap();
     assert_eq!([tags::ROWS, tags::COLUMNS, tags::BITS_STORED, tags::HIGH_BIT].map(number), [1, 2, 16, 15]);
@@ -102,10 +107,11 @@ async fn bulk_data_that_does_not_fit_is_refused_s9b() {
     check(&build(secondary_capture(), &[(BulkType::Jpeg, b"no picture")]).await, 0xC000);
     let transparent = png(image::ExtendedColorType::La8, &[1, 255, 2, 254]);
     check(&build(secondary_capture(), &[(BulkType::Png, &transparent)]).await, 0xC000);
-    let mut taller = secondary_capture();
-    taller.insert("00280010".into(), json!({ "vr": "US", "Value": [2] }));
-    let file = png(image::ExtendedColorType::L8, &[1, 2]);
-    check(&build(taller, &[(BulkType::Png, &file)]).await, 0xA900);
+    let mut native = secondary_capture();
+    for (tag, value) in [("00280002", 1), ("00280010", 1), ("00280011", 4), ("00280100", 8)] {
+        native.insert(tag.into(), json!({ "vr": "US", "Value": [value] }));
+    }
+    check(&build(native, &[(BulkType::Octets, &[1, 2])]).await, 0xA900);
     assert_eq!((bench.count("instance").await, bench.files()), (0, 0));
 }
 

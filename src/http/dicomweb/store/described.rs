@@ -178,3 +178,33 @@ fn interrupted(error: &io::Error) -> HttpError {
         None => HttpError::bad_request("the body ends within the metadata"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: xml::Limits = xml::Limits { depth_max: 8, elements_max: 100 };
+
+    #[track_caller]
+    fn check(root: Root, document: &str, expected: Option<usize>) {
+        let read = parse(root, document.as_bytes(), LIMITS);
+        assert_eq!(read.ok().map(|instances| instances.len()), expected, "{document}");
+    }
+
+    #[test]
+    fn metadata_is_an_array_of_data_sets_or_a_document_for_each_s15() {
+        check(Root::Json, r#"[{"00100020": {"vr": "LO"}}, {}]"#, Some(2));
+        check(Root::Json, r#"{"00100020": {"vr": "LO"}}"#, Some(1));
+        check(Root::Json, "[1]", None);
+        check(Root::Json, &"[".repeat(100_000), None);
+        check(Root::Xml, "<NativeDicomModel/>", Some(1));
+        check(Root::Xml, "<html/>", None);
+    }
+
+    #[test]
+    fn metadata_in_another_charset_than_utf_8_is_refused_g17() {
+        let charset = |text: &str| check_charset(&MediaType::parse(text).unwrap()).is_ok();
+        assert!(charset("application/dicom+json; charset=\"UTF-8\"") && charset("application/dicom+json"));
+        assert!(!charset("application/dicom+json; charset=utf-16"));
+    }
+}
