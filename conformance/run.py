@@ -85,6 +85,7 @@ SUITES = {
     "format": program("cargo", "fmt", "--check"),
     "cargo": cargo,
     "pixels": program("bash", HERE / "pixels/run.sh", sys.executable),
+    "pictures": peer("pictures"),
     "report": program("bash", HERE / "report/run"),
     "dimse": against_server(HERE / "dimse/check_peers.py", "--port", "{dimse}"),
     "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "{web}"),

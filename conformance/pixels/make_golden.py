@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes tests/it/golden/pixels.json: what pydicom decodes its own test files to.
+"""Writes tests/it/golden/pixels.json: what pydicom decodes its test files and pydicom-data's to.
 
-usage: make_golden.py            (needs pydicom 3, numpy, pylibjpeg with its plugins, pyjpegls)
+usage: make_golden.py    (needs pydicom 3, pydicom-data, numpy, pylibjpeg with its plugins, pyjpegls)
 
 Every frame is brought to the form that radiant decodes to: grey as little-endian 32-bit integers,
 colour as RGB of 8 bits (or 32, for deep colour). A lossless frame is kept as its SHA-256; a lossy
@@ -9,6 +9,7 @@ one, where decoders may round differently, as values at evenly spread places.
 """
 
 import hashlib
+import importlib.util
 import json
 import pathlib
 import sys
@@ -57,11 +58,17 @@ def golden(path):
     return entry | {"sha256": digest.hexdigest()}
 
 
+def folders():
+    """The files in pydicom itself, and those of the package pydicom-data."""
+    own = pathlib.Path(pydicom.__file__).parent / "data" / "test_files"
+    more = pathlib.Path(importlib.util.find_spec("data_store").origin).parent / "data"
+    return [own, more]
+
+
 def main():
     warnings.simplefilter("ignore")
-    folder = pathlib.Path(pydicom.__file__).parent / "data" / "test_files"
     entries, undecoded = {}, dict(LEFT_OUT)
-    for path in sorted(folder.glob("*.dcm")):
+    for path in sorted(path for folder in folders() for path in folder.glob("*.dcm")):
         try:
             if path.name not in LEFT_OUT and "PixelData" in pydicom.dcmread(path):
                 entries[path.name] = golden(path)

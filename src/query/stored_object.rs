@@ -145,7 +145,7 @@ impl StoredObject {
     pub async fn frame(&self, number: u64) -> Result<Option<FrameBytes>, ReadError> {
         let Some(span) = self.frame_span(number).await? else { return Ok(None) };
         let bytes = match span.contiguous() {
-            Some(range) => self.bytes(range).await?,
+            Some(range) => self.bytes(self.whole_words(range)).await?,
             None => defragment::joined(self.bytes(span.range).await?),
         };
         let (first_bit, held_in) = match &self.layout.pixel_data {
@@ -155,6 +155,13 @@ impl StoredObject {
             _ => (0, HeldIn::Bytes),
         };
         Ok(Some(FrameBytes { bytes, first_bit, held_in }))
+    }
+
+    /// The last byte of a frame of big-endian words stands before one that belongs to no pixel.
+    fn whole_words(&self, range: Range<u64>) -> Range<u64> {
+        let end = self.layout.pixel_data_range().map_or(range.end, |pixels| pixels.end);
+        let padding = if self.is_big_endian() { (range.end - range.start) % 2 } else { 0 };
+        range.start..(range.end + padding).min(end)
     }
 
     /// Every attribute but pixel data and large values, from the stored metadata. Of those, what an

@@ -1,4 +1,4 @@
-//! Decoded pixels against pydicom's, for the test files that pydicom ships.
+//! Decoded pixels against pydicom's, for the test files of pydicom and pydicom-data.
 //!
 //! The files are not part of this repository: `conformance/pixels/run.sh` finds them, sets
 //! `RADIANT_PYDICOM_FILES` and runs the ignored test here by name.
@@ -29,20 +29,24 @@ const LOSSY_TOLERANCE: i64 = 2;
 #[test]
 #[ignore = "needs pydicom's files: run conformance/pixels/run.sh"]
 fn decoded_pixels_are_those_of_pydicom() {
-    let folder = std::env::var("RADIANT_PYDICOM_FILES")
-        .expect("RADIANT_PYDICOM_FILES names the folder of pydicom's test files");
+    let folders = std::env::var("RADIANT_PYDICOM_FILES")
+        .expect("RADIANT_PYDICOM_FILES names the folders of pydicom's test files, separated by colons");
     let golden: BTreeMap<String, Golden> = serde_json::from_str(include_str!("golden/pixels.json")).unwrap();
-    let on_known_stack = std::thread::Builder::new()
-        .stack_size(STACK_BYTES)
-        .spawn(move || differences(Path::new(&folder), &golden));
+    let on_known_stack =
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || differences(&folders, &golden));
     let (compared, differences) = on_known_stack.unwrap().join().unwrap();
     println!("{} of {compared} files decode as in pydicom", compared - differences.len());
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
-fn differences(folder: &Path, golden: &BTreeMap<String, Golden>) -> (usize, Vec<String>) {
+fn differences(folders: &str, golden: &BTreeMap<String, Golden>) -> (usize, Vec<String>) {
+    let find = |name: &String| {
+        let mut places = folders.split(':').map(|folder| Path::new(folder).join(name));
+        places.find(|path| path.is_file()).ok_or_else(|| "no such file".to_owned())
+    };
     let outcome = |(name, golden): (&String, &Golden)| {
-        compare(folder.join(name), golden).err().map(|why| format!("{name}: {why}"))
+        let compared = find(name).and_then(|path| compare(path, golden));
+        compared.err().map(|why| format!("{name}: {why}"))
     };
     (golden.len(), golden.iter().filter_map(outcome).collect())
 }

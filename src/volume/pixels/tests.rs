@@ -195,6 +195,42 @@ fn rle_runs_and_literals() {
     assert_eq!(read(&color("RGB"), uids::RLE_LOSSLESS, &bytes), Ok(expected));
 }
 
+fn reals(bits: &str, held_in: HeldIn, bytes: &[u8]) -> Result<Samples, PixelError> {
+    let mut object = with(gray([bits, bits, "0"]), tags::ROWS, "1");
+    object.remove_element(tags::HIGH_BIT);
+    let image = ImageDescription::from_object(&object).unwrap();
+    decode(&image, EncodedFrame { held_in, ..EncodedFrame::new(EXPLICIT, bytes) }).map(|frame| frame.samples)
+}
+
+#[test]
+fn float_and_double_pixels_are_read_as_they_are() {
+    let floats: Vec<u8> = [1.5_f32, -2e9].into_iter().flat_map(f32::to_le_bytes).collect();
+    assert_eq!(reals("32", HeldIn::Floats, &floats), Ok(Samples::Real(array![[1.5, -2e9]])));
+    let doubles: Vec<u8> = [0.1_f64, 1e300].into_iter().flat_map(f64::to_le_bytes).collect();
+    assert_eq!(reals("64", HeldIn::Doubles, &doubles), Ok(Samples::Real(array![[0.1, 1e300]])));
+    assert_eq!(
+        reals("64", HeldIn::Doubles, &doubles[1..]),
+        Err(PixelError::Truncated { found: 15, needed: 16 })
+    );
+    assert!(matches!(reals("64", HeldIn::Words, &doubles), Err(PixelError::Unsupported { .. })));
+}
+
+#[test]
+fn studio_range_colors_are_stretched() {
+    let bytes = [16, 235, 128, 128, 16, 16, 128, 128];
+    let expected = Samples::Rgb(array![[[0, 0, 0], [255, 255, 255]], [[0, 0, 0], [0, 0, 0]]]);
+    assert_eq!(read(&color("YBR_PARTIAL_422"), EXPLICIT, &bytes), Ok(expected));
+}
+
+#[test]
+fn retired_color_spaces_are_refused_by_name() {
+    for name in ["ARGB", "CMYK", "HSV"] {
+        let expected = format!("Photometric Interpretation is {name}, which is not supported");
+        assert_eq!(read(&color(name), EXPLICIT, &[0; 16]).unwrap_err().to_string(), expected);
+    }
+    assert!(read(&color("YBR_PARTIAL_420"), EXPLICIT, &[0; 12]).is_err());
+}
+
 #[test]
 fn damaged_rle_is_refused() {
     let refused =

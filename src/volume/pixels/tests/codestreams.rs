@@ -92,7 +92,80 @@ fn jpeg_xl_keeps_all_16_bits() {
     assert_eq!(read(&object, uids::JPEGXL_LOSSLESS, &stream), Ok(Samples::Gray(ramp(60_000))));
 }
 
-const STREAMS: [(&str, &[u8]); 4] = [
+fn ramp_of_16_bits(signed: &str) -> InMemDicomObject {
+    let object = with(with(gray(["16", "16", "15"]), tags::ROWS, "33"), tags::COLUMNS, "64");
+    with(object, tags::PIXEL_REPRESENTATION, signed)
+}
+
+fn colors_attributes(photometric: &str) -> InMemDicomObject {
+    with(with(color(photometric), tags::ROWS, "33"), tags::COLUMNS, "64")
+}
+
+/// The picture in `tests/it/golden/colors-*`.
+fn colors() -> ndarray::Array3<u8> {
+    ndarray::Array3::from_shape_fn((33, 64, 3), |(row, column, channel)| {
+        [3 * column, 255 - 3 * column, 7 * row][channel] as u8
+    })
+}
+
+#[test]
+fn high_throughput_streams_are_decoded_in_all_three_syntaxes() {
+    let plain = include_bytes!("../../../../tests/it/golden/ramp-htj2k.jhc");
+    let signed = include_bytes!("../../../../tests/it/golden/ramp-htj2k-signed.jhc");
+    let rgb = include_bytes!("../../../../tests/it/golden/colors-htj2k.jhc");
+    for syntax in [uids::HTJ2K_LOSSLESS, uids::HTJ2K_LOSSLESS_RPCL, uids::HTJ2K] {
+        assert_eq!(read(&ramp_of_16_bits("0"), syntax, plain), Ok(Samples::Gray(ramp(0))));
+        assert_eq!(read(&ramp_of_16_bits("1"), syntax, signed), Ok(Samples::Gray(ramp(-1960))));
+        assert_eq!(read(&colors_attributes("YBR_RCT"), syntax, rgb), Ok(Samples::Rgb(colors())));
+    }
+}
+
+#[track_caller]
+fn is_close_to_the_ramp(syntax: &str, stream: &[u8], farthest: i32) {
+    let Ok(Samples::Gray(values)) = read(&ramp_of_16_bits("0"), syntax, stream) else {
+        panic!("no gray frame")
+    };
+    let worst = values.iter().zip(&ramp(0)).map(|(value, expected)| (value - expected).abs()).max();
+    assert!(worst <= Some(farthest), "{worst:?}");
+}
+
+#[test]
+fn lossy_streams_of_16_bits_are_close() {
+    let high_throughput = include_bytes!("../../../../tests/it/golden/ramp-htj2k-lossy.jhc");
+    is_close_to_the_ramp(uids::HTJ2K, high_throughput, 70);
+    is_close_to_the_ramp(uids::JPEGXL, include_bytes!("../../../../tests/it/golden/ramp-lossy.jxl"), 200);
+}
+
+#[track_caller]
+fn colors_of(photometric: &str, syntax: &str, stream: &[u8]) -> ndarray::Array3<u8> {
+    match read(&colors_attributes(photometric), syntax, stream) {
+        Ok(Samples::Rgb(values)) => values,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn farthest(a: &ndarray::Array3<u8>, b: &ndarray::Array3<u8>) -> u8 {
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+#[test]
+fn a_recompressed_jpeg_is_the_jpeg() {
+    let jpeg = include_bytes!("../../../../tests/it/golden/colors-jpeg.jpg");
+    let recompressed = include_bytes!("../../../../tests/it/golden/colors-jpeg-recompressed.jxl");
+    let jpeg = colors_of("YBR_FULL_422", uids::JPEG_BASELINE8_BIT, jpeg);
+    let jxl = colors_of("YBR_FULL_422", uids::JPEGXLJPEG_RECOMPRESSION, recompressed);
+    assert!(farthest(&jpeg, &jxl) <= 2, "{}", farthest(&jpeg, &jxl));
+}
+
+#[test]
+fn lossy_jpeg_xl_gives_its_colors_back() {
+    let stream = include_bytes!("../../../../tests/it/golden/colors-lossy.jxl");
+    let found = colors_of("XYB", uids::JPEGXL, stream);
+    assert!(farthest(&found, &colors()) <= 24, "{}", farthest(&found, &colors()));
+}
+
+const STREAMS: [(&str, &[u8]); 5] = [
+    (uids::HTJ2K_LOSSLESS, include_bytes!("../../../../tests/it/golden/ramp-htj2k-signed.jhc")),
     (uids::JPEG_EXTENDED12_BIT, include_bytes!("../../../../tests/it/golden/ramp-jpeg-extended-12.jpg")),
     (uids::JPEG_LOSSLESS_SV1, include_bytes!("../../../../tests/it/golden/ramp-jpeg-lossless.jpg")),
     (uids::JPEGLS_LOSSLESS, include_bytes!("../../../../tests/it/golden/ramp-jpeg-ls.jls")),
