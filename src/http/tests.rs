@@ -1,5 +1,6 @@
 //! Through the whole stack of one request: objects in by STOW-RS, out in every form.
 
+mod rendered;
 mod retrieve;
 mod search;
 
@@ -178,11 +179,15 @@ fn file(class: &str, instance: &str, own: Vec<DataElement<InMemDicomObject>>) ->
     written
 }
 
-/// Two frames of 6 by 4 pixels.
 fn image(instance: &str) -> Vec<u8> {
+    file(uids::CT_IMAGE_STORAGE, instance, image_elements())
+}
+
+/// Two frames of 6 by 4 pixels.
+fn image_elements() -> Vec<DataElement<InMemDicomObject>> {
     let number = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
     let pixels: Vec<u16> = (0..48).collect();
-    let own = vec![
+    vec![
         number(tags::ROWS, 4),
         number(tags::COLUMNS, 6),
         number(tags::SAMPLES_PER_PIXEL, 1),
@@ -193,8 +198,7 @@ fn image(instance: &str) -> Vec<u8> {
         DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, "2"),
         DataElement::new(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
         DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())),
-    ];
-    file(uids::CT_IMAGE_STORAGE, instance, own)
+    ]
 }
 
 fn pdf_bytes() -> Vec<u8> {
