@@ -74,6 +74,15 @@ pub fn time(text: &str) -> Option<String> {
     valid.then_some(text)
 }
 
+/// A TM without what says nothing at its end, so that no later one sorts before it: `080000.0` is
+/// `08`.
+pub fn beginning(time: &str) -> String {
+    match time.trim_end_matches('0').trim_end_matches('.').trim_end_matches('0') {
+        "" => "0".to_owned(),
+        beginning => beginning.to_owned(),
+    }
+}
+
 /// First and last microsecond since 1970 UTC of a DT, `YYYY[MM[DD[HH[MM[SS[.F{1,6}]]]]]][&ZZXX]`.
 pub fn instants(text: &str, local: Offset) -> Option<(i64, i64)> {
     let text = text.trim();
@@ -88,8 +97,8 @@ pub fn instants(text: &str, local: Offset) -> Option<(i64, i64)> {
         8 => first.checked_add(1.day()),
         10 => first.checked_add(1.hour()),
         12 => first.checked_add(1.minute()),
-        14 => first.checked_add(1.second()),
-        _ => first.checked_add(fraction_step(whole).microseconds()),
+        // Down to the second it is a moment, whatever the clock left out behind it.
+        _ => first.checked_add(1.microsecond()),
     };
     Some((microseconds(first, offset)?, microseconds(next.ok()?, offset)? - 1))
 }
@@ -142,11 +151,6 @@ fn begin(text: &str) -> Option<DateTime> {
     .ok()
 }
 
-fn fraction_step(text: &str) -> i64 {
-    let digits = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    10_i64.pow(6_u32.saturating_sub(u32::try_from(digits).unwrap_or(6)))
-}
-
 fn microseconds(at: DateTime, offset: Offset) -> Option<i64> {
     let utc = at.checked_sub(offset.minutes.minutes()).ok()?.to_zoned(TimeZone::UTC).ok()?;
     Some(utc.timestamp().as_microsecond())
@@ -177,8 +181,17 @@ mod tests {
         let (first, last) = instants("197001", Offset::default()).unwrap();
         assert_eq!((first, last), (0, 31 * 86_400_000_000 - 1));
         let (first, last) = instants("19700101010000.5+0100", offset("-0500")).unwrap();
-        assert_eq!((first, last), (500_000, 599_999));
+        assert_eq!((first, last), (500_000, 500_000));
         assert_eq!(instants("197013", Offset::default()), None);
+    }
+
+    #[test]
+    fn the_beginning_of_a_time_sorts_before_all_that_follows() {
+        for later in ["08", "0800", "080000", "080000.0", "080000.5", "0801", "10"] {
+            assert!(later >= beginning("080000.000000").as_str(), "{later}");
+        }
+        assert_eq!(beginning("000000.0"), "0");
+        assert!("075959.9" < beginning("08").as_str() && "080000.1" < beginning("080000.25").as_str());
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub(super) fn series_attributes(metadata: &Map<String, Value>) -> io::Result<Ser
     let items = requests.and_then(|element| element["Value"].as_array()).map(Vec::as_slice);
     Ok(SeriesAttributes {
         json: of_levels(metadata, &[Level::Series])?,
-        request: requests.map(Value::to_string).unwrap_or_default(),
+        request: requests.filter(|_| items.is_some()).map(Value::to_string).unwrap_or_default(),
         requested: items.unwrap_or_default().iter().filter_map(Value::as_object).map(requested).collect(),
     })
 }

@@ -74,6 +74,7 @@ impl Here {
             Matcher::Item(keys) => values(element)
                 .filter_map(Value::as_object)
                 .any(|item| keys.iter().all(|key| self.matches(item, key))),
+            Matcher::OneOf(each) => each.iter().any(|matcher| self.element_matches(element, matcher)),
             Matcher::Every(each) => each.iter().all(|matcher| self.element_matches(element, matcher)),
             Matcher::Range(range) => texts(element).iter().any(|value| range.contains(value)),
             // Of two elements, and compared where both are at hand.

@@ -111,8 +111,10 @@ pub enum Matcher {
     Number(f64),
     /// PS3.4 C.2.2.2.6: some item matches all of these.
     Item(Vec<Key>),
-    /// PS3.4 C.2.2.2.8.
+    /// PS3.4 C.2.2.2.8, of attributes with several values.
     Every(Vec<Matcher>),
+    /// Of attributes with one value, which a list names the choice of.
+    OneOf(Vec<Matcher>),
 }
 
 /// Both ends inclusive, at least one there. An end stands for all that begins with it: up to 1015

@@ -90,6 +90,10 @@ impl Condition {
                 let clauses = each.iter().map(|one| self.clause(attribute, one));
                 clauses.collect::<Option<Vec<_>>>()?.join(" and ")
             }
+            (Matcher::OneOf(each), _) if each.iter().all(|one| is_told(attribute.held, one)) => {
+                let clauses = each.iter().map(|one| self.clause(attribute, one));
+                any(clauses.collect::<Option<Vec<_>>>()?)
+            }
             _ => return None,
         })
     }

@@ -54,7 +54,7 @@ async fn every_resource_answers_q26_q27_q28_q29() {
 #[tokio::test]
 async fn instances_say_what_they_are_q4_q33_q34_q35_q36_q40() {
     let bench = Bench::filled().await;
-    let found = bench.get(&format!("{SERIES}/instances?InstanceNumber=1"), &[]).await.json();
+    let found = bench.get(&format!("{SERIES}/instances?SOPInstanceUID=1.2.3.4.1"), &[]).await.json();
     let instance = found[0].as_object().unwrap();
     assert_eq!(
         (&instance["00280008"]["Value"][0], &instance["00280010"]["Value"][0]),
@@ -64,7 +64,7 @@ async fn instances_say_what_they_are_q4_q33_q34_q35_q36_q40() {
     let url = instance["00081190"]["Value"][0].as_str().unwrap();
     let path = url.strip_prefix("http://127.0.0.1:8080").unwrap();
     assert_eq!(bench.accepting(path, "application/dicom").await.status, StatusCode::OK);
-    let text = bench.get(&format!("{SERIES}/instances?InstanceNumber=1"), &[]).await.body;
+    let text = bench.get(&format!("{SERIES}/instances?SOPInstanceUID=1.2.3.4.1"), &[]).await.body;
     let text = String::from_utf8_lossy(&text);
     let keys = text.split("\":{\"vr\"").filter_map(|before| before.get(before.len().checked_sub(8)?..));
     assert!(keys.take(instance.len()).is_sorted(), "{text}");
@@ -90,7 +90,7 @@ async fn a_search_that_costs_too_much_is_413_and_says_why_q45() {
         (broad.status, &broad.json()["type"]),
         (StatusCode::PAYLOAD_TOO_LARGE, &"urn:radiant:problem:too-broad".into())
     );
-    assert_eq!(found(&bench, "instances?StationName=CT*&InstanceNumber=1").await, 0);
+    assert_eq!(found(&bench, "instances?StationName=CT*&SOPInstanceUID=1.2.3.4.1").await, 0);
 }
 
 #[tokio::test]

@@ -8,12 +8,15 @@ use dicom_dictionary_std::tags;
 use super::path::{AttributePath, creator_of, is_private, vr_of};
 use super::pattern::{FuzzyWord, NamePattern, Pattern};
 use super::{Key, Matcher, Range, Zone};
-use crate::dicom::attributes::{self, AttributeId, Level};
+use crate::dicom::attributes::{self, AttributeId, Held, Level};
 use crate::dicom::temporal::{self, Offset};
 use crate::dicom::uid::StudyUid;
 
-/// Longer patterns are no names and no descriptions, and cost more than they find.
-const PATTERN_CHARS_MAX: usize = 1024;
+/// Of a value that is no list of UIDs: longer ones are no names and no descriptions, and cost more
+/// than they find.
+const VALUE_BYTES_MAX: usize = 1024;
+const UIDS_MAX: usize = 10_000;
+const KEYS_MAX: usize = 128;
 
 /// How values are understood.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,8 +63,12 @@ pub enum BadKey {
     Sequence(AttributePath),
     #[error("{0} is not a sequence")]
     NotASequence(AttributePath),
-    #[error("{name} takes a pattern of at most {PATTERN_CHARS_MAX} characters")]
-    Pattern { name: AttributePath },
+    #[error("{0} takes a value of at most {VALUE_BYTES_MAX} bytes")]
+    Long(AttributePath),
+    #[error("{0} takes at most {UIDS_MAX} UIDs")]
+    ManyUids(AttributePath),
+    #[error("a search takes at most {KEYS_MAX} keys")]
+    ManyKeys,
     #[error("{0} takes no wildcards among several values")]
     WildcardInList(AttributePath),
     #[error("{0} is there twice")]
@@ -101,6 +108,9 @@ pub fn parse<'a>(
             return Err(BadKey::Twice(path));
         }
         values.insert(path, value);
+    }
+    if values.len() > KEYS_MAX {
+        return Err(BadKey::ManyKeys);
     }
     let zone = Zone { asked: asked_zone(&values)?, stored: options.stored_zone };
     values.retain(|path, _| !NO_KEYS.contains(&path.first));
@@ -158,22 +168,32 @@ fn matcher(
     if value.is_empty() || value.bytes().all(|b| b == b'*') {
         return Ok(None);
     }
-    let matcher = match vr_of(path.last()) {
+    let vr = vr_of(path.last());
+    match vr {
+        Some(VR::UI) if split(value).count() > UIDS_MAX => return Err(BadKey::ManyUids(name())),
+        Some(VR::UI) => {}
+        _ if value.len() > VALUE_BYTES_MAX => return Err(BadKey::Long(name())),
+        _ => {}
+    }
+    let matcher = match vr {
         _ if path.first == tags::MODALITIES_IN_STUDY && !options.multiple_values => {
             Matcher::Any(split(value).map(Pattern::of).collect())
         }
         Some(VR::UI) => uids(value).ok_or_else(|| BadKey::Uid(name()))?,
         Some(VR::DA) => Matcher::Range(range(value, temporal::date).ok_or_else(|| BadKey::Date(name()))?),
-        Some(VR::TM) => Matcher::Range(range(value, temporal::time).ok_or_else(|| BadKey::Time(name()))?),
+        Some(VR::TM) => {
+            let Range { from, to } = range(value, temporal::time).ok_or_else(|| BadKey::Time(name()))?;
+            Matcher::Range(Range { from: from.map(|from| temporal::beginning(&from)), to })
+        }
         Some(VR::DT) => instants(value, zone).ok_or_else(|| BadKey::DateTime(name()))?,
         Some(VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD) => {
             Matcher::Number(value.trim().parse().map_err(|_| BadKey::Number(name()))?)
         }
         Some(VR::SQ) => return Err(BadKey::Sequence(name())),
         Some(VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV) => return Err(BadKey::Binary(name())),
-        Some(VR::LT | VR::ST | VR::UT | VR::UR) => return text(path, value).map(Some),
-        Some(VR::PN) => return several(path, value, options, |name| Ok(person(name, options.fuzzy))),
-        _ => return several(path, value, options, |one| text(path, one).map(Some)),
+        Some(VR::LT | VR::ST | VR::UT | VR::UR) => text(value),
+        Some(VR::PN) => return several(path, value, options, |name| person(name, options.fuzzy)),
+        _ => return several(path, value, options, |one| Some(text(one))),
     };
     Ok(Some(matcher))
 }
@@ -183,25 +203,22 @@ fn several(
     path: &AttributePath,
     value: &str,
     options: Options,
-    one: impl Fn(&str) -> Result<Option<Matcher>, BadKey>,
+    one: impl Fn(&str) -> Option<Matcher>,
 ) -> Result<Option<Matcher>, BadKey> {
     if !options.multiple_values || !value.contains('\\') {
-        return one(value);
+        return Ok(one(value));
     }
     if value.contains(['*', '?']) {
         return Err(BadKey::WildcardInList(path.clone()));
     }
-    let each = value.split('\\').filter_map(|value| one(value).transpose());
-    Ok(Some(Matcher::Every(each.collect::<Result<_, _>>()?)))
+    let each = value.split('\\').filter_map(one).collect();
+    // Every one of them cannot be in an attribute that has one value.
+    let has_one = attributes::by_tag(path.first).is_some_and(|known| !matches!(known.held, Held::List(_)));
+    Ok(Some(if has_one { Matcher::OneOf(each) } else { Matcher::Every(each) }))
 }
 
-fn text(path: &AttributePath, value: &str) -> Result<Matcher, BadKey> {
-    match Pattern::of(value) {
-        Pattern::Wildcard(pattern) if pattern.chars().count() > PATTERN_CHARS_MAX => {
-            Err(BadKey::Pattern { name: path.clone() })
-        }
-        pattern => Ok(Matcher::Any(vec![pattern])),
-    }
+fn text(value: &str) -> Matcher {
+    Matcher::Any(vec![Pattern::of(value)])
 }
 
 fn person(value: &str, fuzzy: bool) -> Option<Matcher> {
@@ -322,7 +339,7 @@ fn combined(mut keys: Vec<Key>) -> Vec<Key> {
         };
         let (Some(dates), Some(times)) = (range_of(date), range_of(time)) else { continue };
         let bounds_nothing = |time: &Option<String>, date: &Option<String>| time.is_some() && date.is_none();
-        let is_one_time = times.from == times.to;
+        let is_one_time = times.from == times.to.as_deref().map(temporal::beginning);
         if is_one_time || bounds_nothing(&times.from, &dates.from) || bounds_nothing(&times.to, &dates.to) {
             continue;
         }
@@ -400,6 +417,16 @@ mod tests {
     }
 
     #[test]
+    fn what_no_archive_can_hold_is_refused() {
+        let long = "*a".repeat(600);
+        check("PatientName", &long, Err(BadKey::Long(named("PatientName"))));
+        check("StudyInstanceUID", &"1,".repeat(10_001), Err(BadKey::ManyUids(named("StudyInstanceUID"))));
+        let names: Vec<String> = (0x1001..0x1090).map(|element| format!("0008{element:04X}")).collect();
+        let pairs: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        assert_eq!(one(Level::Instance, &pairs, Options::default()), Err(BadKey::ManyKeys));
+    }
+
+    #[test]
     fn hyphens_of_datetimes_are_offsets_or_ranges() {
         let day = 86_400_000_000_i64;
         let found = |from, to| Ok(Some(Matcher::Instants { from, to }));
@@ -467,6 +494,8 @@ mod tests {
         assert_eq!(found("\"\"").unwrap()[0].matcher, Matcher::Empty);
         assert_eq!(found(r"CT\PT").unwrap()[0].matcher, Matcher::Every(vec![exact(&["CT"]), exact(&["PT"])]));
         assert_eq!(found(r"CT\P*"), Err(BadKey::WildcardInList(named("ModalitiesInStudy"))));
+        let either = one(Level::Study, &[("AccessionNumber", r"A\B")], options).unwrap();
+        assert_eq!(either.keys[0].matcher, Matcher::OneOf(vec![exact(&["A"]), exact(&["B"])]));
         check("StudyDate", "\"\"", Err(BadKey::Date(named("StudyDate"))));
     }
 
