@@ -16,6 +16,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinHandle;
@@ -202,7 +203,7 @@ pub struct Policy {
     pub quiet_time: std::time::Duration,
 }
 
-/// Objects that are put together from metadata at the same time.
+/// Messages whose objects are put together from metadata at the same time.
 const BUILDING_MAX: usize = 2;
 
 /// How often an object is tried again that another writer of its UID was faster than.
@@ -219,7 +220,7 @@ pub struct Ingest {
     clock: Clock,
     policy: Arc<Policy>,
     permits: Arc<Semaphore>,
-    /// Building may hold a decoded picture.
+    /// Building holds parsed metadata, and may hold a decoded picture.
     building: Arc<Semaphore>,
     /// Read while an object is between its bytes and its row; the sweep writes.
     placing: Arc<RwLock<()>>,
@@ -256,7 +257,7 @@ impl Ingest {
     {
         let origin = received.origin.clone();
         match self.spool(received).await {
-            Ok(intake) => Ok(Placing(tokio::spawn(self.clone().finish_counted(intake, origin)))),
+            Ok(spooled) => Ok(Placing(tokio::spawn(self.clone().finish_counted(spooled, origin)))),
             Err(refused) => {
                 count(origin.source, Err(&refused));
                 Err(refused)
@@ -264,8 +265,9 @@ impl Ingest {
         }
     }
 
-    /// Writes and hashes off the async threads; the next chunk is read meanwhile.
-    async fn spool<R>(&self, received: Received<'_, R>) -> Result<Intake, Refused>
+    /// Writes and hashes off the async threads; the next chunk is read meanwhile. The last chunk
+    /// is left to whoever finishes the object: a small one then changes threads once less.
+    async fn spool<R>(&self, received: Received<'_, R>) -> Result<(Intake, Bytes), Refused>
     where
         R: AsyncRead + Unpin + Send,
     {
@@ -284,23 +286,23 @@ impl Ingest {
             intake = written?;
             chunk = next.map_err(|error| interrupted(&intake, error))?;
         }
-        off_thread(move || intake.write(&chunk)).await
+        Ok((intake, chunk))
     }
 
     /// Takes a received object to its end whether or not its sender still waits: cut off between
     /// bytes and row, it would leave bytes without a row, or the sweep would make it a row
     /// without bytes.
-    async fn finish_counted(self, intake: Intake, origin: Origin) -> Result<Stored, Refused> {
-        let outcome = self.finish(intake, &origin).await;
+    async fn finish_counted(self, spooled: (Intake, Bytes), origin: Origin) -> Result<Stored, Refused> {
+        let outcome = self.finish(spooled, &origin).await;
         count(origin.source, outcome.as_ref());
         outcome
     }
 
-    async fn finish(&self, intake: Intake, origin: &Origin) -> Result<Stored, Refused> {
+    async fn finish(&self, (intake, last): (Intake, Bytes), origin: &Origin) -> Result<Stored, Refused> {
         // Not earlier: a peer that stalls within its object must not hold what others need.
         let permit = self.permits.acquire().await;
         let _permit = permit.map_err(|_| intake.head.refused(Refusal::Stopping))?;
-        let prepared = off_thread(move || intake.finish()).await?;
+        let prepared = off_thread(move || intake.write(&last)?.finish()).await?;
         let identity = prepared.identity.clone();
         let coerced = prepared.made_from.as_ref().is_some_and(|made_from| made_from.coerced);
         let outcome = self.place_or_discard(prepared, origin).await;
@@ -475,7 +477,7 @@ fn index_refusal(error: DbError) -> Refusal {
 }
 
 /// The next bytes of the body; fewer than [`CHUNK_BYTES`] at its end.
-async fn read_chunk<R: AsyncRead + Unpin>(reader: &mut R) -> std::io::Result<bytes::Bytes> {
+async fn read_chunk<R: AsyncRead + Unpin>(reader: &mut R) -> std::io::Result<Bytes> {
     let mut buffer = bytes::BytesMut::with_capacity(CHUNK_BYTES);
     while buffer.len() < CHUNK_BYTES {
         let room = CHUNK_BYTES - buffer.len();
