@@ -200,9 +200,29 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// The file once more, to be read from its beginning. Blocking.
-    pub fn reopen(&self) -> io::Result<File> {
+    /// The file without its descriptor, of which a process has few.
+    pub fn close(mut self) -> Closed {
+        self.kept = true;
+        Closed { path: self.path.clone() }
+    }
+}
+
+/// A staged file that is written and waits to be read; dropped, it is gone.
+pub struct Closed {
+    path: PathBuf,
+}
+
+impl Closed {
+    /// To be read from its beginning. Blocking.
+    pub fn open(&self) -> io::Result<File> {
         File::open(&self.path)
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        // As for a staged file.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

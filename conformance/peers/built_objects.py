@@ -26,11 +26,26 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from .part10 import corpus
 from .server import Server
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"
 LOCATION = "bulk/1"
 COERCED = 0xB000
+MEDIA_TYPES = {
+    f"1.2.840.10008.1.2.4.{syntax}": media_type
+    for media_type, syntaxes in {
+        "image/jpeg": (50, 51, 57, 70),
+        "image/jls": (80, 81),
+        "image/jp2": (90, 91),
+        "image/jphc": (201, 202, 203),
+        "image/jxl": (110, 111, 112),
+    }.items()
+    for syntax in syntaxes
+}
+SYNTAXES_LEAST = 7
+# One file has a codestream of another size than its attributes say.
+DAMAGED_MOST = 1
 
 
 def run(context, tally):
@@ -241,6 +256,39 @@ def value_xml(vr, number, value):
     return f'<Value number="{number}">{value}</Value>'
 
 
+def codestreams_of_the_corpus_are_recognised(server, folder):
+    """Each compressed test file: its first frame alone becomes an object of the same syntax and size."""
+    seen, wrong = set(), []
+    for path in sorted(path for each in corpus() for path in each.glob("*.dcm")):
+        found = compressed(path)
+        if found is None or not isinstance(found.get("Rows"), int):
+            continue
+        syntax = found.file_meta.TransferSyntaxUID
+        media_type = MEDIA_TYPES[syntax]
+        frame = next(pydicom.encaps.generate_frames(found.PixelData, number_of_frames=found.get("NumberOfFrames", 1)))
+        answer = send(server, described(SecondaryCaptureImageStorage), (f"{media_type}; transfer-syntax={syntax}", frame))
+        if answer.status_code not in (200, 202):
+            wrong.append((path.name, answer.status_code, answer.text[-60:]))
+            continue
+        url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+        read = requests.get(url, headers={"Accept": "application/dicom; transfer-syntax=*"}, timeout=60)
+        made = pydicom.dcmread(io.BytesIO(read.content))
+        facts = [(each.file_meta.TransferSyntaxUID.name, each.Rows, each.Columns, each.SamplesPerPixel) for each in (found, made)]
+        seen.add(found.file_meta.TransferSyntaxUID)
+        if facts[0] != facts[1]:
+            wrong.append((path.name, *facts))
+    print(f"     {len(seen)} transfer syntaxes seen; not taken or other: {wrong}")
+    assert len(seen) >= SYNTAXES_LEAST and len(wrong) <= DAMAGED_MOST, wrong
+
+
+def compressed(path):
+    try:
+        found = pydicom.dcmread(path)
+        return found if found.file_meta.TransferSyntaxUID in MEDIA_TYPES and "PixelData" in found else None
+    except Exception:
+        return None
+
+
 def what_does_not_fit_is_refused(server, _):
     document = described(SecondaryCaptureImageStorage)
     assert send(server, document).status_code == 409, "no bulk data"
@@ -261,6 +309,7 @@ CHECKS = {
     "GIF (S16)": gif_becomes_native_frames,
     "raw pixels (S15)": raw_pixels_are_kept,
     "MP4 (S16)": video_is_kept,
+    "codestreams (S16)": codestreams_of_the_corpus_are_recognised,
     "XML (S15)": xml_says_the_same_as_json,
     "refusals (S7, S9b)": what_does_not_fit_is_refused,
 }

@@ -16,6 +16,7 @@ use dicom_object::InMemDicomObject;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncRead;
+use tokio::sync::SemaphorePermit;
 
 use super::{Body, Ingest, Refusal, Refused, StoreCommand};
 use crate::clock::Timestamp;
@@ -50,10 +51,13 @@ impl Built {
 }
 
 impl Ingest {
+    /// Waits until metadata may be parsed and objects be built of it: both cost memory.
+    pub async fn turn_to_build(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.building.acquire().await.map_err(|_| Refusal::Stopping)
+    }
+
     /// Puts the instance of `metadata` together with the bulk data that it refers to.
     pub async fn build(&self, metadata: Map<String, Value>, bulk: &BulkData) -> Result<Built, Refused> {
-        let permit = self.building.acquire().await;
-        let _permit = permit.map_err(|_| Refused::anonymous(Refusal::Stopping))?;
         let builder = Builder { ingest: self.clone(), bulk: bulk.clone(), now: self.clock.now() };
         super::off_thread(move || builder.build(&metadata)).await
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncRead;
 
-use crate::blobs::Staged;
+use crate::blobs::{Closed, Staged};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ingest::prepare::write_refusal;
 use crate::ingest::{Ingest, Refusal, read_chunk};
@@ -79,13 +79,13 @@ pub struct BulkValue {
     pub(super) media_type: BulkType,
     /// As a parameter of the media type says.
     pub(super) transfer_syntax: Option<TransferSyntaxUid>,
-    staged: Arc<Staged>,
+    staged: Arc<Closed>,
     length: u64,
     sha256: [u8; 32],
 }
 
 impl BulkValue {
-    pub(super) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.length
     }
 
@@ -103,7 +103,12 @@ impl BulkValue {
 
     /// The file from its beginning, at a position of its own.
     pub(super) fn open(&self) -> Result<File, Refusal> {
-        self.staged.reopen().map_err(Refusal::Storage)
+        self.staged.open().map_err(Refusal::Storage)
+    }
+
+    /// All of it; for metadata, whose length is limited. Blocking.
+    pub fn read(&self) -> Result<Vec<u8>, Refusal> {
+        self.head(self.length)
     }
 
     /// The first bytes, `bytes_max` at most.
@@ -117,13 +122,13 @@ impl BulkValue {
 /// Bytes of a staged file.
 #[derive(Clone)]
 pub(super) struct Content {
-    pub(super) staged: Arc<Staged>,
+    pub(super) staged: Arc<Closed>,
     pub(super) range: Range<u64>,
 }
 
 impl Content {
     pub(super) fn of(staged: Staged, length: u64) -> Self {
-        Self { staged: Arc::new(staged), range: 0..length }
+        Self { staged: Arc::new(staged.close()), range: 0..length }
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -165,10 +170,19 @@ impl Ingest {
     /// Reads one bulk value to its end; it lives as long as the last clone of the answer.
     pub async fn stage_bulk<R>(
         &self,
-        mut reader: R,
+        reader: R,
         media_type: BulkType,
         transfer_syntax: Option<TransferSyntaxUid>,
     ) -> Result<BulkValue, Refusal>
+    where
+        R: AsyncRead + Unpin + Send,
+    {
+        let staged = self.stage_metadata(reader, self.policy.instance_bytes_max).await?;
+        Ok(BulkValue { media_type, transfer_syntax, ..staged })
+    }
+
+    /// Metadata waits for its bulk data on the disk, too: it is many times larger once parsed.
+    pub async fn stage_metadata<R>(&self, mut reader: R, limit_bytes: u64) -> Result<BulkValue, Refusal>
     where
         R: AsyncRead + Unpin + Send,
     {
@@ -179,12 +193,12 @@ impl Ingest {
             if chunk.is_empty() {
                 break;
             }
-            let limit = self.policy.instance_bytes_max;
-            spool = blocking(move || spool.write(&chunk, limit)).await?;
+            spool = blocking(move || spool.write(&chunk, limit_bytes)).await?;
         }
         let BulkSpool { staged, length, digest } = spool;
         let sha256 = digest.finalize().into();
-        Ok(BulkValue { media_type, transfer_syntax, staged: Arc::new(staged), length, sha256 })
+        let (media_type, transfer_syntax) = (BulkType::Octets, None);
+        Ok(BulkValue { media_type, transfer_syntax, staged: Arc::new(staged.close()), length, sha256 })
     }
 }
 

@@ -58,7 +58,7 @@ async fn open(segment: Segment) -> io::Result<BoxStream<'static, io::Result<Byte
         Segment::Staged(content) => {
             let length = content.length();
             let opened = tokio::task::spawn_blocking(move || {
-                let mut file = content.staged.reopen()?;
+                let mut file = content.staged.open()?;
                 file.seek(SeekFrom::Start(content.range.start))?;
                 // The name may go once the file is open; its bytes stay.
                 Ok::<_, io::Error>(file)

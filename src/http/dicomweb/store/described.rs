@@ -1,9 +1,6 @@
 //! Metadata and bulk data: what belongs together is known when the whole message is there
 //! (PS3.18 10.5.1.1.1, 10.5.2).
 
-use std::io;
-
-use futures::stream::StreamExt;
 use serde_json::{Map, Value};
 use tokio_util::io::StreamReader;
 
@@ -17,15 +14,14 @@ use crate::http::error::HttpError;
 use crate::http::multipart::{Content, PartHead, Parts};
 use crate::http::negotiation::MediaType;
 use crate::ingest::build::bulk::{BulkData, BulkType, BulkValue};
-use crate::ingest::{Received, Refused};
+use crate::ingest::{Received, Refusal, Refused};
 
 type Metadata = Map<String, Value>;
 
 /// The parts of a message, sorted.
 struct Message {
     root: Root,
-    metadata: Vec<Metadata>,
-    metadata_bytes: usize,
+    metadata: Vec<BulkValue>,
     bulk: Vec<(String, BulkValue)>,
     /// Parts that cannot be used.
     refused: Vec<Item>,
@@ -35,8 +31,7 @@ impl Request<'_> {
     /// # Errors
     /// The message or its metadata cannot be read; nothing of it is stored.
     pub(super) async fn store_described(&self, mut parts: Parts, root: Root) -> Result<Report, HttpError> {
-        let mut message =
-            Message { root, metadata: Vec::new(), metadata_bytes: 0, bulk: Vec::new(), refused: Vec::new() };
+        let mut message = Message { root, metadata: Vec::new(), bulk: Vec::new(), refused: Vec::new() };
         let mut count = 0;
         while let Some(head) = parts.next().await.map_err(|error| unreadable(&error))? {
             count += 1;
@@ -47,7 +42,7 @@ impl Request<'_> {
         }
         match message.metadata.is_empty() {
             true => Err(HttpError::bad_request("the message has no metadata")),
-            false => Ok(self.store_message(message).await),
+            false => self.store_message(message).await,
         }
     }
 
@@ -60,10 +55,10 @@ impl Request<'_> {
     ) -> Result<(), HttpError> {
         let media_type = head.content_type.as_deref().map(MediaType::parse);
         match (media_type, &head.content_location) {
-            (None, _) => self.read_metadata(message, content).await,
+            (None, _) => self.stage_metadata(message, content).await,
             (Some(Some(named)), _) if message.root.names(&named.essence) => {
                 check_charset(&named)?;
-                self.read_metadata(message, content).await
+                self.stage_metadata(message, content).await
             }
             (Some(Some(named)), Some(location)) => {
                 self.stage(message, &named, location, content).await;
@@ -76,19 +71,11 @@ impl Request<'_> {
         }
     }
 
-    async fn read_metadata(&self, message: &mut Message, mut content: Content<'_>) -> Result<(), HttpError> {
-        let bytes_max = self.state.settings.metadata_bytes_max;
-        let mut document = Vec::new();
-        while let Some(chunk) = content.next().await {
-            document.extend_from_slice(&chunk.map_err(|error| interrupted(&error))?);
-            if message.metadata_bytes + document.len() > bytes_max {
-                return Err(HttpError::TooLarge { bytes_max: bytes_max as u64 });
-            }
-        }
-        message.metadata_bytes += document.len();
-        let (root, limits) = (message.root, self.xml_limits());
-        let read = tokio::task::spawn_blocking(move || parse(root, &document, limits)).await;
-        message.metadata.extend(read.map_err(HttpError::internal("reading metadata"))??);
+    async fn stage_metadata(&self, message: &mut Message, content: Content<'_>) -> Result<(), HttpError> {
+        let bytes_max = self.state.settings.metadata_bytes_max as u64;
+        let seen: u64 = message.metadata.iter().map(BulkValue::length).sum();
+        let staged = self.state.ingest.stage_metadata(StreamReader::new(content), bytes_max - seen).await;
+        message.metadata.push(staged.map_err(|refusal| unstaged(refusal, bytes_max))?);
         Ok(())
     }
 
@@ -116,11 +103,23 @@ impl Request<'_> {
         }
     }
 
-    async fn store_message(&self, message: Message) -> Report {
+    /// # Errors
+    /// The first metadata cannot be read. Later metadata that cannot is an item of the report.
+    async fn store_message(&self, message: Message) -> Result<Report, HttpError> {
+        let turn = self.state.ingest.turn_to_build().await;
+        let _turn = turn.map_err(HttpError::internal("putting objects together"))?;
         let bulk = BulkData::of(message.bulk);
         let mut answers = Answers::new(self.state.settings.parts_in_flight);
-        for metadata in message.metadata {
-            answers.add(self.store_built(metadata, &bulk).await).await;
+        for document in message.metadata {
+            match self.read_metadata(message.root, document).await {
+                Ok(instances) => {
+                    for metadata in instances {
+                        answers.add(self.store_built(metadata, &bulk).await).await;
+                    }
+                }
+                Err(error) if answers.expected == 0 => return Err(error),
+                Err(_) => answers.add(Pending::Settled(Item::unreadable())).await,
+            }
         }
         for item in message.refused {
             answers.add(Pending::Settled(item)).await;
@@ -128,7 +127,16 @@ impl Request<'_> {
         for _ in 0..bulk.unused() {
             answers.add(Pending::Settled(Item::unrelated())).await;
         }
-        answers.finish().await
+        Ok(answers.finish().await)
+    }
+
+    async fn read_metadata(&self, root: Root, document: BulkValue) -> Result<Vec<Metadata>, HttpError> {
+        let limits = self.xml_limits();
+        let read = tokio::task::spawn_blocking(move || {
+            let document = document.read().map_err(HttpError::internal("reading metadata"))?;
+            parse(root, &document, limits)
+        });
+        read.await.map_err(HttpError::internal("reading metadata"))?
     }
 
     async fn store_built(&self, metadata: Metadata, bulk: &BulkData) -> Pending {
@@ -172,10 +180,14 @@ enum OneOrMany {
     One(Metadata),
 }
 
-fn interrupted(error: &io::Error) -> HttpError {
-    match BodyStopped::find(error) {
-        Some(stopped) => stopped.into(),
-        None => HttpError::bad_request("the body ends within the metadata"),
+fn unstaged(refusal: Refusal, bytes_max: u64) -> HttpError {
+    match refusal {
+        Refusal::TooLarge { .. } => HttpError::TooLarge { bytes_max },
+        Refusal::Interrupted(error) => match BodyStopped::find(&error) {
+            Some(stopped) => stopped.into(),
+            None => HttpError::bad_request("the body ends within the metadata"),
+        },
+        ours => HttpError::internal("keeping metadata")(ours),
     }
 }
 

@@ -84,6 +84,10 @@ impl Item {
         Self::Other { reason: CANNOT_UNDERSTAND, fault: Fault::MediaType }
     }
 
+    pub(super) fn unreadable() -> Self {
+        Self::Other { reason: CANNOT_UNDERSTAND, fault: Fault::Syntax }
+    }
+
     /// A part that belongs to no object.
     pub(super) fn unrelated() -> Self {
         Self::Other { reason: CANNOT_UNDERSTAND, fault: Fault::Conflict }
