@@ -27,6 +27,11 @@ impl Timestamp {
         format!("{:.3}", self.utc())
     }
 
+    /// A time with its offset, as in `2026-11-23T06:00:00+01:00`.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        text.parse().ok().map(|time: jiff::Timestamp| Self(time.as_microsecond()))
+    }
+
     /// VR DA, in UTC.
     pub fn dicom_date(self) -> String {
         self.utc().strftime("%Y%m%d").to_string()
@@ -82,6 +87,7 @@ mod tests {
         let at = Timestamp(1_700_000_000_000_000);
         assert_eq!((at.dicom_date(), at.dicom_time()), ("20231114".into(), "221320".into()));
         assert_eq!(at.rfc3339(), "2023-11-14T22:13:20.000Z");
+        assert_eq!(Timestamp::from_rfc3339("2023-11-14T23:13:20+01:00"), Some(at));
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub struct Config {
     pub http: Http,
     pub dimse: Dimse,
     pub ingest: Ingest,
+    pub deletion: Deletion,
     pub index: Index,
     pub analysis: Analysis,
     pub model: Model,
@@ -76,6 +77,8 @@ pub struct Http {
     pub public_base: String,
     pub urls: UrlForm,
     pub trusted_proxies: Vec<Network>,
+    pub cors_origins: Vec<String>,
+    pub cors_max_age_s: u64,
     pub connections_max: usize,
     pub header_bytes_max: usize,
     pub uri_bytes_max: usize,
@@ -156,6 +159,20 @@ pub enum OnDuplicate {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Deletion {
+    pub enabled: bool,
+    retention_h: u64,
+    sweep_every_s: u64,
+}
+
+impl Deletion {
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention_h.saturating_mul(3600))
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Index {
     pub readers: usize,
     pub group_max: usize,
@@ -226,6 +243,7 @@ durations! {
         header_timeout <- header_timeout_s,
         response_stall_timeout <- response_stall_timeout_s,
     }
+    Deletion { sweep_every <- sweep_every_s, }
     Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s, }
     Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s, }
 }

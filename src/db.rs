@@ -12,6 +12,8 @@ use crate::dicom::person_name::NameKeys;
 
 pub mod analyses;
 pub mod audit;
+pub mod changes;
+pub mod deletions;
 pub mod derived;
 pub mod instances;
 pub mod jobs;

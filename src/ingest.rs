@@ -6,6 +6,7 @@
 
 mod backfill;
 pub mod build;
+mod deletion;
 pub mod layout;
 mod prepare;
 mod refusal;
@@ -31,6 +32,7 @@ use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, Transf
 use crate::telemetry::metrics::ingest as metric;
 
 pub use backfill::backfill;
+pub use deletion::{DeleteError, RestoreError, Restored};
 pub use refusal::Refusal;
 pub use sweep::{SweepError, Swept};
 
@@ -98,6 +100,12 @@ impl Source {
             Self::Import => "import",
             Self::Analysis => "analysis",
         }
+    }
+
+    /// What the index says; a source that is unknown by now is an import.
+    fn named(name: &str) -> Self {
+        let all = [Self::Dimse, Self::Stow, Self::Analysis];
+        all.into_iter().find(|source| source.as_str() == name).unwrap_or(Self::Import)
     }
 }
 
@@ -471,6 +479,7 @@ fn is_overtaken(error: &DbError) -> bool {
 fn index_refusal(error: DbError) -> Refusal {
     match error {
         DbError::Affected { statement: instances::INSERT_INSTANCE, .. } => Refusal::SeriesOfAnotherStudy,
+        DbError::Affected { statement: instances::REQUIRE_STUDY, .. } => Refusal::StudyGone,
         DbError::Full => Refusal::OutOfSpace(std::io::Error::new(std::io::ErrorKind::StorageFull, error)),
         error => Refusal::Index(error),
     }

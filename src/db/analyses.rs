@@ -41,7 +41,7 @@ pub fn insert(new: &NewAnalysis<'_>, now: Timestamp) -> Batch {
         "insert into analysis (id, study_uid, pipeline, content_sha256, state, trigger_kind, queued_at, supersedes)
          values ($1, $2, $3, $4, 'queued', $5, $6,
             (select old.id from analysis old where old.study_uid = $2 and old.pipeline = $3
-                and old.state in ('running', 'done') order by old.queued_at desc, old.id desc limit 1))",
+                and old.deletion is null and old.state in ('running', 'done') order by old.queued_at desc, old.id desc limit 1))",
     )
     .bind(new.id)
     .bind(new.study)
@@ -152,7 +152,7 @@ pub fn requeue(id: &str, seen: &str) -> Batch {
         "requeue_analysis",
         "update analysis set state = 'queued', reason = null, superseded_by = null,
             finished_at = case when answer is null then null else finished_at end
-         where id = $1 and state = $2 and state in ('failed', 'cancelled', 'waiting')",
+         where id = $1 and state = $2 and deletion is null and state in ('failed', 'cancelled', 'waiting')",
     );
     Batch::new().then(statement.bind(id).bind(seen))
 }
@@ -180,7 +180,7 @@ pub fn keep_answer(id: &str, answer: &str, provenance: Vec<u8>, inputs: Vec<u8>,
         "keep_answer",
         "update analysis set answer = $1, provenance = $2, inputs = $3, finished_at = $4,
             supersedes = (select old.id from analysis old where old.study_uid = analysis.study_uid
-                and old.pipeline = analysis.pipeline and old.state = 'done' and old.queued_at < analysis.queued_at
+                and old.pipeline = analysis.pipeline and old.deletion is null and old.state = 'done' and old.queued_at < analysis.queued_at
                 order by old.queued_at desc, old.id desc limit 1)
          where id = $5 and state = 'running' and answer is null",
     )
@@ -269,7 +269,7 @@ fn supersede(analysis: &Pending) -> Statement {
     Statement::named(
         "supersede_analyses",
         "update analysis set superseded_by = $1 where study_uid = $2 and pipeline = $3 and queued_at < $4
-            and state in ('running', 'done') and superseded_by is null",
+            and deletion is null and state in ('running', 'done') and superseded_by is null",
     )
     .bind(analysis.id.as_str())
     .bind(&analysis.study)

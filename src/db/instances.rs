@@ -7,7 +7,7 @@ use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
 use crate::dicom::person_name::NameKeys;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
-use crate::ingest::{InstanceIdentity, Origin};
+use crate::ingest::{InstanceIdentity, Origin, Source};
 
 pub use replacement::{REMOVE_REPLACED, replace};
 
@@ -98,10 +98,8 @@ pub const INSERT_INSTANCE: &str = "insert_instance";
 /// The statements that make an instance visible. Parents are created by whoever comes first;
 /// the instance itself must be new.
 pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
-    let mut batch = Batch::new()
-        .then(insert_patient(row, now))
-        .then(insert_study(row, now))
-        .then(insert_series(row, now));
+    let mut batch =
+        guard(row).then(insert_patient(row, now)).then(insert_study(row, now)).then(insert_series(row, now));
     insert_requests(&mut batch, &row.identity.series, &row.series.attributes);
     batch = batch
         .then_exactly(1, insert_instance(row, now))
@@ -114,6 +112,20 @@ pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
     batch.push(super::audit::stored(row, now));
     batch.push(change(&row.identity, now));
     batch
+}
+
+/// The name of the guard that fails when the study of a result is gone.
+pub const REQUIRE_STUDY: &str = "require_study";
+
+/// A study that was deleted while an analysis ran is not brought back by its results.
+fn guard(row: &InstanceRow) -> Batch {
+    let sql = "update study set updated_at = updated_at where study_uid = $1";
+    match row.origin.source {
+        Source::Analysis => {
+            Batch::new().then_exactly(1, Statement::named(REQUIRE_STUDY, sql).bind(&row.identity.study))
+        }
+        _ => Batch::new(),
+    }
 }
 
 fn insert_patient(row: &InstanceRow, now: Timestamp) -> Statement {
@@ -277,7 +289,8 @@ fn count_in_study(row: &InstanceRow, now: Timestamp) -> Statement {
 }
 
 /// What a study says about its series.
-const OF_SERIES: &str = "series_count = (select count(*) from series where series.study = study.id),
+pub(super) const OF_SERIES: &str =
+    "series_count = (select count(*) from series where series.study = study.id),
     modalities = coalesce((
         select '\\' || string_agg(one.modality, '\\' order by one.modality) || '\\'
         from (select distinct modality from series
@@ -332,8 +345,12 @@ fn read_known(instance: SopInstanceUid, row: &Row) -> Result<KnownInstance, DbEr
     })
 }
 
-/// Whether any row refers to these bytes.
+/// Whether any row refers to these bytes, of an instance or of a deletion that can be taken back.
 pub async fn is_referenced(db: &Db, key: &BlobKey) -> Result<bool, DbError> {
-    let statement = Statement::named("is_referenced", "select 1 from instance where blob_key = $1 limit 1");
+    let statement = Statement::named(
+        "is_referenced",
+        "select 1 from instance where blob_key = $1
+         union all select 1 from deleted_instance where blob_key = $1 limit 1",
+    );
     Ok(db.look_up_one(statement.bind(key.as_str())).await?.is_some())
 }

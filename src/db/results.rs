@@ -118,11 +118,12 @@ pub async fn study(db: &Db, study: &StudyUid) -> Result<Option<StudySummary>, Db
 
 const STUDY_SUMMARY: &str = "select study.study_uid, study.study_date, study.description, study.accession_number, \
      patient.patient_id, patient.name, study.series_count, study.instance_count, study.last_instance_at, \
-     (select analysis.state from analysis where analysis.study_uid = study.study_uid \
+     (select analysis.state from analysis where analysis.study_uid = study.study_uid and analysis.deletion is null \
       order by analysis.queued_at desc limit 1), \
-     (select analysis.reason from analysis where analysis.study_uid = study.study_uid \
+     (select analysis.reason from analysis where analysis.study_uid = study.study_uid and analysis.deletion is null \
       order by analysis.queued_at desc limit 1), \
-     (select report.id from report where report.study_uid = study.study_uid \
+     (select report.id from report join analysis on analysis.id = report.analysis \
+      where report.study_uid = study.study_uid and analysis.deletion is null \
       order by report.created_at desc limit 1) \
      from study join patient on patient.id = study.patient";
 
@@ -184,19 +185,18 @@ pub async fn decisions(db: &Db, study: &StudyUid) -> Result<Vec<Decision>, DbErr
 const ANALYSIS: &str = "select analysis.id, analysis.study_uid, analysis.pipeline, analysis.state, analysis.reason, \
      analysis.trigger_kind, analysis.supersedes, analysis.superseded_by, analysis.provenance, analysis.impression, \
      analysis.queued_at, analysis.started_at, analysis.finished_at, report.id \
-     from analysis left join report on report.analysis = analysis.id";
+     from analysis left join report on report.analysis = analysis.id where analysis.deletion is null";
 
 /// Newest first.
 pub async fn analyses(db: &Db, study: &StudyUid) -> Result<Vec<Analysis>, DbError> {
-    let sql = format!(
-        "{ANALYSIS} where analysis.study_uid = $1 order by analysis.queued_at desc, analysis.id desc"
-    );
+    let sql =
+        format!("{ANALYSIS} and analysis.study_uid = $1 order by analysis.queued_at desc, analysis.id desc");
     let rows = db.read(Statement::named("study_analyses", sql).bind(study)).await?;
     rows.iter().map(analysis_row).collect()
 }
 
 pub async fn analysis(db: &Db, id: &str) -> Result<Option<Analysis>, DbError> {
-    let statement = Statement::named("analysis", format!("{ANALYSIS} where analysis.id = $1")).bind(id);
+    let statement = Statement::named("analysis", format!("{ANALYSIS} and analysis.id = $1")).bind(id);
     db.read_one(statement).await?.as_ref().map(analysis_row).transpose()
 }
 
@@ -258,16 +258,19 @@ pub async fn measurements(db: &Db, analysis: &str) -> Result<Vec<Measurement>, D
     rows.iter().map(measurement).collect()
 }
 
-const REPORT: &str = "select id, study_uid, analysis, status, version, narrative, series_uid_sr, sr_instance_uid, \
-                      series_uid_pdf, pdf_instance_uid, created_at from report";
+/// Results of deleted studies are in no list.
+const REPORT: &str = "select report.id, report.study_uid, report.analysis, report.status, report.version, \
+     report.narrative, report.series_uid_sr, report.sr_instance_uid, report.series_uid_pdf, \
+     report.pdf_instance_uid, report.created_at \
+     from report join analysis on analysis.id = report.analysis where analysis.deletion is null";
 
 /// Newest first; of one study or of all.
 pub async fn reports(db: &Db, study: Option<&StudyUid>, limit: u32) -> Result<Vec<Report>, DbError> {
-    let newest = "order by created_at desc, id desc limit";
+    let newest = "order by report.created_at desc, report.id desc limit";
     let limit = i64::from(limit);
     let statement = match study {
         Some(study) => {
-            let sql = format!("{REPORT} where study_uid = $1 {newest} $2");
+            let sql = format!("{REPORT} and report.study_uid = $1 {newest} $2");
             Statement::named("study_reports", sql).bind(study).bind(limit)
         }
         None => Statement::named("reports", format!("{REPORT} {newest} $1")).bind(limit),
@@ -276,7 +279,7 @@ pub async fn reports(db: &Db, study: Option<&StudyUid>, limit: u32) -> Result<Ve
 }
 
 pub async fn report(db: &Db, id: &str) -> Result<Option<Report>, DbError> {
-    let statement = Statement::named("report", format!("{REPORT} where id = $1")).bind(id);
+    let statement = Statement::named("report", format!("{REPORT} and report.id = $1")).bind(id);
     db.read_one(statement).await?.as_ref().map(report_row).transpose()
 }
 

@@ -24,6 +24,9 @@ pub enum Refusal {
     OtherStudy(StudyUid),
     #[error("the series belongs to another study")]
     SeriesOfAnotherStudy,
+    /// Only results of an analysis are refused so: what was deleted does not come back by itself.
+    #[error("the study that the result is about is no longer there")]
+    StudyGone,
     #[error("SOP class {0} is not accepted")]
     SopClassNotAccepted(String),
     #[error("transfer syntax {0} is not accepted")]
@@ -58,6 +61,7 @@ impl Refusal {
             Self::CommandMismatch { .. }
             | Self::OtherStudy(_)
             | Self::SeriesOfAnotherStudy
+            | Self::StudyGone
             | Self::PixelDataMismatch { .. } => 0xA900,
             Self::Truncated(_)
             | Self::NotDicom(_)
@@ -93,6 +97,7 @@ impl Refusal {
             Self::CommandMismatch { .. } => "command-mismatch",
             Self::OtherStudy(_) => "other-study",
             Self::SeriesOfAnotherStudy => "series-of-another-study",
+            Self::StudyGone => "study-gone",
             Self::SopClassNotAccepted(_) => "sop-class",
             Self::TransferSyntaxNotAccepted(_) => "transfer-syntax",
             Self::Conflict => "conflict",

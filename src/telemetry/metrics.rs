@@ -35,6 +35,14 @@ pub mod ingest {
     pub const REFUSALS: &str = "ingest_refusals_total";
 }
 
+/// Deletions.
+pub mod deletion {
+    /// Counter: requests that took something out of the index.
+    pub const DELETIONS: &str = "deletions_total";
+    /// Counter: instances whose retention was over.
+    pub const SWEPT: &str = "deletions_swept_instances_total";
+}
+
 /// Analyses.
 pub mod analysis {
     /// Counter by `ending`: done, failed.
@@ -69,6 +77,8 @@ fn describe() {
     describe_counter!(http::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
     describe_counter!(ingest::REFUSALS, "objects refused, by reason");
+    describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");
+    describe_counter!(deletion::SWEPT, "deleted instances whose retention was over");
     describe_counter!(analysis::ENDED, "analyses that ended, by how");
     describe_counter!(sweep::DELETED, "objects without a row that the sweep deleted");
 }
