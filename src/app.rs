@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analysis::{Analyses, Model, NO_MODEL};
 use crate::blobs::BlobError;
-use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Deletion};
 use crate::db::DbError;
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
@@ -179,6 +179,7 @@ impl App {
             ingest: self.archive.ingest.as_ref().clone(),
             settings: http::Settings {
                 drain_timeout: self.config.server.stop_timeout(),
+                deletion_enabled: self.config.deletion.enabled,
                 ..http::Settings::from_config(&self.config.http)
             },
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
@@ -195,6 +196,11 @@ impl App {
         let ingest = Arc::clone(&self.archive.ingest);
         let (before, stop) = (self.archive.clock.now(), lifecycle.stop_token());
         lifecycle.spawn_once("sweep", async move { endless(sweep(&ingest, before, &stop).await) });
+        let (archive, settings) = (Arc::clone(&self.archive.ingest), self.config.deletion.clone());
+        let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
+        lifecycle.spawn("sweep of what was deleted", async move {
+            endless(sweep_deleted(&archive, &settings, &clock, &stop).await)
+        });
     }
 }
 
@@ -224,6 +230,21 @@ async fn sweep(ingest: &Ingest, before: Timestamp, stop: &CancellationToken) {
             );
         }
         Err(error) => tracing::warn!(%error, "the sweep for objects without a row ended early"),
+    }
+}
+
+/// Now and then, until the stop: what cannot be swept today is swept tomorrow.
+async fn sweep_deleted(ingest: &Ingest, settings: &Deletion, clock: &Clock, stop: &CancellationToken) {
+    loop {
+        let before = clock.now().minus(settings.retention());
+        match ingest.sweep_deleted(before, stop).await {
+            Ok(0) => {}
+            Ok(instances) => tracing::info!(instances, "deleted instances are gone for good"),
+            Err(error) => tracing::warn!(%error, "the sweep of what was deleted ended early"),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(settings.sweep_every())).await.is_none() {
+            return;
+        }
     }
 }
 

@@ -5,7 +5,11 @@
 
 mod answers;
 mod body;
+mod capabilities;
+mod charset;
+mod coding;
 mod console;
+mod cors;
 mod decoding;
 mod dicomweb;
 pub mod endpoint;
@@ -33,6 +37,7 @@ use crate::ingest::Ingest;
 use crate::telemetry::metrics::http as metric;
 
 pub use answers::Answers;
+pub use cors::Cors;
 pub use decoding::Decodes;
 pub use rest::hooks::{
     AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness,
@@ -60,6 +65,7 @@ pub struct State {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub naming: Naming,
+    pub cors: Cors,
     pub connections_max: usize,
     /// Of one request.
     pub header_bytes_max: usize,
@@ -86,6 +92,8 @@ pub struct Settings {
     pub body_bytes_max: u64,
     /// How long open requests may go on after the stop.
     pub drain_timeout: Duration,
+    /// Whether anything can be deleted by request.
+    pub deletion_enabled: bool,
     /// Answers of a search that names no limit.
     pub search_limit_default: u32,
     pub search_limit_max: u32,
@@ -101,6 +109,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             naming: Naming::default(),
+            cors: Cors::default(),
             connections_max: 1024,
             header_bytes_max: 64 << 10,
             parts_max: 10_000,
@@ -114,6 +123,7 @@ impl Default for Settings {
             response_stall_timeout: Duration::from_secs(60),
             body_bytes_max: 64 << 30,
             drain_timeout: Duration::from_secs(20),
+            deletion_enabled: false,
             search_limit_default: 1000,
             search_limit_max: 10_000,
             search_scan_max: 20_000,
@@ -133,6 +143,7 @@ impl Settings {
                 form: http.urls,
                 trusted_proxies: http.trusted_proxies.clone(),
             },
+            cors: Cors { origins: http.cors_origins.clone(), max_age_s: http.cors_max_age_s },
             connections_max: http.connections_max,
             header_bytes_max: http.header_bytes_max,
             parts_max: http.parts_max,

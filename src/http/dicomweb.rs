@@ -1,6 +1,7 @@
 //! DICOMweb services under `/dicom-web` (PS3.18 chapter 10).
 
 mod bulkdata;
+pub(crate) mod delete;
 mod etag;
 mod frames;
 mod instances;
@@ -27,12 +28,23 @@ use super::endpoint::Dicomweb;
 use super::error::HttpError;
 use super::negotiation::Offer;
 use super::service::{Answer, Asked};
+use super::urls::Urls;
+use crate::db::changes::Change;
 use crate::query::Scope;
 
 /// Bytes on their way out.
 type Content = BoxStream<'static, Result<Bytes, BoxError>>;
 
 pub(crate) async fn handle(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbound) -> Answer {
+    let scope = endpoint.scope().cloned();
+    let answer = answer(Arc::clone(&state), endpoint, asked, body).await;
+    match scope {
+        Some(scope) => delete::explain_absence(&state, &scope, answer).await,
+        None => answer,
+    }
+}
+
+async fn answer(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbound) -> Answer {
     match endpoint {
         Dicomweb::Store { study } => store::store(&state, study, &asked, body).await,
         Dicomweb::Search { level, study, series } => {
@@ -44,6 +56,7 @@ pub(crate) async fn handle(state: Arc<State>, endpoint: Dicomweb, asked: Asked, 
         Dicomweb::Thumbnail(scope, frames) => rendered::thumbnail(state, scope, frames, &asked).await,
         Dicomweb::Frames(scope, frames) => frames::retrieve(state, scope, frames, &asked).await,
         Dicomweb::Bulkdata { instance, path } => bulkdata::retrieve(state, instance, &path, &asked).await,
+        Dicomweb::Delete(scope) => delete::delete(&state, &scope, &asked).await,
     }
 }
 
@@ -52,4 +65,19 @@ pub(crate) async fn document(state: &State, scope: &Scope, path: &str, headers: 
     let object = stored::open_one(state, scope).await?;
     let value = bulkdata::Value::find(state, object, path).await?.ok_or(HttpError::NotFound("document"))?;
     value.single(&Offer::single("application/pdf"), headers).await
+}
+
+/// The metadata of a change's instance as it is now; nothing when it is not there, or there is none.
+pub(crate) async fn metadata_of(
+    state: &State,
+    urls: &Urls,
+    change: &Change,
+) -> Result<Option<String>, BoxError> {
+    match (&change.series, &change.sop_instance) {
+        (Some(series), Some(instance)) if change.is_current => {
+            let scope = Scope::Instance(change.study.clone(), series.clone(), instance.clone());
+            metadata::of_instance(state, urls, &scope).await
+        }
+        _ => Ok(None),
+    }
 }

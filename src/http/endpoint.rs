@@ -42,6 +42,8 @@ pub enum Dicomweb {
     Frames(Scope, FrameList),
     /// 10.4.1.1.5, an instance; `path` is that of the attribute, `00420011` or `54000100/0/54001010`.
     Bulkdata { instance: Scope, path: String },
+    /// No transaction of the standard.
+    Delete(Scope),
 }
 
 /// `/api/v1`.
@@ -55,6 +57,10 @@ pub enum Rest {
     Reports,
     Report(String),
     ReportPdf(String),
+    ChangeFeed,
+    LatestChange,
+    Deleted,
+    RestoreDeleted(String),
 }
 
 /// Frame numbers as asked, from 1; repeats and any order allowed.
@@ -74,8 +80,11 @@ pub enum RouteError {
     FrameList,
 }
 
-const READ: &str = "GET, HEAD";
-const READ_AND_POST: &str = "GET, HEAD, POST";
+const READ: &str = "GET, HEAD, OPTIONS";
+const READ_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
+const READ_AND_DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
+const READ_POST_AND_DELETE: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+const POST: &str = "POST, OPTIONS";
 
 impl Endpoint {
     /// Unknown paths win over wrong methods, so a probe learns nothing from a 405. HEAD is
@@ -91,6 +100,15 @@ impl Endpoint {
             ["dicom-web", rest @ ..] => Dicomweb::parse(method, rest).map(Self::Dicomweb),
             ["api", "v1", rest @ ..] => Rest::parse(method, rest).map(Self::Rest),
             _ => Err(RouteError::UnknownPath),
+        }
+    }
+
+    /// The methods of a resource (RFC 9110 10.2.1).
+    pub fn allow(path: &str) -> Result<&'static str, RouteError> {
+        match Self::parse(&Method::TRACE, path) {
+            Err(RouteError::MethodNotAllowed { allow }) => Ok(allow),
+            Err(error) => Err(error),
+            Ok(_) => Ok(READ),
         }
     }
 
@@ -116,8 +134,21 @@ impl Dicomweb {
         let get = method == Method::GET || method == Method::HEAD;
         match (segments, get) {
             (["studies"], false) => when(method == Method::POST, READ_AND_POST, Self::Store { study: None }),
-            (["studies", study], false) => {
-                when(method == Method::POST, READ_AND_POST, Self::Store { study: Some(study.parse()?) })
+            (["studies", study], false) if method == Method::DELETE => {
+                Ok(Self::Delete(Scope::Study(study.parse()?)))
+            }
+            (["studies", study], false) => when(
+                method == Method::POST,
+                READ_POST_AND_DELETE,
+                Self::Store { study: Some(study.parse()?) },
+            ),
+            (["studies", study, "series", series], false) => {
+                let scope = Scope::Series(study.parse()?, series.parse()?);
+                when(method == Method::DELETE, READ_AND_DELETE, Self::Delete(scope))
+            }
+            (["studies", study, "series", series, "instances", instance], false) => {
+                let scope = Scope::Instance(study.parse()?, series.parse()?, instance.parse()?);
+                when(method == Method::DELETE, READ_AND_DELETE, Self::Delete(scope))
             }
             (_, get) => when(get, READ, Self::parse_read(segments)?),
         }
@@ -167,6 +198,20 @@ impl Dicomweb {
         }
     }
 
+    /// What of the archive is asked for; a search looks for it instead.
+    pub fn scope(&self) -> Option<&Scope> {
+        match self {
+            Self::Store { .. } | Self::Search { .. } => None,
+            Self::Retrieve(scope)
+            | Self::Metadata(scope)
+            | Self::Rendered(scope, _)
+            | Self::Thumbnail(scope, _)
+            | Self::Frames(scope, _)
+            | Self::Bulkdata { instance: scope, .. }
+            | Self::Delete(scope) => Some(scope),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Store { .. } => "store",
@@ -182,6 +227,9 @@ impl Dicomweb {
             Self::Thumbnail(..) => "retrieve-thumbnail",
             Self::Frames(..) => "retrieve-frames",
             Self::Bulkdata { .. } => "retrieve-bulkdata",
+            Self::Delete(Scope::Study(_)) => "delete-study",
+            Self::Delete(Scope::Series(..)) => "delete-series",
+            Self::Delete(Scope::Instance(..)) => "delete-instance",
         }
     }
 }
@@ -226,6 +274,12 @@ impl Rest {
             ["reports"] => when(get, READ, Self::Reports),
             ["reports", id] => when(get, READ, Self::Report((*id).to_owned())),
             ["reports", id, "pdf"] => when(get, READ, Self::ReportPdf((*id).to_owned())),
+            ["changefeed"] => when(get, READ, Self::ChangeFeed),
+            ["changefeed", "latest"] => when(get, READ, Self::LatestChange),
+            ["deleted"] => when(get, READ, Self::Deleted),
+            ["deleted", id, "restore"] => {
+                when(method == Method::POST, POST, Self::RestoreDeleted((*id).to_owned()))
+            }
             _ => Err(RouteError::UnknownPath),
         }
     }
@@ -240,6 +294,10 @@ impl Rest {
             Self::Reports => "api-reports",
             Self::Report(_) => "api-report",
             Self::ReportPdf(_) => "api-report-pdf",
+            Self::ChangeFeed => "api-changefeed",
+            Self::LatestChange => "api-changefeed-latest",
+            Self::Deleted => "api-deleted",
+            Self::RestoreDeleted(_) => "api-restore-deleted",
         }
     }
 }
@@ -317,8 +375,17 @@ mod tests {
 
     #[test]
     fn wrong_methods_name_the_right_ones_w42() {
-        check(Method::DELETE, "/dicom-web/studies", r#"Err(MethodNotAllowed { allow: "GET, HEAD, POST" })"#);
-        check(Method::PUT, "/api/v1/reports/x", r#"Err(MethodNotAllowed { allow: "GET, HEAD" })"#);
+        check(
+            Method::DELETE,
+            "/dicom-web/studies",
+            r#"Err(MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" })"#,
+        );
+        check(
+            Method::PUT,
+            "/dicom-web/studies/1.2/series/1.3",
+            r#"Err(MethodNotAllowed { allow: "GET, HEAD, DELETE, OPTIONS" })"#,
+        );
+        check(Method::PUT, "/api/v1/reports/x", r#"Err(MethodNotAllowed { allow: "GET, HEAD, OPTIONS" })"#);
         check(Method::PUT, "/etc/passwd", "Err(UnknownPath)");
     }
 

@@ -27,6 +27,10 @@ pub(crate) enum HttpError {
     UnsupportedMediaType(&'static str),
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    #[error("the {0} was deleted")]
+    Gone(&'static str),
+    #[error("{0}")]
+    Forbidden(&'static str),
     #[error("{0}")]
     Conflict(String),
     #[error("the range lies outside the {0} bytes of the resource")]
@@ -82,6 +86,8 @@ impl HttpError {
             Self::QueryEncoding(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Gone(_) => StatusCode::GONE,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } | Self::TooBroad(_) | Self::TooManyParts { .. } => {
@@ -105,6 +111,8 @@ impl HttpError {
             Self::QueryEncoding(_) | Self::BadRequest(_) => "bad-request",
             Self::UnsupportedMediaType(_) => "unsupported-media-type",
             Self::NotFound(_) => "not-found",
+            Self::Gone(_) => "gone",
+            Self::Forbidden(_) => "forbidden",
             Self::Conflict(_) => "conflict",
             Self::RangeNotSatisfiable(_) => "range-not-satisfiable",
             Self::TooLarge { .. } => "too-large",

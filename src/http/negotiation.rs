@@ -7,6 +7,8 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
+use super::charset;
+
 /// A parsed media type with its parameters, names in lower case.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MediaType {
@@ -108,6 +110,7 @@ pub(crate) struct NotAcceptable {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Accept {
     ranges: Vec<MediaType>,
+    wants_other_charset: bool,
 }
 
 impl Accept {
@@ -121,8 +124,16 @@ impl Accept {
             ranges.extend(MediaType::parse("*/*"));
         }
         ranges.retain(|range| range.quality() > 0.0);
+        let asked = ranges.len();
+        ranges.retain(|range| range.parameter("charset").is_none_or(charset::is_supported));
+        let wants_other_charset = ranges.is_empty() && asked > 0;
         ranges.sort_by(|a, b| b.quality().total_cmp(&a.quality()));
-        Self { ranges }
+        Self { ranges, wants_other_charset }
+    }
+
+    /// Every range names a character set that no answer has.
+    pub(crate) fn wants_other_charset(&self) -> bool {
+        self.wants_other_charset
     }
 
     /// # Errors

@@ -1,6 +1,8 @@
 //! The REST API under `/api/v1`, and the probes.
 
 mod analyses;
+mod changefeed;
+mod deleted;
 pub(crate) mod health;
 pub(super) mod hooks;
 mod reports;
@@ -14,21 +16,30 @@ use serde::Serialize;
 
 use super::State;
 use super::body::{self, Body, Inbound};
+use super::dicomweb::delete::explain_absence;
 use super::endpoint::Rest;
 use super::error::HttpError;
 use super::query_string::QueryString;
 use super::service::{Answer, Asked};
+use crate::query::Scope;
 
 pub(crate) async fn handle(state: Arc<State>, endpoint: Rest, asked: Asked, body: Inbound) -> Answer {
     match endpoint {
         Rest::Studies => studies::list(&state, &asked).await,
-        Rest::Study(study) => studies::one(&state, &study, &asked).await,
+        Rest::Study(study) => {
+            let answer = studies::one(&state, &study, &asked).await;
+            explain_absence(&state, &Scope::Study(study), answer).await
+        }
         Rest::StudyAnalyses(study) => analyses::of_study(&state, &study, &asked).await,
         Rest::RequestAnalysis(study) => analyses::request(&state, study, &asked, body).await,
         Rest::Analysis(id) => analyses::one(&state, &id, &asked).await,
         Rest::Reports => reports::list(&state, &asked).await,
         Rest::Report(id) => reports::one(&state, &id, &asked).await,
         Rest::ReportPdf(id) => reports::pdf(&state, &id, &asked).await,
+        Rest::ChangeFeed => changefeed::list(state, &asked).await,
+        Rest::LatestChange => changefeed::latest(&state).await,
+        Rest::Deleted => deleted::list(&state, &asked).await,
+        Rest::RestoreDeleted(id) => deleted::restore(&state, &id, &asked).await,
     }
 }
 

@@ -6,21 +6,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Extensions, Method, Request, Response, StatusCode, Version};
+use futures::TryFutureExt;
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, ServiceExt};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanic;
 use tower_http::compression::Compression;
 
 use super::body::{self, Body, BoxError, Inbound, InboundLimits};
+use super::coding::{self, Marked};
 use super::endpoint::Endpoint;
 use super::error::{self, HttpError};
 use super::query_string::QueryString;
 use super::urls::{self, Ends, Urls};
-use super::{Settings, State, console, dicomweb, limit_hit, rest};
+use super::{Settings, State, capabilities, charset, console, dicomweb, limit_hit, rest};
 use crate::telemetry::metrics::http as metric;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,7 +38,7 @@ pub(crate) struct Asked {
 
 pub(crate) type Answer = Result<Response<Body>, HttpError>;
 
-/// The stack around [`respond`], from the outside: compression, panic net.
+/// The stack around [`respond`], from the outside: tags of codings, compression, panic net.
 pub(crate) fn service<B>(
     state: Arc<State>,
     ends: Ends,
@@ -55,13 +57,12 @@ where
         async move { Ok::<_, Infallible>(respond(state, ends, request).await) }
     });
     let caught = CatchPanic::custom(inner, answer_to_panic);
-    Compression::new(caught).quality(CompressionLevel::Fastest).compress_when(is_text)
-}
-
-/// Pixels are compressed already or cost more time than they save.
-fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    content_type.starts_with("text/") || content_type.contains("json")
+    let compressed =
+        Compression::new(caught).quality(CompressionLevel::Fastest).compress_when(coding::is_text);
+    tower::service_fn(move |mut request: Request<B>| {
+        let marked = Marked::take_off(request.headers_mut());
+        compressed.clone().oneshot(request).map_ok(move |response| marked.put_on(response))
+    })
 }
 
 fn answer_to_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
@@ -77,20 +78,47 @@ where
     let started = Instant::now();
     let request_id = crate::ids::row_id();
     let method = request.method().clone();
-    let endpoint = Endpoint::parse(&method, request.uri().path());
-    let name = endpoint.as_ref().map_or("none", Endpoint::name);
-    let answer = match endpoint {
-        Ok(endpoint) => handle(state, endpoint, ends, request).await,
-        Err(error) => Err(error.into()),
+    let origin = request.headers().get(ORIGIN).cloned();
+    let (name, answer) = match method {
+        Method::OPTIONS => ("options", options(&state, ends, request)),
+        _ => dispatch(Arc::clone(&state), ends, request).await,
     };
     let mut response = answer.unwrap_or_else(|error| error.into_response(&request_id));
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    state.settings.cors.mark(origin.as_ref(), &mut response);
     count(name, response.status());
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%method, endpoint = name, status = response.status().as_u16(), ms, request_id, "request");
     if method == Method::HEAD { without_body(response) } else { response }
+}
+
+async fn dispatch<B>(state: Arc<State>, ends: Ends, request: Request<B>) -> (&'static str, Answer)
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let endpoint = Endpoint::parse(request.method(), request.uri().path());
+    match endpoint {
+        Ok(endpoint) => {
+            let name = endpoint.name();
+            (name, handle(state, endpoint, ends, request).await)
+        }
+        Err(error) => ("none", Err(error.into())),
+    }
+}
+
+/// What a browser asks before a request of another origin, or what the resource can do.
+fn options<B>(state: &State, ends: Ends, request: Request<B>) -> Answer {
+    let (head, _) = request.into_parts();
+    check_head(&state.settings, &head)?;
+    let allow = capabilities::allow(head.uri.path())?;
+    if let Some(response) = state.settings.cors.preflight(&head.headers, allow) {
+        return Ok(response);
+    }
+    let query = QueryString::parse(head.uri.query().unwrap_or(""))?;
+    let urls = Urls::of(&state.settings.naming, ends, &head.headers, &head.uri);
+    capabilities::describe(head.uri.path(), allow, &head.headers, &query, &urls)
 }
 
 fn count(endpoint: &'static str, status: StatusCode) {
@@ -103,14 +131,23 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (asked, body) = asked(&state, ends, request)?;
+    charset::check(&asked.headers, &asked.query)?;
     match endpoint {
         Endpoint::Console => Ok(console::page()),
         Endpoint::Healthz => Ok(rest::health::alive()),
         Endpoint::Readyz => rest::health::ready(&state).await,
         Endpoint::Metrics => Ok(rest::health::metrics(&state)),
-        Endpoint::Dicomweb(endpoint) => dicomweb::handle(state, endpoint, asked, body).await,
+        Endpoint::Dicomweb(endpoint) => negotiated(dicomweb::handle(state, endpoint, asked, body).await),
         Endpoint::Rest(endpoint) => rest::handle(state, endpoint, asked, body).await,
     }
+}
+
+/// PS3.18 8.4.2: what a DICOMweb resource answers depends on Accept.
+fn negotiated(answer: Answer) -> Answer {
+    answer.map(|mut response| {
+        response.headers_mut().append(VARY, HeaderValue::from_static("accept"));
+        response
+    })
 }
 
 fn asked<B>(state: &State, ends: Ends, request: Request<B>) -> Result<(Asked, Inbound), HttpError>

@@ -61,6 +61,11 @@ impl Urls {
         Self { base: base.to_owned() }
     }
 
+    /// The root of the DICOMweb service.
+    pub(crate) fn dicomweb(&self) -> String {
+        format!("{}/dicom-web", self.base)
+    }
+
     pub(crate) fn study(&self, study: &StudyUid) -> String {
         format!("{}/dicom-web/studies/{study}", self.base)
     }

@@ -107,6 +107,16 @@ async fn page(
     Ok(Some((page?, last)))
 }
 
+/// The metadata of one instance, if it is there.
+pub(super) async fn of_instance(
+    state: &State,
+    urls: &Urls,
+    instance: &Scope,
+) -> Result<Option<String>, BoxError> {
+    let page = page(state, instance, urls, 0).await?;
+    Ok(page.and_then(|(mut page, _)| page.pop()).map(|instance| instance.json))
+}
+
 /// The whole array: kept from the last time, or made now and kept for the next.
 fn array(
     state: Arc<State>,
