@@ -135,7 +135,8 @@ pub(crate) fn streamed<S>(chunks: S) -> Body
 where
     S: Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
 {
-    StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync()
+    // Compression asks once more after the end.
+    StreamBody::new(chunks.map_ok(Frame::data).fuse()).boxed_unsync()
 }
 
 #[cfg(test)]
