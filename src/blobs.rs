@@ -20,6 +20,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 
 use self::buffers::Buffers;
+pub use self::buffers::{BUFFER_BYTES, Buffer};
 use self::reader::Reader;
 
 use crate::dicom::uid::{SopInstanceUid, StudyUid};
@@ -101,6 +102,11 @@ impl Blobs {
         }
         let store = LocalFileSystem::new_with_prefix(&objects).map_err(BlobError::List)?;
         Ok(Self { store: Arc::new(store), objects, staging, buffers: Buffers::default() })
+    }
+
+    /// A buffer that others have used before.
+    pub fn buffer(&self) -> Buffer {
+        self.buffers.take()
     }
 
     /// A new file to stream into. Blocking.

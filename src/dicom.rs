@@ -7,6 +7,7 @@ pub mod file_meta;
 pub mod fragments;
 pub mod header;
 pub mod json;
+pub mod packed;
 pub mod person_name;
 pub mod sop_class;
 pub mod temporal;

@@ -17,15 +17,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinHandle;
 
-use crate::blobs::{BlobKey, Blobs};
+use crate::blobs::{BlobKey, Blobs, Buffer};
 use crate::clock::Clock;
 use crate::config::{OnDuplicate, Preamble};
-use crate::db::instances::KnownInstance;
+use crate::db::instances::{InstanceRow, KnownInstance};
 use crate::db::{Db, DbError, instances, jobs};
 use crate::dicom::header;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
@@ -217,9 +216,6 @@ const BUILDING_MAX: usize = 2;
 /// How often an object is tried again that another writer of its UID was faster than.
 const OVERTAKEN_MAX: usize = 8;
 
-/// Bytes of a body that are written at once; two such chunks are held per object.
-const CHUNK_BYTES: usize = 256 * 1024;
-
 /// Cheap to clone: one for every listener.
 #[derive(Clone)]
 pub struct Ingest {
@@ -265,7 +261,7 @@ impl Ingest {
     {
         let origin = received.origin.clone();
         match self.spool(received).await {
-            Ok(spooled) => Ok(Placing(tokio::spawn(self.clone().finish_counted(spooled, origin)))),
+            Ok(arrived) => Ok(Placing(tokio::spawn(self.clone().finish_counted(arrived, origin)))),
             Err(refused) => {
                 count(origin.source, Err(&refused));
                 Err(refused)
@@ -273,9 +269,9 @@ impl Ingest {
         }
     }
 
-    /// Writes and hashes off the async threads; the next chunk is read meanwhile. The last chunk
-    /// is left to whoever finishes the object: a small one then changes threads once less.
-    async fn spool<R>(&self, received: Received<'_, R>) -> Result<(Intake, Bytes), Refused>
+    /// Writes and hashes off the async threads; the next buffer is read meanwhile. The rest is left
+    /// to whoever finishes the object: a small one then changes threads once less.
+    async fn spool<R>(&self, received: Received<'_, R>) -> Result<Arrived, Refused>
     where
         R: AsyncRead + Unpin + Send,
     {
@@ -287,47 +283,47 @@ impl Ingest {
         let only_study = received.only_study.cloned();
         let mut intake = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), head, only_study);
         let interrupted = |intake: &Intake, error| intake.head.refused(Refusal::Interrupted(error));
-        let mut chunk = read_chunk(&mut reader).await.map_err(|error| interrupted(&intake, error))?;
-        while chunk.len() == CHUNK_BYTES {
-            let write = off_thread(move || intake.write(&chunk));
-            let (written, next) = tokio::join!(write, read_chunk(&mut reader));
+        let mut rest = filled(self.blobs.buffer(), &mut reader).await.map_err(|e| interrupted(&intake, e))?;
+        while rest.is_full() {
+            let write = off_thread(move || intake.write(rest.as_ref()));
+            let (written, next) = tokio::join!(write, filled(self.blobs.buffer(), &mut reader));
             intake = written?;
-            chunk = next.map_err(|error| interrupted(&intake, error))?;
+            rest = next.map_err(|e| interrupted(&intake, e))?;
         }
-        Ok((intake, chunk))
+        Ok(Arrived { intake, rest })
     }
 
     /// Takes a received object to its end whether or not its sender still waits: cut off between
     /// bytes and row, it would leave bytes without a row, or the sweep would make it a row
     /// without bytes.
-    async fn finish_counted(self, spooled: (Intake, Bytes), origin: Origin) -> Result<Stored, Refused> {
-        let outcome = self.finish(spooled, &origin).await;
-        count(origin.source, outcome.as_ref());
+    async fn finish_counted(self, arrived: Arrived, origin: Origin) -> Result<Stored, Refused> {
+        let source = origin.source;
+        let outcome = self.finish(arrived, origin).await;
+        count(source, outcome.as_ref());
         outcome
     }
 
-    async fn finish(&self, (intake, last): (Intake, Bytes), origin: &Origin) -> Result<Stored, Refused> {
+    async fn finish(&self, arrived: Arrived, origin: Origin) -> Result<Stored, Refused> {
         // Not earlier: a peer that stalls within its object must not hold what others need.
         let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| intake.head.refused(Refusal::Stopping))?;
-        let prepared = off_thread(move || intake.write(&last)?.finish()).await?;
+        let _permit = permit.map_err(|_| arrived.intake.head.refused(Refusal::Stopping))?;
+        let (prepared, row) = off_thread(move || arrived.described(&origin)).await?;
         let identity = prepared.identity.clone();
         let coerced = prepared.made_from.as_ref().is_some_and(|made_from| made_from.coerced);
-        let outcome = self.place_or_discard(prepared, origin).await;
+        let outcome = self.place_or_discard(prepared, &row).await;
         let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
         Ok(Stored { instance: identity, outcome, coerced })
     }
 
-    async fn place_or_discard(&self, prepared: Prepared, origin: &Origin) -> Result<Outcome, Refusal> {
+    async fn place_or_discard(&self, prepared: Prepared, row: &InstanceRow) -> Result<Outcome, Refusal> {
         let digests = prepared.digests();
         let step = self.step(&prepared.identity.sop_instance, &digests).await?;
         if let Step::Settled(outcome) = step {
             return Ok(outcome);
         }
-        let identity = &prepared.identity;
-        let key = BlobKey::new(&identity.study, &identity.sop_instance, &prepared.sha256);
+        let key = &row.blob_key;
         let placing = self.placing.read().await;
-        let placed = self.place(prepared, &key, origin, step).await;
+        let placed = self.place(prepared, row, step).await;
         drop(placing);
         match placed {
             Ok(Placed::Inserted) => Ok(Outcome::New),
@@ -336,39 +332,32 @@ impl Ingest {
                 Ok(Outcome::Replaced)
             }
             Ok(Placed::Settled(outcome)) => {
-                self.discard(&key).await;
+                self.discard(key).await;
                 Ok(outcome)
             }
             // The row may be found after a crash all the same: its bytes are left to the sweep.
             Err(refusal @ Refusal::Index(DbError::Commit(_) | DbError::Closed)) => Err(refusal),
             Err(refusal) => {
-                self.discard(&key).await;
+                self.discard(key).await;
                 Err(refusal)
             }
         }
     }
 
     /// Bytes, then rows; looks again when another writer of the same UID was faster.
-    async fn place(
-        &self,
-        prepared: Prepared,
-        key: &BlobKey,
-        origin: &Origin,
-        mut step: Step,
-    ) -> Result<Placed, Refusal> {
-        let row = rows::instance(&prepared, key, origin)?;
+    async fn place(&self, prepared: Prepared, row: &InstanceRow, mut step: Step) -> Result<Placed, Refusal> {
         let digests = prepared.digests();
-        self.keep(prepared, key.clone()).await?;
+        self.keep(prepared, row.blob_key.clone()).await?;
         for _ in 0..OVERTAKEN_MAX {
             let now = self.clock.now();
             let (batch, placed) = match step {
                 Step::Settled(outcome) => return Ok(Placed::Settled(outcome)),
-                Step::Insert => (instances::insert(&row, now), Placed::Inserted),
+                Step::Insert => (instances::insert(row, now), Placed::Inserted),
                 Step::Replace(known) => {
-                    (instances::replace(&row, &known, now), Placed::Replaced(known.blob_key))
+                    (instances::replace(row, &known, now), Placed::Replaced(known.blob_key))
                 }
             };
-            let batch = jobs::and_notice_arrival(batch, &row, self.policy.quiet_time, now);
+            let batch = jobs::and_notice_arrival(batch, row, self.policy.quiet_time, now);
             match self.db.run(batch).await {
                 Ok(_) => return Ok(placed),
                 Err(error) if is_overtaken(&error) => {}
@@ -485,16 +474,32 @@ fn index_refusal(error: DbError) -> Refusal {
     }
 }
 
-/// The next bytes of the body; fewer than [`CHUNK_BYTES`] at its end.
-async fn read_chunk<R: AsyncRead + Unpin>(reader: &mut R) -> std::io::Result<Bytes> {
-    let mut buffer = bytes::BytesMut::with_capacity(CHUNK_BYTES);
-    while buffer.len() < CHUNK_BYTES {
-        let room = CHUNK_BYTES - buffer.len();
-        if reader.take(room as u64).read_buf(&mut buffer).await? == 0 {
+/// An object all of whose bytes are here, the rest of them not yet written.
+struct Arrived {
+    intake: Intake,
+    rest: Buffer,
+}
+
+impl Arrived {
+    /// Blocking.
+    fn described(self, origin: &Origin) -> Result<(Prepared, InstanceRow), Refused> {
+        let prepared = self.intake.write(self.rest.as_ref())?.finish()?;
+        let row = rows::instance(&prepared, origin);
+        let row = row.map_err(|refusal| Refused::about(&prepared.identity, refusal))?;
+        Ok((prepared, row))
+    }
+}
+
+/// The next bytes of the body; the buffer is not full at its end.
+async fn filled<R: AsyncRead + Unpin>(mut buffer: Buffer, reader: &mut R) -> std::io::Result<Buffer> {
+    while !buffer.is_full() {
+        let read = reader.read(buffer.room(u64::MAX)).await?;
+        if read == 0 {
             break;
         }
+        buffer.fill(read);
     }
-    Ok(buffer.freeze())
+    Ok(buffer)
 }
 
 async fn off_thread<T: Send + 'static>(

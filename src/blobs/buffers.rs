@@ -1,4 +1,4 @@
-//! Buffers for bytes on their way out, used again and again: a fresh one of this size costs as
+//! Buffers for bytes on their way in and out, used again and again: a fresh one of this size costs as
 //! much in page faults as the bytes cost in copying.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// Small enough to stay in the cache of a core between the copy in and the copy out.
-pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+pub const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Buffers that are kept while nobody uses them.
 const IDLE_MAX: usize = 64;
@@ -30,25 +30,33 @@ impl Buffers {
 }
 
 /// Goes back to where it came from when the last view of it is dropped.
-pub(super) struct Buffer {
+pub struct Buffer {
     bytes: Box<[u8]>,
     filled: usize,
     home: Buffers,
 }
 
 impl Buffer {
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.filled == self.bytes.len()
+    }
+
     /// Room for at most so many more bytes.
-    pub(super) fn room(&mut self, most: u64) -> &mut [u8] {
+    pub fn room(&mut self, most: u64) -> &mut [u8] {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let end = self.bytes.len().min(self.filled.saturating_add(most));
         &mut self.bytes[self.filled..end]
     }
 
-    pub(super) fn fill(&mut self, bytes: usize) {
+    pub fn fill(&mut self, bytes: usize) {
         self.filled += bytes;
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.filled as u64
     }
 

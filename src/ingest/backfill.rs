@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::rows;
 use crate::db::{Batch, Db, DbError, derived};
+use crate::dicom::packed;
 use crate::dicom::person_name::NameKeys;
 
 /// Brings every row up to date, page by page, and says how many there were. Interrupted, it goes on
@@ -71,5 +72,5 @@ async fn series(db: &Db) -> Result<usize, DbError> {
 
 /// Metadata that cannot be read leaves the columns as they are.
 fn readable(stored: &[u8]) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&zstd::decode_all(stored).ok()?).ok()
+    serde_json::from_slice(&packed::unpack(stored).ok()?).ok()
 }

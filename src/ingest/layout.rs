@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::dicom::fragments::Fragments;
 use crate::dicom::header::PixelData;
+use crate::dicom::packed;
 
 use frame_table::FrameTable;
 pub use frame_table::{CHUNK_FRAMES, FrameSpan, ITEM_HEADER_BYTES, entry};
@@ -135,11 +136,11 @@ impl Layout {
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let json = serde_json::to_vec(self)?;
         // Compressing into memory has nothing to fail on but the encoder's own parameters.
-        Ok(zstd::bulk::compress(&json, 3).unwrap_or(json))
+        Ok(packed::pack(&json).unwrap_or(json))
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, LayoutError> {
-        let json = zstd::decode_all(bytes).map_err(LayoutError::Decompress)?;
+        let json = packed::unpack(bytes).map_err(LayoutError::Decompress)?;
         serde_json::from_slice(&json).map_err(LayoutError::Decode)
     }
 

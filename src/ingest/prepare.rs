@@ -19,13 +19,13 @@ use crate::config::Preamble;
 use crate::dicom::file_meta::{self, FileMeta, FileMetaError, Front, Identity};
 use crate::dicom::header::{self, Header, HeaderError, PixelData};
 use crate::dicom::json;
+use crate::dicom::packed;
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
 
 const DEFLATED_EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1.99";
 pub(super) const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 /// File meta longer than this is no file meta.
 const META_BYTES_MAX: usize = 1 << 16;
-const METADATA_LEVEL: i32 = 3;
 /// Float Pixel Data and Double Float Pixel Data.
 const FLOAT_PIXELS: [&str; 2] = ["7FE00008", "7FE00009"];
 
@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub identity: InstanceIdentity,
     pub transfer_syntax: TransferSyntaxUid,
     pub size_bytes: u64,
+    /// Of what stands in front of the data set and of the digest of the data set: it differs when
+    /// the file does, and each byte is hashed once.
     pub sha256: [u8; 32],
     pub dataset_sha256: [u8; 32],
     pub made_from: Option<MadeFrom>,
@@ -177,7 +179,7 @@ struct Spool {
     limit_bytes: u64,
     preamble: Preamble,
     size_bytes: u64,
-    file: Sha256,
+    front: Sha256,
     /// Held back until it is known what stands in front of the data set.
     head: Vec<u8>,
     rebuilt_meta: bool,
@@ -192,7 +194,7 @@ impl Spool {
             limit_bytes: policy.instance_bytes_max,
             preamble: policy.preamble,
             size_bytes: 0,
-            file: Sha256::new(),
+            front: Sha256::new(),
             head: Vec::new(),
             rebuilt_meta: false,
             identity: None,
@@ -204,17 +206,24 @@ impl Spool {
         if self.dataset.is_some() {
             return self.keep(bytes);
         }
+        if self.head.is_empty() && bytes.len() >= META_BYTES_MAX {
+            return self.begin_file(bytes);
+        }
         self.head.extend_from_slice(bytes);
         match self.head.len() >= META_BYTES_MAX {
-            true => self.begin_file(),
+            true => self.begin_held_back(),
             false => Ok(()),
         }
     }
 
-    /// Settles what stands in front of the data set, and writes what was held back for it.
-    fn begin_file(&mut self) -> Result<(), Refusal> {
+    fn begin_held_back(&mut self) -> Result<(), Refusal> {
         let head = std::mem::take(&mut self.head);
-        let mut front = Front::of(&head).map_err(meta_refusal)?;
+        self.begin_file(&head)
+    }
+
+    /// Settles what stands in front of the data set, and writes what was held back for it.
+    fn begin_file(&mut self, head: &[u8]) -> Result<(), Refusal> {
+        let mut front = Front::of(head).map_err(meta_refusal)?;
         if self.preamble == Preamble::Clear {
             front.clear_preamble();
         }
@@ -235,26 +244,27 @@ impl Spool {
         if self.size_bytes > self.limit_bytes {
             return Err(Refusal::TooLarge { limit_bytes: self.limit_bytes });
         }
-        self.file.update(bytes);
-        if let Some((_, digest)) = &mut self.dataset {
-            digest.update(bytes);
+        match &mut self.dataset {
+            Some((_, digest)) => digest.update(bytes),
+            None => self.front.update(bytes),
         }
         self.staged.file.write_all(bytes).map_err(write_refusal)
     }
 
     /// A file shorter than what is held back begins where it ends.
     fn begin_file_at_end(&mut self) -> Result<(), Refusal> {
-        if self.dataset.is_none() { self.begin_file() } else { Ok(()) }
+        if self.dataset.is_none() { self.begin_held_back() } else { Ok(()) }
     }
 
     fn finish(self) -> Result<Spooled, Refusal> {
         let (meta, dataset) = self.dataset.ok_or_else(|| Refusal::NotDicom("it is empty".to_owned()))?;
+        let dataset_sha256 = dataset.finalize();
         Ok(Spooled {
             staged: self.staged,
             meta,
             size_bytes: self.size_bytes,
-            sha256: self.file.finalize().into(),
-            dataset_sha256: dataset.finalize().into(),
+            sha256: self.front.chain_update(dataset_sha256).finalize().into(),
+            dataset_sha256: dataset_sha256.into(),
             rebuilt_meta: self.rebuilt_meta,
         })
     }
@@ -369,7 +379,7 @@ pub(super) fn uid<T: std::str::FromStr<Err = UidError>>(
 
 /// The first value of an attribute as text without padding; '' when absent.
 pub(super) fn text(elements: &InMemDicomObject, tag: Tag) -> String {
-    let Ok(Some(element)) = elements.element_opt(tag) else { return String::new() };
+    let Some(element) = elements.get(tag) else { return String::new() };
     // Some writers send attributes that they do not know as UN, their bytes unchanged.
     let value = match element.vr() {
         VR::UN => String::from_utf8_lossy(&element.to_bytes().unwrap_or_default()).into_owned().into(),
@@ -429,7 +439,7 @@ fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refu
     Ok(Prepared {
         frame_chunks: layout.take_frame_chunks(),
         layout: layout.encode().map_err(unwritable)?,
-        metadata: zstd::bulk::compress(&metadata, METADATA_LEVEL).map_err(Refusal::Storage)?,
+        metadata: packed::pack(&metadata).map_err(Refusal::Storage)?,
         staged: spooled.staged,
         identity,
         transfer_syntax: spooled.meta.transfer_syntax,

@@ -15,14 +15,13 @@ use crate::db::instances::{
 };
 use crate::dicom::attributes::{self, AttributeId, Level};
 use crate::dicom::header::hex;
+use crate::dicom::packed;
 use crate::dicom::person_name::NameKeys;
 
-/// Of zstd.
-const LEVEL: i32 = 3;
-
-pub(super) fn instance(prepared: &Prepared, key: &BlobKey, origin: &Origin) -> Result<InstanceRow, Refusal> {
+pub(super) fn instance(prepared: &Prepared, origin: &Origin) -> Result<InstanceRow, Refusal> {
     let value = |tag| text(&prepared.elements, tag);
     let number = |tag| value(tag).parse::<i64>().ok();
+    let identity = &prepared.identity;
     Ok(InstanceRow {
         patient: patient(prepared),
         study: study(prepared)?,
@@ -34,7 +33,7 @@ pub(super) fn instance(prepared: &Prepared, key: &BlobKey, origin: &Origin) -> R
         columns: number(tags::COLUMNS),
         bits_allocated: number(tags::BITS_ALLOCATED),
         number_of_frames: number(tags::NUMBER_OF_FRAMES),
-        blob_key: key.clone(),
+        blob_key: BlobKey::new(&identity.study, &identity.sop_instance, &prepared.sha256),
         size_bytes: prepared.size_bytes,
         sha256: prepared.sha256,
         dataset_sha256: prepared.dataset_sha256,
@@ -132,5 +131,5 @@ fn of_levels(json: &Map<String, Value>, levels: &[Level]) -> io::Result<Vec<u8>>
         id.is_some_and(|id| levels.iter().any(|level| attributes::belongs_to(id.0, *level)))
     };
     let kept: BTreeMap<&String, &Value> = json.iter().filter(|(key, _)| belongs(key)).collect();
-    zstd::bulk::compress(&serde_json::to_vec(&kept)?, LEVEL)
+    packed::pack(&serde_json::to_vec(&kept)?)
 }

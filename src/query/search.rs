@@ -11,6 +11,7 @@ use super::request::{Key, SearchRequest, Zone};
 use crate::db::search::{Candidate, Plan};
 use crate::db::{Db, DbError};
 use crate::dicom::attributes::Attribute;
+use crate::dicom::packed;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 
 /// One page of answers.
@@ -143,7 +144,7 @@ fn filter(candidates: &[Candidate], keys: &[Key], zone: Zone) -> std::io::Result
 pub fn attributes(documents: &[Vec<u8>]) -> std::io::Result<Map<String, Value>> {
     let mut whole = Map::new();
     for document in documents {
-        let json = zstd::decode_all(document.as_slice())?;
+        let json = packed::unpack(document)?;
         whole.extend(serde_json::from_slice::<Map<String, Value>>(&json)?);
     }
     Ok(whole)

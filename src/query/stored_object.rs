@@ -17,6 +17,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use crate::blobs::{BlobError, BlobKey, Blobs};
 use crate::db::{self, Db, DbError};
 use crate::dicom::attributes::AttributeId;
+use crate::dicom::packed;
 use crate::ingest::layout::{Bulk, FrameLookup, FrameSpan, Layout, LayoutError, PixelDataLayout, entry};
 use crate::query::Scope;
 use crate::query::retrieve::StoredInstance;
@@ -185,7 +186,7 @@ impl StoredObject {
         let scope =
             Scope::Instance(instance.study.clone(), instance.series.clone(), instance.sop_instance.clone());
         let stored = db::retrieve::metadata(db, &scope, 0).await?;
-        let json = stored.first().map(|stored| zstd::decode_all(stored.json.as_slice())).transpose();
+        let json = stored.first().map(|stored| packed::unpack(&stored.json)).transpose();
         let json = json.map_err(|e| ReadError::Metadata(e.into()))?.unwrap_or_else(|| b"{}".to_vec());
         let mut elements: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&json).map_err(|e| ReadError::Metadata(e.into()))?;

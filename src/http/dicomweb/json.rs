@@ -2,7 +2,6 @@
 //! (PS3.18 annex F).
 
 use std::collections::BTreeMap;
-use std::io;
 
 use dicom_core::{Tag, VR};
 use serde_json::{Map, Value, json};
@@ -45,31 +44,6 @@ impl DataSet {
     /// The text of the data set with its keys in order.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(&self.0).unwrap_or_default()
-    }
-}
-
-/// What the index holds compressed, one text after the other in the same memory.
-pub(crate) struct Inflater {
-    decompressor: zstd::bulk::Decompressor<'static>,
-    text: Vec<u8>,
-}
-
-impl Inflater {
-    /// Longer texts are inflated without knowing their length.
-    const TEXT_BYTES: usize = 256 * 1024;
-
-    pub(crate) fn new() -> io::Result<Self> {
-        let decompressor = zstd::bulk::Decompressor::new()?;
-        Ok(Self { decompressor, text: Vec::with_capacity(Self::TEXT_BYTES) })
-    }
-
-    pub(crate) fn inflate(&mut self, stored: &[u8]) -> io::Result<&str> {
-        self.text.clear();
-        if self.decompressor.decompress_to_buffer(stored, &mut self.text).is_err() {
-            self.text = zstd::decode_all(stored)?;
-            self.text.reserve(Self::TEXT_BYTES);
-        }
-        std::str::from_utf8(&self.text).map_err(io::Error::other)
     }
 }
 

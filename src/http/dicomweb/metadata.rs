@@ -16,6 +16,7 @@ use super::stored;
 use super::xml::{self, Described};
 use crate::db;
 use crate::dicom::json::INSTANCE_MARKER;
+use crate::dicom::packed;
 use crate::http::State;
 use crate::http::body::{self, Body, BoxError};
 use crate::http::negotiation::{Accept, Offer, Packaging};
@@ -153,18 +154,12 @@ fn described(instance: Instance) -> Result<Described, BoxError> {
 }
 
 fn expanded(scope: &Scope, urls: &Urls, rows: &[StoredMetadata]) -> Result<Vec<Instance>, BoxError> {
-    let mut inflater = json::Inflater::new()?;
-    rows.iter().map(|row| with_urls(scope, urls, row, &mut inflater)).collect()
+    rows.iter().map(|row| with_urls(scope, urls, row)).collect()
 }
 
 /// The marker stands where a JSON value begins; a value of the object has its quotes escaped.
-fn with_urls(
-    scope: &Scope,
-    urls: &Urls,
-    row: &StoredMetadata,
-    inflater: &mut json::Inflater,
-) -> Result<Instance, BoxError> {
-    let json = inflater.inflate(&row.json)?;
+fn with_urls(scope: &Scope, urls: &Urls, row: &StoredMetadata) -> Result<Instance, BoxError> {
+    let json = String::from_utf8(packed::unpack(&row.json)?)?;
     let url = urls.instance(scope.study(), &row.series, &row.sop_instance);
     let marked = |target: &str| format!("\"BulkDataURI\":\"{target}/");
     Ok(Instance { json: json.replace(&marked(INSTANCE_MARKER), &marked(&url)), url })
@@ -184,7 +179,7 @@ mod tests {
             json: zstd::encode_all(json.as_bytes(), 1).unwrap(),
         };
         let urls = Urls::at("http://h");
-        let written = expanded(&Scope::Study("1.1".parse().unwrap()), &urls, &[row]).unwrap().remove(0);
+        let written = with_urls(&Scope::Study("1.1".parse().unwrap()), &urls, &row).unwrap();
         let url = "http://h/dicom-web/studies/1.1/series/1.2/instances/1.3";
         assert_eq!(written.json, json.replacen("@instance/bulkdata", &format!("{url}/bulkdata"), 1));
     }

@@ -12,7 +12,7 @@ use tokio::io::AsyncRead;
 use crate::blobs::{Closed, Staged};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ingest::prepare::write_refusal;
-use crate::ingest::{Ingest, Refusal, read_chunk};
+use crate::ingest::{Ingest, Refusal, filled};
 
 /// What bulk data is encoded as, PS3.18 8.7.3 and Table 10.5.2-1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,11 +189,11 @@ impl Ingest {
         let blobs = self.blobs.clone();
         let mut spool = blocking(move || BulkSpool::begin(blobs.stage())).await?;
         loop {
-            let chunk = read_chunk(&mut reader).await.map_err(Refusal::Interrupted)?;
+            let chunk = filled(self.blobs.buffer(), &mut reader).await.map_err(Refusal::Interrupted)?;
             if chunk.is_empty() {
                 break;
             }
-            spool = blocking(move || spool.write(&chunk, limit_bytes)).await?;
+            spool = blocking(move || spool.write(chunk.as_ref(), limit_bytes)).await?;
         }
         let BulkSpool { staged, length, digest } = spool;
         let sha256 = digest.finalize().into();

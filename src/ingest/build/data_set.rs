@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::bulk::Content;
+use crate::blobs::BUFFER_BYTES;
+use crate::ingest::Refusal;
 use crate::ingest::prepare::EXPLICIT_LITTLE_ENDIAN;
-use crate::ingest::{CHUNK_BYTES, Refusal};
 
 const UNDEFINED: u32 = u32::MAX;
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -64,7 +65,7 @@ async fn open(segment: Segment) -> io::Result<BoxStream<'static, io::Result<Byte
                 Ok::<_, io::Error>(file)
             });
             let file = tokio::fs::File::from_std(opened.await.map_err(io::Error::other)??);
-            Ok(ReaderStream::with_capacity(file.take(length), CHUNK_BYTES).boxed())
+            Ok(ReaderStream::with_capacity(file.take(length), BUFFER_BYTES).boxed())
         }
     }
 }
