@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::dicom::header::hex;
 use crate::dicom::person_name::NameKeys;
 use crate::dicom::temporal::{self, Offset};
-use crate::query::request::keys::{date_of, time_of};
+use crate::query::request::moments::{date_of, time_of};
 use crate::query::request::{Key, Matcher, Zone};
 
 /// A data set as DICOM JSON (PS3.18 F.2).

@@ -1,6 +1,7 @@
 //! A search as a type: what to match, what to return, which page (PS3.4 C.2.2.2, PS3.18 8.3.4).
 
 pub mod keys;
+pub mod moments;
 pub mod path;
 pub mod pattern;
 

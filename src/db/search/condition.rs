@@ -9,7 +9,7 @@ use super::columns;
 use crate::db::Value;
 use crate::dicom::attributes::{self, Attribute, Held, Level};
 use crate::dicom::temporal;
-use crate::query::request::keys::{date_of, time_of};
+use crate::query::request::moments::{date_of, time_of};
 use crate::query::request::pattern::{FuzzyWord, GroupPattern, NamePattern, Pattern};
 use crate::query::request::{Key, Matcher, Range, Zone};
 
