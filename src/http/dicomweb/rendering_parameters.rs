@@ -174,14 +174,16 @@ fn window(text: &str) -> Result<Window, HttpError> {
     }
 }
 
-/// `vw,vh[,sx,sy,sw,sh]`: the corner and the size of the region may be left empty; a negative size
-/// flips.
+/// `vw,vh[,sx,sy,sw,sh]`: the corner and the size of the region may be empty, but their commas are
+/// there; a negative size flips.
 fn view(text: &str) -> Result<View, HttpError> {
     let bad = || HttpError::bad_request("viewport is vw,vh or vw,vh,sx,sy,sw,sh in pixels");
     let members: Vec<&str> = text.split(',').map(str::trim).collect();
     let side = |text: &str| text.parse::<u32>().ok().filter(|side| *side > 0);
     let (columns, rows, region) = match members[..] {
-        [columns, rows, ref region @ ..] if region.len() <= 4 => (side(columns), side(rows), region),
+        [columns, rows, ref region @ ..] if matches!(region.len(), 0 | 4) => {
+            (side(columns), side(rows), region)
+        }
         _ => return Err(bad()),
     };
     let (columns, rows) = columns.zip(rows).ok_or_else(bad)?;
@@ -248,7 +250,8 @@ mod tests {
         assert_eq!(view("viewport=512,256,10.5,,-100,50"), View { viewport, region, orientation });
         assert_eq!(view("viewport=512,256,,,,"), View { viewport, ..View::default() });
         refused(&["viewport=512", "viewport=0,5", "viewport=,5", "viewport=5,5,1,1,1,1,1"]);
-        refused(&["viewport=5,5,-1", "viewport=5,5,,,0,5", "viewport=5,5,x", "viewport=65535,65535"]);
+        refused(&["viewport=5,5,-1,,,", "viewport=5,5,,,0,5", "viewport=5,5,x,,,", "viewport=65535,65535"]);
+        refused(&["viewport=5,5,1", "viewport=5,5,1,1"]);
     }
 
     #[test]
@@ -258,7 +261,7 @@ mod tests {
         let surface = thumbnail("viewport=20,10&annotation=patient").unwrap();
         assert_eq!(surface.view.viewport, Some(Viewport { columns: 20, rows: 10 }));
         assert_eq!((surface.annotation, surface.overlays), (Annotation::default(), Overlays::LeftOut));
-        assert!(thumbnail("viewport=20,10,1,1").is_err());
+        assert!(thumbnail("viewport=20,10,1,1,5,5").is_err());
     }
 
     #[test]

@@ -56,7 +56,7 @@ async fn a_window_a_region_and_a_flip_are_applied_w30_w32() {
     assert_eq!(levels(&windowed)[..6], [0, 0, 0, 128, 255, 255]);
     let flipped = format!("{frame}&window=12,24,linear-exact&viewport=2,1,0,0,-2,1");
     assert_eq!(levels(&bench.get(&flipped, &[]).await), [11, 0]);
-    let beyond = bench.get(&format!("{frame}&viewport=2,1,6,0"), &[]).await;
+    let beyond = bench.get(&format!("{frame}&viewport=2,1,6,0,,"), &[]).await;
     assert_eq!(beyond.status, StatusCode::BAD_REQUEST);
 }
 
@@ -70,7 +70,7 @@ async fn bad_parameters_are_refused_w31_w32_w33_w33c() {
         "/rendered?viewport=0,5",
         "/rendered?iccprofile=maybe",
         "/rendered?iccprofile=srgb&accept=image/gif",
-        "/thumbnail?viewport=5,5,1,1",
+        "/thumbnail?viewport=5,5,1,1,2,2",
     ];
     assert_eq!(statuses(&bench, &bad).await, [StatusCode::BAD_REQUEST; 7]);
     assert_eq!(statuses(&bench, &["/rendered?unheard=of"]).await, [StatusCode::OK]);
@@ -104,6 +104,8 @@ async fn a_study_is_rendered_image_by_image_w34() {
     let reply = bench.get("/dicom-web/studies/1.2.3/rendered", &[]).await;
     assert!(reply.header(CONTENT_TYPE).starts_with("multipart/related; type=\"image/jpeg\""));
     assert_eq!(parts(&reply).await.len(), 2);
+    let of_one_type = bench.accepting("/dicom-web/studies/1.2.3/rendered", "image/png").await;
+    assert!(of_one_type.header(CONTENT_TYPE).starts_with("multipart/related; type=\"image/png\""));
 }
 
 #[tokio::test]
@@ -156,7 +158,7 @@ async fn a_presentation_state_takes_a_size_alone_and_needs_its_image_w32() {
     let bench = Bench::filled().await;
     bench.store(&[state("1.9.9")]).await;
     assert_eq!(bench.get(&format!("{STATE}/rendered"), &[]).await.status, StatusCode::NOT_FOUND);
-    let cropped = bench.get(&format!("{STATE}/rendered?viewport=5,5,1,1"), &[]).await;
+    let cropped = bench.get(&format!("{STATE}/rendered?viewport=5,5,1,1,2,2"), &[]).await;
     assert_eq!(cropped.status, StatusCode::BAD_REQUEST);
 }
 

@@ -212,8 +212,8 @@ impl Area {
         }
     }
 
-    /// Left, top, right and bottom in pixels from 0, the ends excluded. The corners are those of the
-    /// picture as it is seen, so that turning and flipping exchange them.
+    /// Left, top, right and bottom in pixels from 0, the ends excluded. Which pixel is the upper left
+    /// one is told after turning and flipping, where it lies before: any two corners may come.
     fn bounds(&self) -> Option<[i64; 4]> {
         let [[x1, y1], [x2, y2]] = self.corners?;
         Some([x1.min(x2) - 1, y1.min(y2) - 1, x1.max(x2), y1.max(y2)])

@@ -40,13 +40,12 @@ impl Words {
     }
 
     /// From little-endian bytes; a trailing part of a sample is dropped.
-    pub(super) fn from_le_bytes(bytes: Vec<u8>, bits_allocated: u16) -> Self {
+    pub(super) fn from_le_bytes(bytes: impl AsRef<[u8]> + Into<Vec<u8>>, bits_allocated: u16) -> Self {
+        let words = |width: usize| bytes.as_ref().chunks_exact(width);
         match bits_allocated {
-            16 => Self::U16(bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect()),
-            32 => Self::U32(
-                bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            ),
-            _ => Self::U8(bytes),
+            16 => Self::U16(words(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect()),
+            32 => Self::U32(words(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+            _ => Self::U8(bytes.into()),
         }
     }
 }

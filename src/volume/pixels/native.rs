@@ -16,7 +16,7 @@ pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Resul
     }
     let words = match image.bits_allocated {
         1 => Words::U8(unpack_bits(image, frame)?),
-        bits => Words::from_le_bytes(exact(image, frame.bytes)?.to_vec(), bits),
+        bits => Words::from_le_bytes(exact(image, frame.bytes)?, bits),
     };
     Ok(as_described(image, words))
 }

@@ -17,7 +17,7 @@ use crate::http::State;
 use crate::http::body::{self, BoxError};
 use crate::http::error::HttpError;
 use crate::http::multipart::{Part, Writer};
-use crate::http::negotiation::{Accept, Offer, Packaging};
+use crate::http::negotiation::{Accept, NotAcceptable, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
 use crate::query::Scope;
 use crate::query::rendering::category::Category;
@@ -55,8 +55,7 @@ pub(super) async fn of_instance(
         Frames::All if count == 1 => Frames::Representative,
         frames => frames,
     };
-    let accept = Accept::of(&asked.headers, asked.query.get("accept"));
-    let offer = accept.choose(&offers(&frames))?.clone();
+    let offer = choose(&Accept::of(&asked.headers, asked.query.get("accept")), &frames)?;
     let rendering = surface.rendering(offer.media_type)?;
     let form = format!("{}{:?}{frames:?}{rendering:?}", offer.content_type(), offer.packaging);
     let etag = Etag::of([object.instance.sha256.as_slice()], &form);
@@ -73,12 +72,24 @@ pub(super) async fn of_instance(
 }
 
 /// Several frames are several parts, or one animation.
-fn offers(frames: &Frames) -> Vec<Offer> {
-    let (singles, multiparts) = (MEDIA_TYPES.map(Offer::single), MEDIA_TYPES.map(Offer::multipart));
+fn choose(accept: &Accept, frames: &Frames) -> Result<Offer, NotAcceptable> {
     match frames {
-        Frames::These(list) if list.len() > 1 => [&multiparts[..], &[Offer::single(GIF)]].concat(),
-        Frames::These(_) | Frames::All | Frames::Representative => [singles, multiparts].concat(),
+        Frames::These(list) if list.len() > 1 => choose_parts(accept, &[Offer::single(GIF)]),
+        Frames::These(_) | Frames::All | Frames::Representative => {
+            let offers = [MEDIA_TYPES.map(Offer::single), MEDIA_TYPES.map(Offer::multipart)].concat();
+            accept.choose(&offers).cloned()
+        }
     }
+}
+
+/// A part for each picture, also for a client that names no more than the type of one.
+fn choose_parts(accept: &Accept, or: &[Offer]) -> Result<Offer, NotAcceptable> {
+    let offers = [&MEDIA_TYPES.map(Offer::multipart)[..], or].concat();
+    let in_parts = |refused| match accept.choose(&MEDIA_TYPES.map(Offer::single)) {
+        Ok(single) => Ok(Offer::multipart(single.media_type)),
+        Err(_) => Err(refused),
+    };
+    accept.choose(&offers).cloned().or_else(in_parts)
 }
 
 /// One instance, and how its frames are to be drawn.
@@ -195,7 +206,7 @@ pub(super) async fn of_scope(state: Arc<State>, scope: Scope, surface: Surface, 
         return Err(not_renderable());
     }
     let accept = Accept::of(&asked.headers, asked.query.get("accept"));
-    let media_type = accept.choose(&MEDIA_TYPES.map(Offer::multipart))?.media_type;
+    let media_type = choose_parts(&accept, &[])?.media_type;
     let rendering = surface.rendering(media_type)?;
     let urls = asked.urls.clone();
     let parts = instances::all(Arc::clone(&state), scope).try_filter_map(move |instance| {
