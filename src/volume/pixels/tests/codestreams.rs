@@ -27,8 +27,9 @@ fn damaged_codestreams_are_errors_and_never_panics() {
 
 #[test]
 fn a_codestream_of_another_size_is_refused_before_it_is_decoded() {
-    let large =
-        [0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 3, 1];
+    let frame = [0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 0x11, 0];
+    let scan = [0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0];
+    let large = [&frame[..], &scan].concat();
     let error = read(&gray(["8", "8", "7"]), uids::JPEG_BASELINE8_BIT, &large).unwrap_err();
     assert_eq!(error, PixelError::Mismatch { found: "65535x65535x1".into(), expected: "2x2x1".into() });
 }
