@@ -4,6 +4,7 @@ mod lifecycle;
 mod rendered;
 mod retrieve;
 mod search;
+mod store;
 
 use std::sync::Arc;
 
