@@ -12,6 +12,7 @@ pub mod encoding;
 mod lettering;
 pub mod placement;
 pub mod presentation_state;
+pub mod structured_report;
 
 use std::time::Duration;
 

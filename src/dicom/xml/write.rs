@@ -130,8 +130,8 @@ fn escaped(text: &str) -> BytesText<'_> {
     }
 }
 
-/// Only the characters of XML 1.0, 2.2.
-fn allowed(text: &str) -> Cow<'_, str> {
+/// Only the characters of XML 1.0, 2.2; U+FFFD stands for the others.
+pub fn allowed(text: &str) -> Cow<'_, str> {
     let is_strange = |c: char| matches!(c, '\0'..='\u{8}' | '\u{B}' | '\u{C}' | '\u{E}'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}');
     match text.contains(is_strange) {
         true => Cow::Owned(text.replace(is_strange, "\u{FFFD}")),

@@ -5,6 +5,7 @@ mod animation;
 mod document;
 mod images;
 mod presentation_state;
+mod text;
 mod video;
 
 use std::sync::Arc;
@@ -58,7 +59,8 @@ async fn one(
         (Category::PresentationState, None) => {
             presentation_state::rendered(state, object, surface, asked).await
         }
-        (Category::Text | Category::Other, None) => Err(not_renderable()),
+        (Category::Text, None) => text::rendered(&state, &object.instance, asked).await,
+        (Category::Other, None) => Err(not_renderable()),
     }
 }
 
