@@ -47,18 +47,18 @@ fn text(value: &Value) -> String {
 
 /// `Family, Given Middle`, the other writings behind it.
 fn person_name(groups: &Map<String, Value>) -> String {
-    let groups = ["Alphabetic", "Ideographic", "Phonetic"].map(|group| groups.get(group)?.as_str());
-    let written: Vec<String> =
-        groups.into_iter().flatten().map(group).filter(|name| !name.is_empty()).collect();
-    match written.as_slice() {
-        [] => String::new(),
-        [first] => first.clone(),
-        [first, others @ ..] => format!("{first} ({})", others.join(", ")),
+    let group = |name: &str| groups.get(name).and_then(Value::as_str).unwrap_or_default();
+    let latin = in_order(group("Alphabetic"));
+    let others = ["Ideographic", "Phonetic"].map(|name| group(name).replace('^', " ").trim().to_owned());
+    let others = joined(&others.each_ref().map(String::as_str), ", ");
+    match (latin.is_empty(), others.is_empty()) {
+        (false, false) => format!("{latin} ({others})"),
+        _ => latin + &others,
     }
 }
 
 /// Components of a name in the order in which people write them, PS3.5 6.2.1.2.
-fn group(name: &str) -> String {
+fn in_order(name: &str) -> String {
     let mut parts = name.split('^').map(str::trim).chain(std::iter::repeat(""));
     let [family, given, middle, prefix, suffix] = std::array::from_fn(|_| parts.next().unwrap_or_default());
     let given = joined(&[prefix, given, middle], " ");

@@ -97,7 +97,6 @@ impl Relation {
         match self {
             Self::InferredFrom => Some("inferred from"),
             Self::SelectedFrom => Some("selected from"),
-            Self::HasAcquisitionContext => Some("acquired with"),
             _ => None,
         }
     }
@@ -118,8 +117,9 @@ pub(super) struct Item {
 #[derive(Debug)]
 pub(super) enum Content {
     Container,
-    /// TEXT, and what reads as it is written: names, dates, times, UIDs.
+    /// TEXT, and what reads as it is written: names, dates, times.
     Text(String),
+    Uid(String),
     Code(Option<Code>),
     Number(Number),
     Object(Reference),
@@ -214,7 +214,7 @@ impl Reader {
             "CONTAINER" => Content::Container,
             "TEXT" => Content::Text(text(tags::TEXT_VALUE)),
             "PNAME" => Content::Text(text(tags::PERSON_NAME)),
-            "UIDREF" => Content::Text(text(tags::UID)),
+            "UIDREF" => Content::Uid(text(tags::UID)),
             "DATE" => Content::Text(moments::date(&text(tags::DATE))),
             "TIME" => Content::Text(moments::time(&text(tags::TIME))),
             "DATETIME" => Content::Text(moments::date_time(&text(tags::DATE_TIME))),

@@ -33,7 +33,7 @@ const OBSERVER_TYPE: &str = "121005";
 const DEVICE: &str = "121007";
 const ALGORITHM_NAME: &str = "111001";
 /// DCM 121013 and 121015: what the observing device is called, and its model.
-const SOFTWARE_NAMES: [&str; 3] = ["121013", "121015", ALGORITHM_NAME];
+const MAKERS: [&str; 3] = ["121013", "121015", ALGORITHM_NAME];
 
 pub(super) fn standing(root: Attributes, content: &Item) -> Standing {
     let verified_by: Vec<String> = root.items(tags::VERIFYING_OBSERVER_SEQUENCE).map(verifier).collect();
@@ -44,9 +44,7 @@ pub(super) fn standing(root: Attributes, content: &Item) -> Standing {
     if verification != "VERIFIED" && !is_selection(root) {
         warnings.push("UNVERIFIED: nobody has confirmed this document".to_owned());
     }
-    if is_made_by_software(content) {
-        warnings.push(joined(&["Made by software", &software(content)], ": "));
-    }
+    warnings.extend(maker(content));
     if preliminary == "PRELIMINARY" {
         warnings.push("Preliminary".to_owned());
     }
@@ -76,17 +74,29 @@ fn is_named(item: &Item, code: &str) -> bool {
     item.name.as_ref().is_some_and(|name| name.is("DCM", code))
 }
 
-/// A device observes, or an algorithm is named (PS3.16 TID 1004 and 4019).
-fn is_made_by_software(content: &Item) -> bool {
-    content.all().any(|item| match &item.content {
-        Content::Code(Some(value)) => is_named(item, OBSERVER_TYPE) && value.is("DCM", DEVICE),
-        _ => is_named(item, ALGORITHM_NAME),
-    })
+/// Whether an algorithm is named or a device observes (PS3.16 TID 4019 and 1004), and which.
+fn maker(content: &Item) -> Option<String> {
+    let has = |is: fn(&Item) -> bool| content.all().any(is);
+    let names = named_devices(content);
+    match (has(is_algorithm), has(is_observing_device)) {
+        (true, _) => Some(joined(&["Made by software", &names], ": ")),
+        (false, true) => Some(joined(&["Observed by a device", &names], ": ")),
+        (false, false) => None,
+    }
 }
 
-fn software(content: &Item) -> String {
+fn is_algorithm(item: &Item) -> bool {
+    is_named(item, ALGORITHM_NAME)
+}
+
+fn is_observing_device(item: &Item) -> bool {
+    let is_device = matches!(&item.content, Content::Code(Some(value)) if value.is("DCM", DEVICE));
+    is_device && is_named(item, OBSERVER_TYPE)
+}
+
+fn named_devices(content: &Item) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for item in content.all().filter(|item| SOFTWARE_NAMES.iter().any(|code| is_named(item, code))) {
+    for item in content.all().filter(|item| MAKERS.iter().any(|code| is_named(item, code))) {
         match &item.content {
             Content::Text(name) if !name.is_empty() && !names.contains(&name.as_str()) => names.push(name),
             _ => {}

@@ -138,6 +138,7 @@ impl Page<'_> {
         match &item.content {
             Content::Container => Ok(()),
             Content::Text(text) => write!(f, "<span class=\"text\">{}</span>", Escaped(text)),
+            Content::Uid(uid) => write!(f, "<span class=\"uid\">{}</span>", Escaped(uid)),
             Content::Code(code) => code.as_ref().map_or(Ok(()), |value| coded(f, value)),
             Content::Number(number) => {
                 write!(f, "<span class=\"number\">{}</span>", Escaped(&number.words()))

@@ -46,7 +46,7 @@ fn observed(item: &Item) -> String {
 fn value(content: &Content) -> String {
     match content {
         Content::Container => String::new(),
-        Content::Text(text) => text.clone(),
+        Content::Text(text) | Content::Uid(text) => text.clone(),
         Content::Code(code) => code.as_ref().map(ToString::to_string).unwrap_or_default(),
         Content::Number(number) => number.words(),
         Content::Object(reference) => format!("{} {}", reference.words(), reference.instance),

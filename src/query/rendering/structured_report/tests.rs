@@ -61,7 +61,7 @@ fn values_read_as_people_write_them_w34b() {
     check(item("CONTAINS", "DATETIME", "When", moment), "When: 2026-01-02 09:15:30 -0500");
     let name =
         json!({"0040A123": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Ann^B^Dr", "Ideographic": "山^子"}]}});
-    check(item("CONTAINS", "PNAME", "Who", name), "Who: Doe, Dr Ann B (山, 子)");
+    check(item("CONTAINS", "PNAME", "Who", name), "Who: Doe, Dr Ann B (山 子)");
     let uid = json!({"0040A124": {"vr": "UI", "Value": ["1.2.3"]}});
     check(item("CONTAINS", "UIDREF", "UID", uid), "UID: 1.2.3");
     check(item("CONTAINS", "CODE", "Site", json!({"0040A168": code("L", "S", "Lung")})), "Site: Lung");
@@ -150,7 +150,7 @@ fn what_nobody_confirmed_says_so_before_anything_else_w34b() {
     let first: Vec<&str> = plain.lines().take(3).collect();
     let expected = [
         "*** UNVERIFIED: nobody has confirmed this document ***",
-        "*** Made by software: Model 1 ***",
+        "*** Observed by a device: Model 1 ***",
         "*** Partial: the document is not complete ***",
     ];
     assert_eq!(first, expected);
@@ -160,6 +160,14 @@ fn what_nobody_confirmed_says_so_before_anything_else_w34b() {
         written(&draft, Form::Xml)
             .contains("<standing completion=\"PARTIAL\" verification=\"UNVERIFIED\"><warning>UNVERIFIED")
     );
+}
+
+#[test]
+fn an_algorithm_is_named_as_the_maker_w34b() {
+    let algorithm = json!({"0040A160": {"vr": "UT", "Value": ["Net 2"]}, "0040A043": code("111001", "DCM", "Algorithm Name")});
+    let plain =
+        written(&document(json!({}), vec![item("HAS CONCEPT MOD", "TEXT", "x", algorithm)]), Form::Plain);
+    assert_eq!(plain.lines().nth(1), Some("*** Made by software: Net 2 ***"));
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn value(out: &mut Out, content: &Content, locate: Locate) -> io::Result<()> {
     match content {
         Content::Container | Content::Code(None) => Ok(()),
         Content::Text(text) => leaf(out, "text", text),
+        Content::Uid(uid) => leaf(out, "uid", uid),
         Content::Code(Some(value)) => code(out, "code", value),
         Content::Number(value) => number(out, value),
         Content::Object(value) => reference(out, value, locate),
