@@ -92,6 +92,7 @@ SUITES = {
     "assertions": peer("assertions"),
     "character-sets": peer("character_sets"),
     "json-model": peer("json_model"),
+    "rendered-reports": peer("rendered_reports"),
     "bit-exact": peer("bit_exact"),
     "built-objects": peer("built_objects"),
     "crash": peer("crash"),

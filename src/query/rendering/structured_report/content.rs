@@ -33,12 +33,13 @@ impl Code {
         self.scheme == scheme && self.value == value
     }
 
-    /// What follows a number: `mm`, nothing for a number of nothing.
+    /// What follows a number: `mm`, nothing for a number of nothing. Units are coded by their
+    /// symbol; what UCUM has in braces is none.
     pub(super) fn unit(&self) -> &str {
-        match (self.scheme.as_str(), self.value.as_str()) {
-            ("UCUM", "1") => "",
-            ("UCUM", symbol) if !symbol.contains('{') => symbol,
-            _ => &self.meaning,
+        match self.value.as_str() {
+            "1" => "",
+            symbol if symbol.is_empty() || symbol.contains('{') => &self.meaning,
+            symbol => symbol,
         }
     }
 }
@@ -114,9 +115,17 @@ pub(super) struct Item {
     pub(super) children: Vec<Item>,
 }
 
+/// Continuity of Content (0040,A050).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Continuity {
+    Separate,
+    /// The values within are one text.
+    Continuous,
+}
+
 #[derive(Debug)]
 pub(super) enum Content {
-    Container,
+    Container(Continuity),
     /// TEXT, and what reads as it is written: names, dates, times.
     Text(String),
     Uid(String),
@@ -148,6 +157,7 @@ pub(super) struct Reference {
     pub(super) segments: Vec<String>,
     /// Multiplex group and channel, pair by pair.
     pub(super) channels: Vec<String>,
+    pub(super) with_presentation_state: bool,
     /// Where the evidence sequences say that it lies.
     pub(super) place: Option<Place>,
 }
@@ -211,7 +221,7 @@ impl Reader {
         }
         let text = |tag| from.text(tag);
         match text(tags::VALUE_TYPE).as_str() {
-            "CONTAINER" => Content::Container,
+            "CONTAINER" => Content::Container(continuity(&text(tags::CONTINUITY_OF_CONTENT))),
             "TEXT" => Content::Text(text(tags::TEXT_VALUE)),
             "PNAME" => Content::Text(text(tags::PERSON_NAME)),
             "UIDREF" => Content::Uid(text(tags::UID)),
@@ -238,9 +248,17 @@ impl Reader {
             frames: item.texts(tags::REFERENCED_FRAME_NUMBER),
             segments: item.texts(tags::REFERENCED_SEGMENT_NUMBER),
             channels: item.texts(tags::REFERENCED_WAVEFORM_CHANNELS),
+            with_presentation_state: item.item(tags::REFERENCED_SOP_SEQUENCE).is_some(),
             place: self.places.get(&instance).cloned(),
             instance,
         })
+    }
+}
+
+fn continuity(term: &str) -> Continuity {
+    match term {
+        "CONTINUOUS" => Continuity::Continuous,
+        _ => Continuity::Separate,
     }
 }
 
@@ -295,6 +313,20 @@ fn of_study(study: Attributes) -> impl Iterator<Item = Place> {
 }
 
 impl Item {
+    /// The one text of a container whose values are meant to be read on; its items have names for
+    /// programs alone.
+    pub(super) fn running_text(&self) -> Option<String> {
+        let is_running = matches!(self.content, Content::Container(Continuity::Continuous));
+        let has_sections = self.children.iter().any(|child| matches!(child.content, Content::Container(_)));
+        let texts: Vec<String> = self.children.iter().map(|child| child.content.words()).collect();
+        (is_running && !has_sections).then(|| texts.join(" "))
+    }
+
+    /// Children that have more to say than the running text has of them.
+    pub(super) fn beside_running_text(&self) -> impl Iterator<Item = &Item> {
+        self.children.iter().filter(|child| !child.children.is_empty())
+    }
+
     /// This item and all within it, in reading order.
     pub(super) fn all(&self) -> impl Iterator<Item = &Item> {
         let mut waiting = vec![self];
@@ -303,6 +335,22 @@ impl Item {
             waiting.extend(next.children.iter().rev());
             Some(next)
         })
+    }
+}
+
+impl Content {
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Container(_) => String::new(),
+            Self::Text(text) | Self::Uid(text) => text.clone(),
+            Self::Code(code) => code.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Self::Number(number) => number.words(),
+            Self::Object(reference) => format!("{} {}", reference.words(), reference.instance),
+            Self::Region(region) => region.words(),
+            Self::Times(times) => times.words(),
+            Self::SeeAlso(position) => format!("see item {position}"),
+            Self::Unknown(value_type) => format!("(content of type {value_type})"),
+        }
     }
 }
 
@@ -333,6 +381,7 @@ impl Reference {
             listed("frame", &self.frames),
             listed("segment", &self.segments),
             listed("channel", &channels),
+            String::from(if self.with_presentation_state { "with a presentation state" } else { "" }),
         ];
         super::attributes::joined(&parts.each_ref().map(String::as_str), ", ")
     }

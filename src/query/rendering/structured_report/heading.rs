@@ -50,9 +50,8 @@ pub(super) fn standing(root: Attributes, content: &Item) -> Standing {
     }
     if completion == "PARTIAL" {
         warnings.push("Partial: the document is not complete".to_owned());
+        warnings.extend(Some(root.text(tags::COMPLETION_FLAG_DESCRIPTION)).filter(|text| !text.is_empty()));
     }
-    let description = root.text(tags::COMPLETION_FLAG_DESCRIPTION);
-    warnings.extend(Some(description).filter(|text| !text.is_empty()));
     Standing { warnings, verified_by, completion, verification, preliminary }
 }
 
@@ -123,11 +122,23 @@ pub(super) fn class_name(uid: &str) -> String {
     name.map_or_else(|| uid.to_owned(), |name| name.trim_end_matches(" Storage").to_owned())
 }
 
+/// The documents that this one takes the place of, PS3.3 C.17.2.
+fn predecessors(root: Attributes) -> Vec<String> {
+    let studies = root.items(tags::PREDECESSOR_DOCUMENTS_SEQUENCE);
+    let series = studies.flat_map(|study| study.items(tags::REFERENCED_SERIES_SEQUENCE));
+    let objects = series.flat_map(|series| series.items(tags::REFERENCED_SOP_SEQUENCE));
+    objects.map(|object| object.text(tags::REFERENCED_SOP_INSTANCE_UID)).collect()
+}
+
 pub(super) fn facts(root: Attributes) -> Vec<Fact> {
     let text = |tag| root.text(tag);
     let moment = |day, clock| joined(&[&moments::date(&text(day)), &moments::time(&text(clock))], " ");
     let made_by = [text(tags::MANUFACTURER), text(tags::MANUFACTURER_MODEL_NAME)];
     let authors = root.items(tags::AUTHOR_OBSERVER_SEQUENCE).map(|author| author.text(tags::PERSON_NAME));
+    let completion = match root.text(tags::COMPLETION_FLAG).as_str() {
+        "COMPLETE" => joined(&["Complete", &text(tags::COMPLETION_FLAG_DESCRIPTION)], ": "),
+        _ => String::new(),
+    };
     let all = [
         ("Patient", text(tags::PATIENT_NAME)),
         ("Patient ID", text(tags::PATIENT_ID)),
@@ -139,6 +150,8 @@ pub(super) fn facts(root: Attributes) -> Vec<Fact> {
         ("Referring physician", text(tags::REFERRING_PHYSICIAN_NAME)),
         ("Institution", text(tags::INSTITUTION_NAME)),
         ("Document", kind(root)),
+        ("Completion", completion),
+        ("Replaces", predecessors(root).join(", ")),
         ("Written", moment(tags::CONTENT_DATE, tags::CONTENT_TIME)),
         ("Author", authors.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("; ")),
         ("Equipment", joined(&made_by.each_ref().map(String::as_str), " ")),

@@ -99,12 +99,19 @@ impl Page<'_> {
             if is_section(&run[0]) {
                 run.iter().try_for_each(|item| self.section(f, item, level))?;
             } else {
-                f.write_str("<dl>\n")?;
-                run.iter().try_for_each(|item| self.term(f, item, level))?;
-                f.write_str("</dl>\n")?;
+                self.terms(f, &run.iter().collect::<Vec<_>>(), level)?;
             }
         }
         Ok(())
+    }
+
+    fn terms(&self, f: &mut Formatter<'_>, items: &[&Item], level: usize) -> fmt::Result {
+        if items.is_empty() {
+            return Ok(());
+        }
+        f.write_str("<dl>\n")?;
+        items.iter().try_for_each(|item| self.term(f, item, level))?;
+        f.write_str("</dl>\n")
     }
 
     fn section(&self, f: &mut Formatter<'_>, item: &Item, level: usize) -> fmt::Result {
@@ -115,7 +122,14 @@ impl Page<'_> {
             name(f, item)?;
             writeln!(f, "</h{heading}>")?;
         }
-        self.children(f, item, level + 1)?;
+        match item.running_text() {
+            Some(text) => {
+                writeln!(f, "<p class=\"text\">{}</p>", Escaped(&text))?;
+                let beside: Vec<&Item> = item.beside_running_text().collect();
+                self.terms(f, &beside, level + 1)?;
+            }
+            None => self.children(f, item, level + 1)?,
+        }
         f.write_str("</section>\n")
     }
 
@@ -136,7 +150,7 @@ impl Page<'_> {
 
     fn value(&self, f: &mut Formatter<'_>, item: &Item) -> fmt::Result {
         match &item.content {
-            Content::Container => Ok(()),
+            Content::Container(_) => Ok(()),
             Content::Text(text) => write!(f, "<span class=\"text\">{}</span>", Escaped(text)),
             Content::Uid(uid) => write!(f, "<span class=\"uid\">{}</span>", Escaped(uid)),
             Content::Code(code) => code.as_ref().map_or(Ok(()), |value| coded(f, value)),
@@ -166,7 +180,7 @@ impl Page<'_> {
 }
 
 fn is_section(item: &Item) -> bool {
-    matches!(item.content, Content::Container)
+    matches!(item.content, Content::Container(_))
 }
 
 /// Of the codes, only what they mean is for people; the rest is there for who points at it.

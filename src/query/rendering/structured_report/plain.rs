@@ -1,7 +1,7 @@
 //! `text/plain`: an indented outline.
 
 use super::Document;
-use super::content::{Content, Item};
+use super::content::Item;
 
 /// Indentation stops here: deeper text would have no room beside it.
 const INDENT_MAX: usize = 20;
@@ -27,33 +27,25 @@ fn line(out: &mut String, item: &Item, depth: usize) {
     let indent = "  ".repeat(depth.min(INDENT_MAX));
     let relation = item.relation.words().map(|words| format!("{words} ")).unwrap_or_default();
     let name = item.name.as_ref().map(ToString::to_string).unwrap_or_default();
-    let value = value(&item.content);
+    let running = item.running_text();
+    let value = running.clone().unwrap_or_else(|| item.content.words());
     let colon = if name.is_empty() || value.is_empty() { "" } else { ": " };
     let text = clean(&format!("{relation}{name}{colon}{value}"));
     // The further lines of a text stand under its first.
     let text = text.replace('\n', &format!("\n{indent}  "));
-    out.push_str(&format!("{indent}{text}{}\n", observed(item)));
-    item.children.iter().for_each(|child| line(out, child, depth + 1));
+    if !text.is_empty() {
+        out.push_str(&format!("{indent}{text}{}\n", observed(item)));
+    }
+    match running {
+        Some(_) => item.beside_running_text().for_each(|child| line(out, child, depth + 1)),
+        None => item.children.iter().for_each(|child| line(out, child, depth + 1)),
+    }
 }
 
 fn observed(item: &Item) -> String {
     match item.observed.as_str() {
         "" => String::new(),
         moment => format!(" [{}]", clean(moment)),
-    }
-}
-
-fn value(content: &Content) -> String {
-    match content {
-        Content::Container => String::new(),
-        Content::Text(text) | Content::Uid(text) => text.clone(),
-        Content::Code(code) => code.as_ref().map(ToString::to_string).unwrap_or_default(),
-        Content::Number(number) => number.words(),
-        Content::Object(reference) => format!("{} {}", reference.words(), reference.instance),
-        Content::Region(region) => region.words(),
-        Content::Times(times) => times.words(),
-        Content::SeeAlso(position) => format!("see item {position}"),
-        Content::Unknown(value_type) => format!("(content of type {value_type})"),
     }
 }
 

@@ -104,6 +104,14 @@ fn references_by_position_lead_to_their_item_w34b() {
     assert!(html.contains("<a href=\"#item-1.2\">") && html.contains("id=\"item-1.2\""));
 }
 
+#[test]
+fn continuous_content_is_read_on_w34b() {
+    let words = vec![text("Name", "A mass of"), text("Name", "3 cm"), text("Name", "was detected.")];
+    let own =
+        json!({"0040A050": {"vr": "CS", "Value": ["CONTINUOUS"]}, "0040A730": {"vr": "SQ", "Value": words}});
+    check(item("CONTAINS", "CONTAINER", "Findings", own), "Findings: A mass of 3 cm was detected.");
+}
+
 fn image_in(own: Value) -> Document {
     let object = json!({"vr": "SQ", "Value": [{
         "00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},

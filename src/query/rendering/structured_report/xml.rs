@@ -71,7 +71,7 @@ fn content_item(out: &mut Out, item: &Item, locate: Locate) -> io::Result<()> {
 
 fn value(out: &mut Out, content: &Content, locate: Locate) -> io::Result<()> {
     match content {
-        Content::Container | Content::Code(None) => Ok(()),
+        Content::Container(_) | Content::Code(None) => Ok(()),
         Content::Text(text) => leaf(out, "text", text),
         Content::Uid(uid) => leaf(out, "uid", uid),
         Content::Code(Some(value)) => code(out, "code", value),
