@@ -39,6 +39,7 @@ OCTETS = 'multipart/related; type="application/octet-stream"'
 JPEG_FRAME = 'multipart/related; type="image/jpeg"; transfer-syntax=1.2.840.10008.1.2.4.50'
 SLOW_S = 300
 SLOW_RUN_S = 20
+SETTLE_S = 5
 BLOCK = 1 << 20
 
 
@@ -130,6 +131,8 @@ class Bench:
             if not loaded.exists():
                 self.load_orthanc()
                 loaded.touch()
+            # What the servers do after their start is no part of what they are asked.
+            time.sleep(SETTLE_S)
             self.reads(stack, few, many)
         self.stores()
 
