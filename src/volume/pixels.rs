@@ -1,4 +1,4 @@
-//! One frame of Pixel Data, decoded into numbers (PS3.3 C.7.6.3, PS3.5 8).
+//! One frame of Pixel Data, decoded into numbers or encoded anew (PS3.3 C.7.6.3, PS3.5 8).
 //!
 //! ```text
 //! bytes of one frame ─ codec ─> samples as stored ─ arrange ─> Frame
@@ -11,20 +11,24 @@ mod arrange;
 mod codec;
 mod color;
 mod description;
+pub mod encode;
 pub(crate) mod headers;
 mod jpeg;
 mod jpeg12;
 mod jpegxl;
 mod native;
 mod palette;
+mod raster;
 mod real;
 mod registry;
 mod rle;
 
 use ndarray::{Array2, Array3};
 
+pub use codec::is_decodable;
 pub use description::{ImageDescription, Photometric, PlanarConfiguration};
 pub use palette::Palette;
+pub use raster::{Colours, Raster};
 
 /// Ample: every file of the conformance suite decodes on a 32nd of it.
 pub const STACK_BYTES: usize = 8 << 20;
@@ -117,7 +121,7 @@ pub enum PixelError {
     Codestream { codec: &'static str, reason: String },
     #[error("the codestream holds {found} (columns x rows x samples) and the attributes say {expected}")]
     Mismatch { found: String, expected: String },
-    #[error("the {0} decoder gave up on a damaged codestream")]
+    #[error("the {0} codec gave up on a damaged codestream")]
     Panicked(&'static str),
 }
 

@@ -83,7 +83,8 @@ fn levels(words: Words, depth: Depth) -> Vec<u8> {
     }
 }
 
-fn ybr(photometric: Photometric, space: ColorSpace) -> Option<Ybr> {
+/// How the samples are YCbCr, if they are.
+pub(super) fn ybr(photometric: Photometric, space: ColorSpace) -> Option<Ybr> {
     match space {
         ColorSpace::Rgb => None,
         ColorSpace::YCbCr => Ybr::of(photometric).or(Some(Ybr::Full)),

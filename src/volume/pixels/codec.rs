@@ -86,6 +86,19 @@ pub(super) enum ColorSpace {
     YCbCr,
 }
 
+/// Whether the colours of such a frame went through a transform that does not undo: they may as
+/// well be given in RGB, which more readers take.
+#[expect(deprecated, reason = "archives still hold and send objects in retired transfer syntaxes")]
+pub(super) fn changes_colour(transfer_syntax: &str) -> bool {
+    matches!(
+        transfer_syntax,
+        uids::JPEG_BASELINE8_BIT
+            | uids::JPEG_EXTENDED12_BIT
+            | uids::JPEG_FULL_PROGRESSION_NON_HIERARCHICAL1012
+            | uids::JPEG_SPECTRAL_SELECTION_NON_HIERARCHICAL68
+    )
+}
+
 #[expect(deprecated, reason = "archives still hold and send objects in retired transfer syntaxes")]
 pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Result<Decoded, PixelError> {
     if image.bits_allocated > 32 {
@@ -121,13 +134,20 @@ pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Resul
     complete(image, decoded)
 }
 
-/// Third-party decoders index out of bounds on some damaged streams; nothing they touch survives
+/// Whether frames of a syntax can be decoded at all.
+pub fn is_decodable(transfer_syntax: &str) -> bool {
+    !transfer_syntax.starts_with("1.2.840.10008.1.2.4.10")
+        && ![uids::JPEG2000MC, uids::JPEG2000MC_LOSSLESS].contains(&transfer_syntax)
+        && (cfg!(feature = "jpeg-ls") || transfer_syntax != uids::JPEGLS_LOSSLESS)
+}
+
+/// Third-party codecs index out of bounds on some damaged streams; nothing they touch survives
 /// the panic, so unwinding through them leaves no broken state behind.
-fn guarded(
+pub(super) fn guarded<T>(
     codec: &'static str,
-    decode: impl FnOnce() -> Result<Decoded, PixelError>,
-) -> Result<Decoded, PixelError> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(PixelError::Panicked(codec)))
+    work: impl FnOnce() -> Result<T, PixelError>,
+) -> Result<T, PixelError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(PixelError::Panicked(codec)))
 }
 
 fn complete(image: &ImageDescription, decoded: Decoded) -> Result<Decoded, PixelError> {

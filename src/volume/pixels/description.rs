@@ -68,6 +68,23 @@ impl Photometric {
         }
     }
 
+    /// The defined term.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Monochrome1 => "MONOCHROME1",
+            Self::Monochrome2 => "MONOCHROME2",
+            Self::PaletteColor => "PALETTE COLOR",
+            Self::Rgb => "RGB",
+            Self::YbrFull => "YBR_FULL",
+            Self::YbrFull422 => "YBR_FULL_422",
+            Self::YbrPartial422 => "YBR_PARTIAL_422",
+            Self::YbrPartial420 => "YBR_PARTIAL_420",
+            Self::YbrIct => "YBR_ICT",
+            Self::YbrRct => "YBR_RCT",
+            Self::Xyb => "XYB",
+        }
+    }
+
     fn samples_per_pixel(self) -> usize {
         match self {
             Self::Monochrome1 | Self::Monochrome2 | Self::PaletteColor => 1,

@@ -60,8 +60,8 @@ pub(super) struct OneFrame<'a> {
     container: u16,
 }
 
-#[cfg(test)]
 impl<'a> OneFrame<'a> {
+    /// For an encoder.
     pub(super) fn native(image: &'a ImageDescription, bytes: &'a [u8]) -> Self {
         let frame = EncodedFrame::new(dicom_dictionary_std::uids::EXPLICIT_VR_LITTLE_ENDIAN, bytes);
         Self { image, frame, container: image.bits_allocated }
