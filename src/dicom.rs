@@ -9,6 +9,7 @@ pub mod header;
 pub mod json;
 pub mod packed;
 pub mod person_name;
+pub mod reencode;
 pub mod sop_class;
 pub mod temporal;
 pub mod uid;
