@@ -27,6 +27,7 @@ use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
 use crate::jobs::{JobKind, driver};
 use crate::lifecycle::Lifecycle;
+use crate::query::decoding::Decodes;
 use crate::telemetry::metrics::sweep as metric;
 use crate::{dimse, http};
 
@@ -184,7 +185,7 @@ impl App {
             },
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
             readiness: Arc::new(readiness),
-            decodes: http::Decodes::new(settings::decodes()),
+            decodes: Decodes::new(settings::decodes()),
             answers: http::Answers::new(self.config.http.answers_bytes_max),
             metrics: Arc::new(move || metrics.render()),
         };

@@ -10,7 +10,6 @@ mod charset;
 mod coding;
 mod console;
 mod cors;
-mod decoding;
 mod dicomweb;
 pub mod endpoint;
 mod error;
@@ -34,11 +33,11 @@ use crate::blobs::Blobs;
 use crate::db::Db;
 use crate::dicom::temporal::Offset;
 use crate::ingest::Ingest;
+use crate::query::decoding::Decodes;
 use crate::telemetry::metrics::http as metric;
 
 pub use answers::Answers;
 pub use cors::Cors;
-pub use decoding::Decodes;
 pub use rest::hooks::{
     AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness,
 };
@@ -79,6 +78,12 @@ pub struct Settings {
     pub streams_max: u32,
     /// JSON or XML of one STOW-RS request.
     pub metadata_bytes_max: usize,
+    /// A GET without Accept is refused (PS3.18 8.7.5).
+    pub accept_required: bool,
+    /// Of everything that has an entity tag.
+    pub cache_control: String,
+    /// Larger stored objects are decompressed only for who asks for it.
+    pub decompress_bytes_max: u64,
     /// From accepting a connection, or the end of a request, to the end of the next header.
     pub header_timeout: Duration,
     /// Silence in the middle of a body.
@@ -115,6 +120,9 @@ impl Default for Settings {
             parts_max: 10_000,
             parts_in_flight: 8,
             metadata_bytes_max: 16 << 20,
+            accept_required: false,
+            cache_control: "private, no-cache".to_owned(),
+            decompress_bytes_max: 256 << 20,
             header_timeout: Duration::from_secs(20),
             uri_bytes_max: 16 << 10,
             streams_max: 100,
@@ -149,6 +157,9 @@ impl Settings {
             parts_max: http.parts_max,
             parts_in_flight: http.parts_in_flight,
             metadata_bytes_max: http.metadata_bytes_max,
+            accept_required: http.accept_required,
+            cache_control: http.cache_control.clone(),
+            decompress_bytes_max: http.decompress_bytes_max,
             header_timeout: http.header_timeout(),
             uri_bytes_max: http.uri_bytes_max,
             streams_max: http.streams_max,

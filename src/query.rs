@@ -3,12 +3,14 @@
 //! QIDO-RS and C-FIND build the same [`request::SearchRequest`]; WADO-RS, C-GET and C-MOVE name
 //! what they want with the same [`Scope`].
 
+pub mod decoding;
 pub mod matching;
 pub mod rendering;
 pub mod request;
 pub mod retrieve;
 pub mod search;
 pub mod stored_object;
+pub mod transcoding;
 
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 

@@ -1,5 +1,6 @@
 //! DICOMweb services under `/dicom-web` (PS3.18 chapter 10).
 
+mod archive;
 mod bulkdata;
 pub(crate) mod delete;
 mod etag;
@@ -7,13 +8,13 @@ mod frames;
 mod instances;
 mod json;
 mod metadata;
-mod native;
+mod ranged;
 mod rendered;
 mod rendering_parameters;
 mod search;
 mod store;
 mod stored;
-mod transcode;
+mod wado_uri;
 mod xml;
 
 use std::sync::Arc;
@@ -21,12 +22,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use http::HeaderMap;
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue};
 
 use super::State;
 use super::body::{BoxError, Inbound};
 use super::endpoint::Dicomweb;
 use super::error::HttpError;
-use super::negotiation::Offer;
+use super::negotiation::{Accept, NotAcceptable, Offer};
 use super::service::{Answer, Asked};
 use super::urls::Urls;
 use crate::db::changes::Change;
@@ -45,6 +47,28 @@ pub(crate) async fn handle(state: Arc<State>, endpoint: Dicomweb, asked: Asked, 
 }
 
 async fn answer(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbound) -> Answer {
+    if endpoint.is_retrieval() {
+        check_accept(&state, &asked)?;
+    }
+    let cache_control = HeaderValue::from_str(&state.settings.cache_control);
+    let mut response = dispatch(state, endpoint, asked, body).await?;
+    if let (true, Ok(cache_control)) = (response.headers().contains_key(ETAG), cache_control) {
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(cache_control);
+    }
+    Ok(response)
+}
+
+/// What holds for every retrieval, PS3.18 8.7.5.
+fn check_accept(state: &State, asked: &Asked) -> Result<(), HttpError> {
+    let query = asked.query.get("accept");
+    if state.settings.accept_required && query.is_none() && !asked.headers.contains_key(ACCEPT) {
+        let available = String::from("*/*");
+        return Err(HttpError::NotAcceptable(NotAcceptable { available }));
+    }
+    Accept::check(&asked.headers, query).map_err(HttpError::bad_request)
+}
+
+async fn dispatch(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbound) -> Answer {
     match endpoint {
         Dicomweb::Store { study } => store::store(&state, study, &asked, body).await,
         Dicomweb::Search { level, study, series } => {
@@ -55,6 +79,9 @@ async fn answer(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbou
         Dicomweb::Rendered(scope, frames) => rendered::rendered(state, scope, frames, &asked).await,
         Dicomweb::Thumbnail(scope, frames) => rendered::thumbnail(state, scope, frames, &asked).await,
         Dicomweb::Frames(scope, frames) => frames::retrieve(state, scope, frames, &asked).await,
+        Dicomweb::PixelData(scope) => frames::pixel_data(state, scope, &asked).await,
+        Dicomweb::AllBulkdata(scope) => bulkdata::all(state, scope, &asked).await,
+        Dicomweb::WadoUri => wado_uri::retrieve(state, asked).await,
         Dicomweb::Bulkdata { instance, path } => bulkdata::retrieve(state, instance, &path, &asked).await,
         Dicomweb::Delete(scope) => delete::delete(&state, &scope, &asked).await,
     }

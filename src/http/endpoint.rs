@@ -40,6 +40,12 @@ pub enum Dicomweb {
     Thumbnail(Scope, Option<FrameList>),
     /// 10.4.1.1.6, an instance.
     Frames(Scope, FrameList),
+    /// 10.4.1.1.6: every frame of a scope.
+    PixelData(Scope),
+    /// 10.4.1.1.5: every value of a scope that the metadata refer to.
+    AllBulkdata(Scope),
+    /// Chapter 9; the query names the object.
+    WadoUri,
     /// 10.4.1.1.5, an instance; `path` is that of the attribute, `00420011` or `54000100/0/54001010`.
     Bulkdata { instance: Scope, path: String },
     /// No transaction of the standard.
@@ -97,6 +103,9 @@ impl Endpoint {
             ["healthz"] => when(get, READ, Self::Healthz),
             ["readyz"] => when(get, READ, Self::Readyz),
             ["metrics"] => when(get, READ, Self::Metrics),
+            ["wado"] | ["dicom-web"] | ["dicom-web", "wado"] => {
+                when(get, READ, Self::Dicomweb(Dicomweb::WadoUri))
+            }
             ["dicom-web", rest @ ..] => Dicomweb::parse(method, rest).map(Self::Dicomweb),
             ["api", "v1", rest @ ..] => Rest::parse(method, rest).map(Self::Rest),
             _ => Err(RouteError::UnknownPath),
@@ -182,6 +191,8 @@ impl Dicomweb {
             ["metadata"] => Ok(Self::Metadata(scope)),
             ["rendered"] => Ok(Self::Rendered(scope, None)),
             ["thumbnail"] => Ok(Self::Thumbnail(scope, None)),
+            ["pixeldata"] => Ok(Self::PixelData(scope)),
+            ["bulkdata"] => Ok(Self::AllBulkdata(scope)),
             _ => Err(RouteError::UnknownPath),
         }
     }
@@ -201,15 +212,22 @@ impl Dicomweb {
     /// What of the archive is asked for; a search looks for it instead.
     pub fn scope(&self) -> Option<&Scope> {
         match self {
-            Self::Store { .. } | Self::Search { .. } => None,
+            Self::Store { .. } | Self::Search { .. } | Self::WadoUri => None,
             Self::Retrieve(scope)
             | Self::Metadata(scope)
             | Self::Rendered(scope, _)
             | Self::Thumbnail(scope, _)
             | Self::Frames(scope, _)
+            | Self::PixelData(scope)
+            | Self::AllBulkdata(scope)
             | Self::Bulkdata { instance: scope, .. }
             | Self::Delete(scope) => Some(scope),
         }
+    }
+
+    /// What gives out representations of stored objects.
+    pub fn is_retrieval(&self) -> bool {
+        !matches!(self, Self::Store { .. } | Self::Search { .. } | Self::WadoUri | Self::Delete(_))
     }
 
     fn name(&self) -> &'static str {
@@ -226,10 +244,12 @@ impl Dicomweb {
             Self::Rendered(..) => "retrieve-rendered",
             Self::Thumbnail(..) => "retrieve-thumbnail",
             Self::Frames(..) => "retrieve-frames",
-            Self::Bulkdata { .. } => "retrieve-bulkdata",
             Self::Delete(Scope::Study(_)) => "delete-study",
             Self::Delete(Scope::Series(..)) => "delete-series",
             Self::Delete(Scope::Instance(..)) => "delete-instance",
+            Self::PixelData(_) => "retrieve-pixeldata",
+            Self::AllBulkdata(_) | Self::Bulkdata { .. } => "retrieve-bulkdata",
+            Self::WadoUri => "wado-uri",
         }
     }
 }

@@ -68,6 +68,12 @@ impl From<BodyStopped> for HttpError {
     }
 }
 
+impl From<crate::query::decoding::DecodesError> for HttpError {
+    fn from(error: crate::query::decoding::DecodesError) -> Self {
+        Self::internal("decoding")(error)
+    }
+}
+
 impl HttpError {
     /// For `map_err` where the fault is ours.
     pub(crate) fn internal<E: Into<super::body::BoxError>>(step: &'static str) -> impl FnOnce(E) -> Self {

@@ -28,6 +28,20 @@ impl Writer {
         Self { boundary: format!("radiant-{}", crate::ids::row_id()) }
     }
 
+    /// With a boundary that the caller answers for.
+    pub(crate) fn with_boundary(boundary: String) -> Self {
+        Self { boundary }
+    }
+
+    /// Of an answer of this one part, where its length is known.
+    pub(crate) fn length(&self, part: &Part) -> Option<u64> {
+        Some((self.header(part).len() + self.closing().len()) as u64 + part.length?)
+    }
+
+    fn closing(&self) -> String {
+        format!("\r\n--{}--\r\n", self.boundary)
+    }
+
     /// `type` is always quoted, PS3.18 8.7.1.
     pub(crate) fn content_type(&self, part_type: &str) -> String {
         format!("multipart/related; type=\"{part_type}\"; boundary={}", self.boundary)
@@ -38,7 +52,7 @@ impl Writer {
     where
         P: Stream<Item = Result<Part, BoxError>> + Send + 'static,
     {
-        let closing = Bytes::from(format!("\r\n--{}--\r\n", self.boundary));
+        let closing = Bytes::from(self.closing());
         let written = parts.flat_map(move |part| self.part(part));
         body::streamed(written.chain(stream::iter([Ok(closing)])))
     }

@@ -61,6 +61,8 @@ pub(crate) struct Offer {
     pub(crate) media_type: &'static str,
     pub(crate) packaging: Packaging,
     pub(crate) transfer_syntax: Option<String>,
+    /// What lies in the archive: the first choice for `transfer-syntax=*`.
+    pub(crate) is_stored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,15 +73,20 @@ pub(crate) enum Packaging {
 
 impl Offer {
     pub(crate) fn single(media_type: &'static str) -> Self {
-        Self { media_type, packaging: Packaging::Single, transfer_syntax: None }
+        Self { media_type, packaging: Packaging::Single, transfer_syntax: None, is_stored: false }
     }
 
     pub(crate) fn multipart(media_type: &'static str) -> Self {
-        Self { media_type, packaging: Packaging::Multipart, transfer_syntax: None }
+        Self { media_type, packaging: Packaging::Multipart, transfer_syntax: None, is_stored: false }
     }
 
     pub(crate) fn in_syntax(mut self, transfer_syntax: &str) -> Self {
         self.transfer_syntax = Some(transfer_syntax.to_owned());
+        self
+    }
+
+    pub(crate) fn as_stored(mut self) -> Self {
+        self.is_stored = true;
         self
     }
 
@@ -139,10 +146,71 @@ impl Accept {
     /// # Errors
     /// No range fits an offer; the error lists what there is (PS3.18 8.7.5).
     pub(crate) fn choose<'a>(&self, offers: &'a [Offer]) -> Result<&'a Offer, NotAcceptable> {
-        let best = self.ranges.iter().find_map(|range| offers.iter().find(|offer| takes(range, offer)));
+        let best = self.ranges.iter().find_map(|range| {
+            let mut taken = offers.iter().filter(|offer| takes(range, offer));
+            match range.parameter("transfer-syntax") {
+                Some("*") => taken.clone().find(|offer| offer.is_stored).or_else(|| taken.next()),
+                _ => taken.next(),
+            }
+        });
         best.ok_or_else(|| NotAcceptable { available: described(offers) })
     }
 }
+
+/// What is wrong with the media types of a request before any resource is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadAccept {
+    #[error("the accept parameter takes no wildcards")]
+    Wildcard,
+    #[error("Accept names media types of DICOM and rendered ones")]
+    Mixed,
+}
+
+impl Accept {
+    /// A request is about DICOM or about something rendered of it, not both (PS3.18 8.7.5); the
+    /// query parameter names what it wants (8.3.3.1).
+    pub(crate) fn check(headers: &HeaderMap, query_accept: Option<&str>) -> Result<(), BadAccept> {
+        let accept = Self::of(headers, query_accept);
+        if query_accept.is_some_and(|text| !text.is_empty()) && accept.ranges.iter().any(is_wildcard) {
+            return Err(BadAccept::Wildcard);
+        }
+        match accept.ranges.iter().any(is_dicom) && accept.ranges.iter().any(is_rendered) {
+            true => Err(BadAccept::Mixed),
+            false => Ok(()),
+        }
+    }
+}
+
+fn is_wildcard(range: &MediaType) -> bool {
+    range.essence.ends_with("/*") || range.parameter("type").is_some_and(|inner| inner.ends_with("/*"))
+}
+
+fn is_dicom(range: &MediaType) -> bool {
+    let of_type = || range.parameter("type").is_some_and(|inner| inner.starts_with("application/dicom"));
+    range.essence.starts_with("application/dicom") || range.essence == "multipart/related" && of_type()
+}
+
+/// Single frames are asked for as `image/jpeg` too, but not beside `application/dicom`.
+fn is_rendered(range: &MediaType) -> bool {
+    const RENDERED: [&str; 8] = [
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "video/mp4",
+        "text/html",
+        "text/plain",
+        "text/xml",
+        "application/pdf",
+    ];
+    RENDERED.contains(&range.essence.as_str())
+}
+
+/// Retired from sending (PS3.18 8.7.3): given as stored, never for their names.
+#[expect(deprecated, reason = "still found in archives")]
+const NEVER_NAMED: [&str; 2] = [
+    dicom_dictionary_std::uids::IMPLICIT_VR_LITTLE_ENDIAN,
+    dicom_dictionary_std::uids::EXPLICIT_VR_BIG_ENDIAN,
+];
 
 fn described(offers: &[Offer]) -> String {
     let mut all: Vec<String> = offers.iter().map(Offer::described).collect();
@@ -172,7 +240,7 @@ fn matches_range(range: &str, media_type: &str) -> bool {
 fn takes_syntax(range: &MediaType, offer: &Offer) -> bool {
     match (range.parameter("transfer-syntax"), &offer.transfer_syntax) {
         (None | Some("*"), _) | (Some(_), None) => true,
-        (Some(asked), Some(offered)) => asked == offered,
+        (Some(asked), Some(offered)) => asked == offered && !NEVER_NAMED.contains(&asked),
     }
 }
 
@@ -226,6 +294,49 @@ mod tests {
     fn quality_orders_the_ranges_g7() {
         check(r#"multipart/related; type="image/jls"; q=0.5, application/octet-stream"#, Some(2));
         check("application/octet-stream;q=0, multipart/related;q=0.1", Some(0));
+    }
+
+    #[track_caller]
+    fn refused(accept: &str, query: Option<&str>, expected: Result<(), BadAccept>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        assert_eq!(Accept::check(&headers, query), expected, "{accept} {query:?}");
+    }
+
+    #[test]
+    fn dicom_and_rendered_media_types_are_not_mixed_g5() {
+        refused("application/dicom, image/jpeg", None, Err(BadAccept::Mixed));
+        refused(
+            "multipart/related; type=\"application/dicom\", image/png;q=0.5",
+            None,
+            Err(BadAccept::Mixed),
+        );
+        refused("application/dicom+json, application/json", None, Ok(()));
+        refused("image/avif,image/webp,image/png,*/*;q=0.8", None, Ok(()));
+    }
+
+    #[test]
+    fn the_query_parameter_names_media_types_g3() {
+        refused("*/*", Some("image/*"), Err(BadAccept::Wildcard));
+        refused("*/*", Some("*/*"), Err(BadAccept::Wildcard));
+        refused("*/*", Some("multipart/related; type=\"application/dicom\"; transfer-syntax=*"), Ok(()));
+    }
+
+    #[test]
+    fn the_stored_form_is_the_first_choice_for_any_syntax_g9() {
+        let offers = [
+            Offer::single("application/dicom").in_syntax(LITTLE_ENDIAN),
+            Offer::single("application/dicom").in_syntax(JPEG_LS).as_stored(),
+        ];
+        let chosen = |text| accept(text).choose(&offers).unwrap().transfer_syntax.clone().unwrap();
+        assert_eq!(chosen("application/dicom; transfer-syntax=*"), JPEG_LS);
+        assert_eq!(chosen("application/dicom"), LITTLE_ENDIAN);
+        assert_eq!(
+            chosen(
+                "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90;q=0.9, application/dicom; transfer-syntax=1.2.840.10008.1.2.4.80;q=0.5"
+            ),
+            JPEG_LS
+        );
     }
 
     #[test]

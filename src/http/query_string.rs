@@ -28,6 +28,12 @@ impl QueryString {
     }
 }
 
+impl From<Vec<(String, String)>> for QueryString {
+    fn from(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+}
+
 fn pair(text: &str) -> Result<(String, String), NotUtf8> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     Ok((decode(name)?, decode(value)?))

@@ -18,9 +18,11 @@ use crate::blobs::{BlobError, BlobKey, Blobs};
 use crate::db::{self, Db, DbError};
 use crate::dicom::attributes::AttributeId;
 use crate::dicom::packed;
+use crate::dicom::reencode::Sparse;
 use crate::ingest::layout::{Bulk, FrameLookup, FrameSpan, Layout, LayoutError, PixelDataLayout, entry};
 use crate::query::Scope;
 use crate::query::retrieve::StoredInstance;
+use crate::volume::attributes::integer;
 use crate::volume::pixels::{EncodedFrame, HeldIn};
 
 #[expect(deprecated, reason = "retired from sending, still found in archives")]
@@ -29,6 +31,10 @@ const BIG_ENDIAN: &str = dicom_dictionary_std::uids::EXPLICIT_VR_BIG_ENDIAN;
 /// Tables and overlays beyond these are no part of [`StoredObject::attributes`]: each, and all.
 const TABLE_BYTES_MAX: u64 = 8 << 20;
 const TABLES_BYTES_MAX: u64 = 32 << 20;
+
+/// Reading such a value is cheaper than reading around it, as long as all of them fit in here.
+const SHORT_VALUE_BYTES: u64 = 64 << 10;
+const SHORT_VALUES_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -116,9 +122,13 @@ impl StoredObject {
         Ok(stream::iter(parts).flatten().boxed())
     }
 
-    /// The whole stored file.
-    pub async fn file(blobs: &Blobs, instance: &StoredInstance) -> Result<Chunks, BlobError> {
-        blobs.stream(&BlobKey::from_index(&instance.blob_key), None).await
+    /// The stored file, or a range of it.
+    pub async fn file(
+        blobs: &Blobs,
+        instance: &StoredInstance,
+        range: Option<Range<u64>>,
+    ) -> Result<Chunks, BlobError> {
+        blobs.stream(&BlobKey::from_index(&instance.blob_key), range).await
     }
 
     /// Where a frame (from 1) lies; `None` when there is no such frame.
@@ -163,6 +173,51 @@ impl StoredObject {
         let end = self.layout.pixel_data_range().map_or(range.end, |pixels| pixels.end);
         let padding = if self.is_big_endian() { (range.end - range.start) % 2 } else { 0 };
         range.start..(range.end + padding).min(end)
+    }
+
+    /// Bytes of a unit of native pixel data whose order depends on the transfer syntax.
+    pub async fn pixel_unit(&self, db: &Db) -> Result<usize, ReadError> {
+        let bits = integer(&self.attributes(db).await?, tags::BITS_ALLOCATED);
+        let is_words =
+            matches!(&self.layout.pixel_data, Some(PixelDataLayout::Native { vr, .. }) if vr == "OW");
+        Ok(match bits {
+            Some(16) => 2,
+            Some(32) => 4,
+            Some(8) if is_words => 2,
+            Some(64) => 8,
+            _ => 1,
+        })
+    }
+
+    /// The data set without its large values, for re-encoding.
+    pub async fn header(&self) -> Result<Sparse, ReadError> {
+        let length = self.dataset_length();
+        let mut sparse = Sparse::new(length);
+        let mut begin = 0;
+        for hole in self.holes().into_iter().chain([length..length]) {
+            if begin < hole.start {
+                sparse.insert(begin, self.bytes(begin..hole.start).await?);
+            }
+            begin = begin.max(hole.end);
+        }
+        Ok(sparse)
+    }
+
+    fn dataset_length(&self) -> u64 {
+        let in_file = self.instance.size_bytes.saturating_sub(self.layout.dataset_offset);
+        self.inflated.as_ref().map_or(in_file, |inflated| inflated.len() as u64)
+    }
+
+    /// Values that stay in the file. Short ones come along, unless there are too many of them.
+    fn holes(&self) -> Vec<Range<u64>> {
+        let short = |bulk: &&Bulk| bulk.length <= SHORT_VALUE_BYTES;
+        let of_short: u64 = self.layout.bulk.iter().filter(short).map(|bulk| bulk.length).sum();
+        let least = if of_short > SHORT_VALUES_BYTES { 0 } else { SHORT_VALUE_BYTES };
+        let large = self.layout.bulk.iter().filter(|bulk| bulk.length > least);
+        let ranges = large.map(|bulk| bulk.offset..bulk.offset + bulk.length);
+        let mut holes: Vec<_> = ranges.chain(self.layout.pixel_data_range()).collect();
+        holes.sort_by_key(|hole| hole.start);
+        holes
     }
 
     /// Every attribute but pixel data and large values, from the stored metadata. Of those, what an
@@ -260,6 +315,15 @@ pub struct FrameBytes {
 }
 
 impl FrameBytes {
+    /// Bytes of a sample of Float or Double Float Pixel Data.
+    pub fn float_unit(&self) -> Option<usize> {
+        match self.held_in {
+            HeldIn::Bytes | HeldIn::Words => None,
+            HeldIn::Floats => Some(4),
+            HeldIn::Doubles => Some(8),
+        }
+    }
+
     pub fn encoded<'a>(&'a self, transfer_syntax: &'a str) -> EncodedFrame<'a> {
         EncodedFrame {
             first_bit: self.first_bit,

@@ -1,67 +1,74 @@
-//! Bulk data, PS3.18 10.4.1.1.5: one large value of one instance.
+//! Bulk data, PS3.18 10.4.1.1.5: one large value of one instance, or all of a scope.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
-use http::{Response, StatusCode};
+use http::Response;
+use http::header::{CONTENT_LENGTH, HeaderMap};
 
+use super::Content;
 use super::etag::Etag;
 use super::frames::{self, OCTETS};
-use super::instances::set_content_type;
+use super::instances::{self, log_broken, set_content_type};
+use super::ranged::Selected;
 use super::stored;
 use crate::dicom::attributes::AttributeId;
+use crate::dicom::reencode::swap_unit;
 use crate::http::State;
-use crate::http::body::{self, Body, BoxError};
-use crate::http::endpoint::FrameList;
+use crate::http::body::{Body, BoxError};
 use crate::http::error::HttpError;
 use crate::http::multipart::{Part, Writer};
 use crate::http::negotiation::{Accept, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
+use crate::http::urls::Urls;
 use crate::query::Scope;
+use crate::query::retrieve::StoredInstance;
 use crate::query::stored_object::StoredObject;
+use crate::query::transcoding::swapped;
+use crate::volume::attributes::text;
 
 const PIXEL_DATA: &str = "7FE00010";
-const PDF: &str = "application/pdf";
+const DOCUMENT: &str = "00420011";
 
+/// Compressed pixel data are given frame by frame, without the headers of fragments.
 pub(super) async fn retrieve(state: Arc<State>, scope: Scope, path: &str, asked: &Asked) -> Answer {
     let object = stored::open_one(&state, &scope).await?;
     let path = path.to_ascii_uppercase();
-    let accept = Accept::of(&asked.headers, asked.query.get("accept"));
-    if path == PIXEL_DATA && object.is_encapsulated() && accept.choose(&[Offer::single(OCTETS)]).is_err() {
-        let all = (1..=object.layout.frame_count()).filter_map(|frame| u32::try_from(frame).ok()).collect();
-        return frames::retrieve(state, scope, FrameList(all), asked).await;
+    if path == PIXEL_DATA && object.is_encapsulated() {
+        return frames::pixel_data(state, scope, asked).await;
     }
     let value = Value::find(&state, object, &path).await?.ok_or(HttpError::NotFound("bulk data"))?;
+    let accept = Accept::of(&asked.headers, asked.query.get("accept"));
     let offer = accept.choose(&value.offers())?.clone();
-    let etag =
-        Etag::of([value.object.instance.sha256.as_slice()], &format!("{path}{}", offer.content_type()));
-    if let Some(response) = etag.not_modified(&asked.headers) {
-        return Ok(response);
-    }
-    let mut response = match offer.packaging {
-        Packaging::Single => value.single(&offer, &asked.headers).await?,
+    match offer.packaging {
+        Packaging::Single => value.single(&offer, &asked.headers).await,
         Packaging::Multipart => {
             let location = format!("{}/bulkdata/{path}", asked.urls.of_scope(&scope));
-            value.multipart(&offer, location).await?
+            value.multipart(&offer, location, &asked.headers).await
         }
-    };
-    etag.mark(&mut response);
-    Ok(response)
+    }
 }
 
 /// One value, in the stored file or, when it was small, in the metadata.
 pub(super) struct Value {
     object: StoredObject,
     held: Held,
-    is_pdf: bool,
+    path: String,
+    /// What an encapsulated document says of itself.
+    media_type: Option<&'static str>,
 }
 
 enum Held {
-    Range(Range<u64>),
+    /// In units of `swap` bytes to be reversed: bulk data are little endian (PS3.18 8.7.3.5.1).
+    Range {
+        range: Range<u64>,
+        swap: usize,
+    },
     Bytes(Bytes),
 }
 
@@ -71,146 +78,194 @@ impl Value {
         object: StoredObject,
         path: &str,
     ) -> Result<Option<Self>, HttpError> {
-        let is_pdf = path.parse() == Ok(AttributeId(tags::ENCAPSULATED_DOCUMENT)) && is_pdf(&object);
         let in_file = match path {
             PIXEL_DATA => object.layout.pixel_data_range(),
             _ => object.layout.bulk(path).map(|bulk| bulk.offset..bulk.offset + bulk.length),
         };
         let held = match in_file {
-            Some(range) if object.is_big_endian() => Some(Held::Bytes(swapped(&object, path, range).await?)),
-            Some(range) => Some(Held::Range(range)),
-            None => inline(state, &object, path).await?.map(Held::Bytes),
+            Some(range) => {
+                let swap = if object.is_big_endian() { unit(state, &object, path).await? } else { 1 };
+                Some(Held::Range { range, swap })
+            }
+            None => inline(&object.attributes(&state.db).await?, path).map(Held::Bytes),
         };
-        Ok(held.map(|held| Self { object, held, is_pdf }))
+        let media_type =
+            if path == DOCUMENT { document_type(&object.attributes(&state.db).await?) } else { None };
+        Ok(held.map(|held| Self { object, held, path: path.to_owned(), media_type }))
     }
 
     fn offers(&self) -> Vec<Offer> {
-        let mut offers = vec![Offer::single(OCTETS), Offer::multipart(OCTETS)];
-        if self.is_pdf {
-            offers.splice(0..0, [Offer::single(PDF), Offer::multipart(PDF)]);
-        }
-        offers
+        let types = self.media_type.into_iter().chain([OCTETS]);
+        types.flat_map(|media_type| [Offer::single(media_type), Offer::multipart(media_type)]).collect()
     }
 
     fn len(&self) -> u64 {
         match &self.held {
-            Held::Range(range) => range.end - range.start,
+            Held::Range { range, .. } => range.end - range.start,
             Held::Bytes(bytes) => bytes.len() as u64,
         }
     }
 
-    async fn content(&self, part: Range<u64>) -> Result<super::Content, HttpError> {
+    fn etag(&self, offer: &Offer) -> Etag {
+        let form = format!("{}{:?}{}", self.path, offer.packaging, offer.content_type());
+        Etag::of([self.object.instance.sha256.as_slice()], &form)
+    }
+
+    async fn content(&self, selected: &Selected) -> Result<Content, HttpError> {
         match &self.held {
-            Held::Range(range) => {
-                let wanted = range.start + part.start..range.start + part.end;
+            Held::Range { range, swap: 1 } => {
+                let wanted = range.start + selected.part.start..range.start + selected.part.end;
                 Ok(self.object.stream(vec![wanted]).await?.map_err(BoxError::from).boxed())
             }
-            Held::Bytes(bytes) => {
-                let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                Ok(stream::iter([Ok(bytes.slice(at(part.start)..at(part.end)))]).boxed())
+            Held::Range { range, swap } => {
+                let whole = swapped(self.object.stream(vec![range.clone()]).await?, *swap);
+                Ok(selected.cut(whole.map_err(BoxError::from).boxed()))
             }
+            Held::Bytes(bytes) => Ok(selected.cut(stream::iter([Ok(bytes.clone())]).boxed())),
         }
     }
 
-    /// 206 only when the client asked for a range (RFC 9110 14).
     pub(super) async fn single(
         &self,
         offer: &Offer,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, HttpError> {
-        let size = self.len();
-        let range = asked_range(headers, size)?;
-        let part = range.clone().unwrap_or(0..size);
-        let length = part.end - part.start;
-        let mut response = Response::new(body::streamed(self.content(part.clone()).await?));
-        set_content_type(&mut response, &offer.content_type());
-        response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        if range.is_some() {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let text = format!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1));
-            let value = HeaderValue::from_str(&text).map_err(HttpError::internal("naming a range"))?;
-            response.headers_mut().insert(CONTENT_RANGE, value);
+        let etag = self.etag(offer);
+        if let Some(response) = etag.not_modified(headers) {
+            return Ok(response);
         }
+        let selected = Selected::of(headers, &etag, self.len())?;
+        let content = self.content(&selected).await?;
+        let mut response = selected.response(content, &offer.content_type());
+        etag.mark(&mut response);
         Ok(response)
     }
 
-    async fn multipart(&self, offer: &Offer, location: String) -> Result<Response<Body>, HttpError> {
-        let writer = Writer::new();
+    async fn multipart(&self, offer: &Offer, location: String, headers: &HeaderMap) -> Answer {
+        let etag = self.etag(offer);
+        if let Some(response) = etag.not_modified(headers) {
+            return Ok(response);
+        }
+        let writer = Writer::with_boundary(etag.boundary());
         let content_type = writer.content_type(offer.media_type);
-        let content = self.content(0..self.len()).await?;
-        let part = Part { content_type: offer.content_type(), location, length: Some(self.len()), content };
+        let part = self.part(offer.content_type(), location).await?;
+        let length = writer.length(&part);
         let mut response = Response::new(writer.body(stream::iter([Ok(part)])));
         set_content_type(&mut response, &content_type);
+        if let Some(length) = length {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        etag.mark(&mut response);
         Ok(response)
+    }
+
+    async fn part(&self, content_type: String, location: String) -> Result<Part, HttpError> {
+        let content = self.content(&Selected::whole(self.len())).await?;
+        Ok(Part { content_type, location, length: Some(self.len()), content })
     }
 }
 
-pub(super) fn is_pdf(object: &StoredObject) -> bool {
-    object.instance.sop_class.as_str() == dicom_dictionary_std::uids::ENCAPSULATED_PDF_STORAGE
+/// Every value that the metadata of a scope refer to, but compressed pixel data, which have forms
+/// of their own (10.4.1.1.6).
+pub(super) async fn all(state: Arc<State>, scope: Scope, asked: &Asked) -> Answer {
+    stored::first_page(&state, &scope).await?;
+    let accept = Accept::of(&asked.headers, asked.query.get("accept"));
+    let offer = accept.choose(&[Offer::multipart(OCTETS)])?.clone();
+    let (urls, opener) = (asked.urls.clone(), Arc::clone(&state));
+    let parts = instances::all(Arc::clone(&state), scope).and_then(move |instance| {
+        let (state, urls) = (Arc::clone(&opener), urls.clone());
+        async move {
+            let paths = paths(&state, &instance).await;
+            let paths = paths.inspect_err(|error| log_broken(&instance, error))?;
+            Ok(stream::iter(paths.into_iter().map(Ok)).and_then(move |path| {
+                let (state, urls, instance) = (Arc::clone(&state), urls.clone(), instance.clone());
+                async move { part_of(&state, &urls, instance, &path).await }
+            }))
+        }
+    });
+    let mut parts = parts.try_flatten().boxed();
+    let first = parts.try_next().await.map_err(HttpError::internal("reading bulk data"))?;
+    let first = first.ok_or(HttpError::NotFound("bulk data"))?;
+    let writer = Writer::new();
+    let content_type = writer.content_type(offer.media_type);
+    let mut response = Response::new(writer.body(stream::iter([Ok(first)]).chain(parts)));
+    set_content_type(&mut response, &content_type);
+    Ok(response)
 }
 
-/// Values at the root that were small enough for the metadata.
-async fn inline(state: &State, object: &StoredObject, path: &str) -> Result<Option<Bytes>, HttpError> {
-    let Ok(id) = path.parse::<AttributeId>() else { return Ok(None) };
-    let attributes = object.attributes(&state.db).await?;
-    let value = attributes.element_opt(id.0).ok().flatten().and_then(|element| element.to_bytes().ok());
-    Ok(value.map(|bytes| Bytes::from(bytes.into_owned())))
+async fn paths(state: &State, instance: &StoredInstance) -> Result<Vec<String>, HttpError> {
+    let object = stored::open(state, instance.clone()).await?;
+    let mut paths: Vec<String> = object.layout.bulk.iter().map(|bulk| bulk.path.clone()).collect();
+    let pixels = object.layout.pixel_data_range().filter(|_| !object.is_encapsulated());
+    let is_new = |range: &Range<u64>| object.layout.bulk.iter().all(|bulk| bulk.offset != range.start);
+    if pixels.is_some_and(|range| is_new(&range)) {
+        paths.push(PIXEL_DATA.to_owned());
+    }
+    Ok(paths)
 }
 
-/// Bulk data is little endian (PS3.18 8.7.3.5.1).
-async fn swapped(object: &StoredObject, path: &str, range: Range<u64>) -> Result<Bytes, HttpError> {
-    let vr = match &object.layout.pixel_data {
-        Some(crate::ingest::layout::PixelDataLayout::Native { vr, .. }) if path == PIXEL_DATA => vr.as_str(),
-        _ => object.layout.bulk(path).map_or("OB", |bulk| bulk.vr.as_str()),
-    };
-    let width = match vr {
-        "OW" | "US" | "SS" => 2,
-        "OL" | "OF" | "UL" | "SL" | "FL" => 4,
-        "OD" | "OV" | "FD" | "UV" | "SV" => 8,
-        _ => 1,
-    };
-    let mut bytes = object.bytes(range).await?.to_vec();
-    bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
-    Ok(bytes.into())
+async fn part_of(state: &State, urls: &Urls, instance: StoredInstance, path: &str) -> Result<Part, BoxError> {
+    let location = format!("{}/bulkdata/{path}", urls.of_instance(&instance));
+    let object = stored::open(state, instance.clone()).await?;
+    let value = Value::find(state, object, path).await?.ok_or(HttpError::NotFound("bulk data"))?;
+    let part = value.part(OCTETS.to_owned(), location).await;
+    Ok(part.inspect_err(|error| log_broken(&instance, error))?)
 }
 
-/// One range of `size` bytes; several, and other units, are answered with the whole.
-fn asked_range(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, HttpError> {
-    let text = headers.get(RANGE).and_then(|value| value.to_str().ok());
-    let Some((first, last)) =
-        text.and_then(|text| text.strip_prefix("bytes=")).and_then(|set| set.split_once('-'))
-    else {
-        return Ok(None);
-    };
-    let range = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
-        (Ok(first), Err(_)) if last.trim().is_empty() => first..size,
-        (Err(_), Ok(suffix)) if first.trim().is_empty() && suffix > 0 => size.saturating_sub(suffix)..size,
-        _ => return Ok(None),
-    };
-    if range.start < range.end { Ok(Some(range)) } else { Err(HttpError::RangeNotSatisfiable(size)) }
+/// The forms of documents that the standard has (PS3.3 C.24.2).
+fn document_type(attributes: &InMemDicomObject) -> Option<&'static str> {
+    const DOCUMENTS: [&str; 8] = [
+        "application/pdf",
+        "text/xml",
+        "model/stl",
+        "model/obj",
+        "model/mtl",
+        "image/jpeg",
+        "image/png",
+        "video/mp4",
+    ];
+    let said = text(attributes, tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT)?.to_ascii_lowercase();
+    DOCUMENTS.into_iter().find(|known| *known == said)
+}
+
+async fn unit(state: &State, object: &StoredObject, path: &str) -> Result<usize, HttpError> {
+    if path == PIXEL_DATA {
+        return Ok(object.pixel_unit(&state.db).await?);
+    }
+    let vr = object.layout.bulk(path).and_then(|bulk| bulk.vr.parse::<VR>().ok());
+    Ok(vr.map_or(1, swap_unit))
+}
+
+/// Values that were small enough for the metadata, at any depth.
+fn inline(attributes: &InMemDicomObject, path: &str) -> Option<Bytes> {
+    let mut data_set = attributes;
+    let mut parts = path.split('/');
+    loop {
+        let id = parts.next()?.parse::<AttributeId>().ok()?;
+        let element = data_set.element_opt(id.0).ok().flatten()?;
+        match parts.next() {
+            None => return element.to_bytes().ok().map(|bytes| Bytes::from(bytes.into_owned())),
+            Some(item) => data_set = element.items()?.get(item.parse::<usize>().ok()?)?,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use dicom_core::value::DataSetSequence;
+    use dicom_core::{DataElement, PrimitiveValue};
+
     use super::*;
 
-    #[track_caller]
-    fn check(range: &str, expected: Result<Option<Range<u64>>, StatusCode>) {
-        let mut headers = HeaderMap::new();
-        headers.insert(RANGE, range.parse().unwrap());
-        assert_eq!(asked_range(&headers, 100).map_err(|error| error.status()), expected, "{range}");
-    }
-
     #[test]
-    fn ranges_are_those_of_rfc_9110_w17() {
-        check("bytes=0-9", Ok(Some(0..10)));
-        check("bytes=90-", Ok(Some(90..100)));
-        check("bytes=-5", Ok(Some(95..100)));
-        check("bytes=0-1000", Ok(Some(0..100)));
-        check("bytes=100-", Err(StatusCode::RANGE_NOT_SATISFIABLE));
-        check("items=0-1", Ok(None));
-        check("bytes=0-1,5-6", Ok(None));
+    fn small_values_are_found_within_sequences() {
+        let value = DataElement::new(tags::WAVEFORM_DATA, VR::OB, PrimitiveValue::from(vec![1_u8, 2]));
+        let items = vec![InMemDicomObject::new_empty(), InMemDicomObject::from_element_iter([value])];
+        let sequence = DataElement::new(tags::WAVEFORM_SEQUENCE, VR::SQ, DataSetSequence::from(items));
+        let object = InMemDicomObject::from_element_iter([sequence]);
+        assert_eq!(inline(&object, "54000100/1/54001010").as_deref(), Some(&[1, 2][..]));
+        for absent in ["54000100/0/54001010", "54000100/2/54001010", "54001010", "54000100/x/54001010"] {
+            assert_eq!(inline(&object, absent), None, "{absent}");
+        }
     }
 }

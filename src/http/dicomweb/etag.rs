@@ -1,7 +1,7 @@
 //! Entity tags: made of what is stored, so that a client can ask for changes alone
 //! (RFC 9110 8.8.3 and 13.1.2).
 
-use http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, VARY};
 use http::{Response, StatusCode};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +22,16 @@ impl Etag {
 
     pub(super) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same for the same content: answers that differ in nothing have the same boundary.
+    pub(super) fn boundary(&self) -> String {
+        format!("radiant-{}", self.0.trim_matches('"'))
+    }
+
+    /// Whether a range may be cut out of what the client has (RFC 9110 13.1.5).
+    pub(super) fn lets_range(&self, headers: &HeaderMap) -> bool {
+        headers.get(IF_RANGE).is_none_or(|value| value.as_bytes() == self.0.as_bytes())
     }
 
     /// The client has this already: 304.

@@ -1,27 +1,35 @@
-//! Frames, PS3.18 10.4.1.1.6: as they are stored, one ranged read each, or decoded.
+//! Frames, PS3.18 10.4.1.1.6: as they are stored, one ranged read each, or made in another form.
+
+mod form;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dicom_dictionary_std::uids;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::Response;
+use http::header::CONTENT_LENGTH;
+use tokio::sync::OnceCell;
 
+use super::Content;
 use super::etag::Etag;
-use super::instances::set_content_type;
-use super::native;
+use super::instances::{self, log_broken, set_content_type};
+use super::ranged::Selected;
 use super::stored;
 use crate::http::State;
-use crate::http::body::{self, BoxError};
+use crate::http::body::BoxError;
 use crate::http::endpoint::FrameList;
 use crate::http::error::HttpError;
 use crate::http::multipart::{Part, Writer};
 use crate::http::negotiation::{Accept, NotAcceptable, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
+use crate::ingest::layout::PixelDataLayout;
 use crate::query::Scope;
-use crate::query::stored_object::StoredObject;
+use crate::query::retrieve::StoredInstance;
+use crate::query::stored_object::{FrameBytes, StoredObject};
+use crate::volume::pixels::{ImageDescription, PixelError};
 
-pub(super) const OCTETS: &str = "application/octet-stream";
+use form::Form;
+pub(super) use form::{OCTETS, media_type};
 
 pub(super) async fn retrieve(state: Arc<State>, scope: Scope, frames: FrameList, asked: &Asked) -> Answer {
     let object = stored::open_one(&state, &scope).await?;
@@ -29,132 +37,217 @@ pub(super) async fn retrieve(state: Arc<State>, scope: Scope, frames: FrameList,
     if frames.0.iter().any(|&frame| u64::from(frame) > count) {
         return Err(HttpError::NotFound("frame"));
     }
-    let offers = offers(&object, frames.0.len() == 1);
+    answer(state, object, frames.0, asked).await
+}
+
+async fn answer(state: Arc<State>, object: StoredObject, frames: Vec<u32>, asked: &Asked) -> Answer {
+    let offers = offers(&object, frames.len() == 1);
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?.clone();
-    let etag = Etag::of([object.instance.sha256.as_slice()], &format!("{}{frames:?}", offer.content_type()));
+    let location = asked.urls.of_instance(&object.instance);
+    let form = format!("{:?}{}{location}{frames:?}", offer.packaging, offer.content_type());
+    let etag = Etag::of([object.instance.sha256.as_slice()], &form);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let source = Source { location: asked.urls.of_scope(&scope), object, offer };
-    let mut response = source.answer(state, frames).await?;
+    let source = Source::new(object, offer, location);
+    let mut response = source.answer(state, frames, &etag, asked).await?;
     etag.mark(&mut response);
     Ok(response)
 }
 
-/// As stored first, then little endian, which every client can read.
-fn offers(object: &StoredObject, is_one: bool) -> Vec<Offer> {
-    let stored = object.instance.transfer_syntax.as_str();
-    let mut forms = vec![(OCTETS, uids::EXPLICIT_VR_LITTLE_ENDIAN)];
-    if object.is_encapsulated() {
-        forms.insert(0, (media_type(stored), stored));
+/// Every frame of every instance of a scope, PS3.18 10.4.1.1.6.
+pub(super) async fn pixel_data(state: Arc<State>, scope: Scope, asked: &Asked) -> Answer {
+    if let Scope::Instance(..) = scope {
+        let object = stored::open_one(&state, &scope).await?;
+        let frames: Vec<u32> =
+            (1..=object.layout.frame_count()).filter_map(|frame| u32::try_from(frame).ok()).collect();
+        return match frames.is_empty() {
+            true => Err(HttpError::NotFound("pixel data")),
+            false => answer(state, object, frames, asked).await,
+        };
     }
+    stored::first_page(&state, &scope).await?;
+    let accept = Arc::new(Accept::of(&asked.headers, asked.query.get("accept")));
+    let (urls, opener) = (asked.urls.clone(), Arc::clone(&state));
+    let sources = instances::all(Arc::clone(&state), scope).try_filter_map(move |instance| {
+        let (state, urls, accept) = (Arc::clone(&opener), urls.clone(), Arc::clone(&accept));
+        async move {
+            let opened = source(&state, &accept, urls.of_instance(&instance), instance.clone()).await;
+            opened.inspect_err(|error| log_broken(&instance, error)).map_err(BoxError::from)
+        }
+    });
+    let mut parts = sources.map_ok(move |source| all_parts(Arc::clone(&state), source)).try_flatten().boxed();
+    // What cannot be given is told before the status leaves, as far as the first part goes.
+    let first = match parts.try_next().await {
+        Ok(first) => first.ok_or(HttpError::NotFound("pixel data"))?,
+        Err(error) => return Err(into_http_error(error)),
+    };
+    let writer = Writer::new();
+    let content_type = writer.content_type(first.content_type.split(';').next().unwrap_or(OCTETS));
+    let mut response = Response::new(writer.body(stream::iter([Ok(first)]).chain(parts)));
+    set_content_type(&mut response, &content_type);
+    Ok(response)
+}
+
+fn into_http_error(error: BoxError) -> HttpError {
+    match error.downcast::<HttpError>() {
+        Ok(error) => *error,
+        Err(error) => HttpError::internal("reading pixel data")(error),
+    }
+}
+
+/// An instance with frames in the form that the client likes best.
+async fn source(
+    state: &State,
+    accept: &Accept,
+    location: String,
+    instance: StoredInstance,
+) -> Result<Option<Source>, HttpError> {
+    let object = stored::open(state, instance).await?;
+    if object.layout.frame_count() == 0 {
+        return Ok(None);
+    }
+    let offer = accept.choose(&offers(&object, false))?.clone();
+    Ok(Some(Source::new(object, offer, location)))
+}
+
+fn all_parts(
+    state: Arc<State>,
+    source: Source,
+) -> impl stream::Stream<Item = Result<Part, BoxError>> + Send + 'static {
+    let count = u32::try_from(source.object.layout.frame_count()).unwrap_or(u32::MAX);
+    let source = Arc::new(source);
+    stream::iter(1..=count).then(move |frame| {
+        let (source, state) = (Arc::clone(&source), Arc::clone(&state));
+        async move { source.later_part(&state, frame).await }
+    })
+}
+
+fn offers(object: &StoredObject, is_one: bool) -> Vec<Offer> {
+    let forms = form::forms(object.instance.transfer_syntax.as_str(), object.is_encapsulated());
     let packagings: &[fn(&'static str) -> Offer] =
         if is_one { &[Offer::multipart, Offer::single] } else { &[Offer::multipart] };
-    let offer = |&(media_type, syntax): &(&'static str, &str)| {
-        packagings.iter().map(move |packaging| packaging(media_type).in_syntax(syntax)).collect::<Vec<_>>()
+    let offer = |form: &Form| {
+        let form = form.clone();
+        packagings.iter().map(move |packaging| {
+            let offer = packaging(form.media_type).in_syntax(&form.transfer_syntax);
+            if form.is_stored { offer.as_stored() } else { offer }
+        })
     };
     forms.iter().flat_map(offer).collect()
 }
 
-/// PS3.18 Table 8.7.3-5; the content of a frame without its item headers.
-pub(super) fn media_type(transfer_syntax: &str) -> &'static str {
-    match transfer_syntax {
-        uids::RLE_LOSSLESS => "image/dicom-rle",
-        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => "image/jls",
-        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => "image/jp2",
-        uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => "image/jpx",
-        uids::HTJ2K_LOSSLESS | uids::HTJ2K_LOSSLESS_RPCL | uids::HTJ2K => "image/jphc",
-        uids::JPEGXL_LOSSLESS | uids::JPEGXLJPEG_RECOMPRESSION | uids::JPEGXL => "image/jxl",
-        other if other.starts_with("1.2.840.10008.1.2.4.10") => video_type(other),
-        other if other.starts_with("1.2.840.10008.1.2.4.") => "image/jpeg",
-        _ => OCTETS,
-    }
-}
-
-fn video_type(transfer_syntax: &str) -> &'static str {
-    match transfer_syntax {
-        uids::MPEG2MPML | uids::MPEG2MPHL => "video/mpeg",
-        _ => "video/mp4",
-    }
-}
-
+/// Frames of one object in one form.
 struct Source {
     object: StoredObject,
     offer: Offer,
     /// URL of the instance.
     location: String,
+    image: OnceCell<Result<Arc<ImageDescription>, PixelError>>,
 }
 
 impl Source {
-    /// The first frame is made before the status leaves: what cannot be decoded is 406.
-    async fn answer(self, state: Arc<State>, frames: FrameList) -> Answer {
-        let first = self.part(&state, frames.0[0]).await?;
+    fn new(object: StoredObject, offer: Offer, location: String) -> Self {
+        Self { object, offer, location, image: OnceCell::new() }
+    }
+
+    /// The first frame is made before the status leaves: what cannot be made is 406.
+    async fn answer(self, state: Arc<State>, frames: Vec<u32>, etag: &Etag, asked: &Asked) -> Answer {
+        let first = self.part(&state, frames[0]).await?;
         if self.offer.packaging == Packaging::Single {
-            let mut response = Response::new(body::streamed(first.content));
-            set_content_type(&mut response, &self.offer.content_type());
-            return Ok(response);
+            let selected = Selected::of(&asked.headers, etag, first.length.unwrap_or(0))?;
+            let content = selected.cut(first.content);
+            return Ok(selected.response(content, &self.offer.content_type()));
         }
-        let writer = Writer::new();
+        let writer = Writer::with_boundary(etag.boundary());
         let content_type = writer.content_type(self.offer.media_type);
+        let length = writer.length(&first).filter(|_| frames.len() == 1);
         let source = Arc::new(self);
-        let rest = stream::iter(frames.0.into_iter().skip(1)).then(move |frame| {
+        let rest = stream::iter(frames.into_iter().skip(1)).then(move |frame| {
             let (source, state) = (Arc::clone(&source), Arc::clone(&state));
-            async move { source.part(&state, frame).await.map_err(BoxError::from) }
+            async move { source.later_part(&state, frame).await }
         });
         let mut response = Response::new(writer.body(stream::iter([Ok(first)]).chain(rest)));
         set_content_type(&mut response, &content_type);
+        if let Some(length) = length {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
         Ok(response)
     }
 
+    async fn later_part(&self, state: &State, frame: u32) -> Result<Part, BoxError> {
+        let made = self.part(state, frame).await;
+        Ok(made.inspect_err(|error| log_broken(&self.object.instance, error))?)
+    }
+
     async fn part(&self, state: &State, frame: u32) -> Result<Part, HttpError> {
-        let stored_form =
-            self.offer.transfer_syntax.as_deref() == Some(self.object.instance.transfer_syntax.as_str());
-        let as_it_lies = !self.object.is_encapsulated() && native::lies_ready(&self.object, frame);
-        let (length, content) = if stored_form && self.object.is_encapsulated() || as_it_lies {
+        let (length, content) = if self.lies_ready(frame) {
             self.stored(frame).await?
         } else {
-            let bytes = self.decoded(state, frame).await?;
+            let bytes = self.made(state, frame).await?;
             (bytes.len() as u64, stream::iter([Ok(bytes)]).boxed())
         };
         let location = format!("{}/frames/{frame}", self.location);
         Ok(Part { content_type: self.offer.content_type(), location, length: Some(length), content })
     }
 
-    async fn stored(&self, frame: u32) -> Result<(u64, super::Content), HttpError> {
+    /// Whether the stored bytes are the answer: in the syntax asked for, or native in little endian
+    /// and starting at a byte.
+    fn lies_ready(&self, frame: u32) -> bool {
+        let wanted = self.offer.transfer_syntax.as_deref();
+        match &self.object.layout.pixel_data {
+            Some(PixelDataLayout::Native { frame_bits, .. }) => {
+                let at_byte = (u64::from(frame) - 1) * frame_bits % 8 == 0;
+                wanted == Some(form::NATIVE) && at_byte && !self.object.is_big_endian()
+            }
+            _ => wanted == Some(self.object.instance.transfer_syntax.as_str()),
+        }
+    }
+
+    async fn stored(&self, frame: u32) -> Result<(u64, Content), HttpError> {
         let span = self.object.frame_span(frame.into()).await?.ok_or(HttpError::NotFound("frame"))?;
         let content = self.object.frame_content(&span).await?;
         Ok((span.content_length(), content.map_err(BoxError::from).boxed()))
     }
 
-    async fn decoded(&self, state: &State, frame: u32) -> Result<Bytes, HttpError> {
-        let decoded = native::little_endian(state, &self.object, frame).await?;
-        decoded.map_err(|reason| {
-            tracing::info!(%reason, instance = %self.object.instance.sop_instance, "a frame could not be decoded");
-            let stored = self.object.instance.transfer_syntax.as_str();
-            let available = format!("{}; transfer-syntax={stored}", media_type(stored));
-            HttpError::NotAcceptable(NotAcceptable { available })
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn compressed_frames_have_the_media_types_of_the_table_w14b() {
-        for (syntax, expected) in [
-            ("1.2.840.10008.1.2.4.50", "image/jpeg"),
-            ("1.2.840.10008.1.2.4.70", "image/jpeg"),
-            ("1.2.840.10008.1.2.4.80", "image/jls"),
-            ("1.2.840.10008.1.2.4.91", "image/jp2"),
-            ("1.2.840.10008.1.2.4.201", "image/jphc"),
-            ("1.2.840.10008.1.2.4.110", "image/jxl"),
-            ("1.2.840.10008.1.2.4.100", "video/mpeg"),
-            ("1.2.840.10008.1.2.4.102", "video/mp4"),
-            ("1.2.840.10008.1.2.5", "image/dicom-rle"),
-        ] {
-            assert_eq!(media_type(syntax), expected, "{syntax}");
+    /// # Errors
+    /// 406 for a frame that has no such form.
+    async fn made(&self, state: &State, frame: u32) -> Result<Bytes, HttpError> {
+        let stored = self.object.frame(frame.into()).await?.ok_or(HttpError::NotFound("frame"))?;
+        if let Some(unit) = stored.float_unit() {
+            return self
+                .floats(&stored, unit)
+                .ok_or_else(|| self.refused(&"it holds floating point numbers"));
         }
+        let image = self.image.get_or_init(|| self.description(state)).await;
+        let image = Arc::clone(image.as_ref().map_err(|reason| self.refused(reason))?);
+        let (syntax, wanted) =
+            (self.object.instance.transfer_syntax.clone(), self.offer.transfer_syntax.clone());
+        let work = move || form::made(&image, stored.encoded(syntax.as_str()), wanted.as_deref());
+        let made = state.decodes.run(work).await?;
+        made.map(Bytes::from).map_err(|reason| self.refused(&reason))
+    }
+
+    /// Floating point has a native form alone.
+    fn floats(&self, stored: &FrameBytes, unit: usize) -> Option<Bytes> {
+        if self.offer.transfer_syntax.as_deref() != Some(form::NATIVE) {
+            return None;
+        }
+        let mut bytes = stored.bytes.to_vec();
+        crate::dicom::reencode::reverse_units(&mut bytes, if self.object.is_big_endian() { unit } else { 1 });
+        Some(bytes.into())
+    }
+
+    async fn description(&self, state: &State) -> Result<Arc<ImageDescription>, PixelError> {
+        let attributes = self.object.attributes(&state.db).await;
+        let attributes = attributes.map_err(|_| PixelError::Missing("the metadata of the instance"))?;
+        ImageDescription::from_object(&attributes).map(Arc::new)
+    }
+
+    fn refused(&self, reason: &impl std::fmt::Display) -> HttpError {
+        tracing::info!(%reason, instance = %self.object.instance.sop_instance, "a frame could not be made");
+        let stored = self.object.instance.transfer_syntax.as_str();
+        let available = format!("{}; transfer-syntax={stored}", media_type(stored));
+        HttpError::NotAcceptable(NotAcceptable { available })
     }
 }
