@@ -6,7 +6,9 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
 use super::Encoding;
 use crate::volume::pixels::registry::OneFrame;
-use crate::volume::pixels::{ImageDescription, Photometric, PixelError, PlanarConfiguration, Raster};
+use crate::volume::pixels::{
+    Colours, EncodedFrame, ImageDescription, Photometric, PixelError, PlanarConfiguration, Raster,
+};
 
 /// Samples by plane, each plane a scan of its own. The encoder takes the precision from Bits
 /// Stored; signed samples fill their container.
@@ -18,13 +20,20 @@ pub(super) fn jpeg_ls(raster: &Raster) -> Result<Vec<u8>, PixelError> {
     encode(raster, Encoding::JpegLsLossless, precision, &bytes(by_plane, raster))
 }
 
-/// The encoder knows RGB and grey alone.
+/// The encoder knows RGB and grey alone, and fails on some radiographs of 16 bits without saying
+/// so: what it wrote is read back.
 pub(super) fn jpeg_xl(raster: &Raster) -> Result<Vec<u8>, PixelError> {
     if raster.photometric == Photometric::YbrFull {
         return Err(PixelError::unsupported("JPEG XL of Photometric Interpretation", "YBR_FULL"));
     }
     let precision = raster.bits_allocated;
-    encode(raster, Encoding::JpegXlLossless, precision, &bytes(raster.words(precision), raster))
+    let encoded =
+        encode(raster, Encoding::JpegXlLossless, precision, &bytes(raster.words(precision), raster))?;
+    let frame = EncodedFrame::new(Encoding::JpegXlLossless.transfer_syntax(), &encoded);
+    match Raster::decode(&described(raster, precision), frame, Colours::Decoded)?.values == raster.values {
+        true => Ok(encoded),
+        false => Err(PixelError::codestream("JPEG XL", "the encoder changed the pixels")),
+    }
 }
 
 fn bytes(words: impl Iterator<Item = u32>, raster: &Raster) -> Vec<u8> {
