@@ -134,6 +134,12 @@ pub(super) fn decode(image: &ImageDescription, frame: EncodedFrame<'_>) -> Resul
     complete(image, decoded)
 }
 
+/// Whether samples come out of their frames in containers of Bits Allocated, whatever Bits Stored
+/// says: native, RLE and deflate.
+pub(super) fn keeps_containers(transfer_syntax: &str) -> bool {
+    !transfer_syntax.starts_with("1.2.840.10008.1.2.4.")
+}
+
 /// Whether frames of a syntax can be decoded at all.
 pub fn is_decodable(transfer_syntax: &str) -> bool {
     !transfer_syntax.starts_with("1.2.840.10008.1.2.4.10")

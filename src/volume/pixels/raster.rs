@@ -15,7 +15,9 @@ pub enum Colours {
     Decoded,
 }
 
-/// Samples by pixel, right-justified and sign-extended, and the attributes that describe them.
+/// Samples by pixel and the attributes that describe them. What no codec took apart stays in its
+/// container as it lay there, overlays in unused bits included; samples from a codec are
+/// right-justified and sign-extended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raster {
     pub rows: usize,
@@ -23,6 +25,7 @@ pub struct Raster {
     pub samples_per_pixel: usize,
     pub bits_allocated: u16,
     pub bits_stored: u16,
+    pub high_bit: u16,
     pub signed: bool,
     pub photometric: Photometric,
     pub(super) values: Vec<u32>,
@@ -38,6 +41,7 @@ impl Raster {
             return Err(PixelError::unsupported("the encoding of pixels", "floating point"));
         }
         let changed = codec::changes_colour(frame.transfer_syntax);
+        let in_containers = codec::keeps_containers(frame.transfer_syntax);
         let decoded = codec::decode(image, frame)?;
         let depth = decoded.depth;
         let ybr = ybr(image.photometric, decoded.space);
@@ -47,28 +51,42 @@ impl Raster {
             samples_per_pixel: image.samples_per_pixel,
             bits_allocated: image.bits_allocated,
             bits_stored: image.bits_stored,
+            high_bit: image.high_bit,
             signed: image.signed,
             photometric: image.photometric,
-            values: by_pixel(image, decoded),
+            values: by_pixel(image, decoded, in_containers),
         };
-        raster.truncate(depth)?;
+        raster.truncate()?;
+        if !in_containers {
+            raster.settle_depth(depth);
+        }
         raster.settle_colours(ybr, changed, colours);
         Ok(raster)
     }
 
-    fn truncate(&mut self, depth: Depth) -> Result<(), PixelError> {
+    fn truncate(&mut self) -> Result<(), PixelError> {
         let (found, needed) = (self.values.len(), self.samples());
         if found < needed {
             return Err(PixelError::Truncated { found, needed });
         }
         self.values.truncate(needed);
-        if !self.fits(self.bits_stored) {
-            self.bits_stored = depth.bits.min(self.bits_allocated);
-        }
         Ok(())
     }
 
     /// Some codestreams are deeper than Bits Stored says.
+    fn settle_depth(&mut self, depth: Depth) {
+        if !self.fits(self.bits_stored) {
+            self.bits_stored = depth.bits.min(self.bits_allocated);
+        }
+        self.high_bit = self.bits_stored - 1;
+    }
+
+    /// Bits that hold every sample with all there is in its container. Signed samples fill it, so
+    /// that readers find the sign where they look for it.
+    pub(super) fn precision(&self) -> u16 {
+        if self.signed || !self.fits(self.bits_stored) { self.bits_allocated } else { self.bits_stored }
+    }
+
     fn fits(&self, bits: u16) -> bool {
         let sign = u32::from(self.signed) << (bits - 1);
         self.values.iter().all(|value| value.wrapping_add(sign) <= u32::MAX >> (32 - bits))
@@ -112,6 +130,19 @@ impl Raster {
         usize::from(self.bits_allocated / 8)
     }
 
+    /// What a codec is given, in [`Self::precision`] bits or more: the sign is extended through unused
+    /// bits, unless something lies there.
+    pub(super) fn codec_words(&self, bits: u16) -> Vec<u32> {
+        let unused = 32 - self.bits_stored;
+        let is_bare = |value: &u32| value << unused >> unused == *value;
+        if !self.signed || self.high_bit + 1 != self.bits_stored || !self.values.iter().all(is_bare) {
+            return self.words(bits).collect();
+        }
+        let extended =
+            |value: u32| (value << unused).cast_signed().wrapping_shr(unused.into()).cast_unsigned();
+        self.words(bits).map(|value| extended(value) & (u32::MAX >> (32 - bits))).collect()
+    }
+
     /// The samples as an unsigned value of `bits` bits, two's complement where they are signed.
     pub(super) fn words(&self, bits: u16) -> impl Iterator<Item = u32> {
         let mask = u32::MAX >> (32 - bits);
@@ -149,9 +180,9 @@ fn subsampled_422(pair: &[u32]) -> [u8; 4] {
     [pair[0] as u8, pair[3] as u8, mean(1), mean(2)]
 }
 
-fn by_pixel(image: &ImageDescription, decoded: Decoded) -> Vec<u32> {
+fn by_pixel(image: &ImageDescription, decoded: Decoded, in_containers: bool) -> Vec<u32> {
     let Decoded { words, layout, depth, .. } = decoded;
-    let values = values(words, depth);
+    let values = if in_containers { containers(words) } else { values(words, depth) };
     match layout {
         Layout::ByPlane if image.samples_per_pixel > 1 => {
             let (pixels, samples) = (image.pixels(), image.samples_per_pixel);
@@ -162,6 +193,14 @@ fn by_pixel(image: &ImageDescription, decoded: Decoded) -> Vec<u32> {
             quads.flat_map(|quad| split_422(quad.map(|level| level as u8))).flatten().map(u32::from).collect()
         }
         Layout::ByPixel | Layout::ByPlane => values,
+    }
+}
+
+fn containers(words: Words) -> Vec<u32> {
+    match words {
+        Words::U8(words) => words.into_iter().map(u32::from).collect(),
+        Words::U16(words) => words.into_iter().map(u32::from).collect(),
+        Words::U32(words) => words,
     }
 }
 
@@ -207,6 +246,7 @@ mod tests {
             samples_per_pixel: 1,
             bits_allocated,
             bits_stored: bits_allocated,
+            high_bit: bits_allocated - 1,
             signed: false,
             photometric: Photometric::Monochrome2,
             values: values.to_vec(),

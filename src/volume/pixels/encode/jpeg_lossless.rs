@@ -8,7 +8,7 @@ pub(super) fn encode(raster: &Raster) -> Result<Vec<u8>, PixelError> {
     if !matches!(raster.bits_allocated, 8 | 16) {
         return Err(PixelError::unsupported("JPEG Lossless of Bits Allocated", raster.bits_allocated));
     }
-    let precision = precision(raster);
+    let precision = raster.precision().max(2);
     let differences = differences(raster, precision);
     let mut counts = [0; CATEGORIES];
     differences.iter().for_each(|difference| counts[category(*difference)] += 1);
@@ -19,15 +19,10 @@ pub(super) fn encode(raster: &Raster) -> Result<Vec<u8>, PixelError> {
     Ok(bytes)
 }
 
-/// Signed samples fill their container, so that readers find the sign where they look for it.
-fn precision(raster: &Raster) -> u16 {
-    if raster.signed { raster.bits_allocated } else { raster.bits_stored.max(2) }
-}
-
 /// Of each sample from its predictor, modulo 65536 (H.1.2.1): from the left, in the first column
 /// from above.
 fn differences(raster: &Raster, precision: u16) -> Vec<i32> {
-    let words: Vec<i32> = raster.words(precision).map(u32::cast_signed).collect();
+    let words: Vec<i32> = raster.codec_words(precision).into_iter().map(u32::cast_signed).collect();
     let (samples, line) = (raster.samples_per_pixel, raster.columns * raster.samples_per_pixel);
     let difference = |(at, word): (usize, &i32)| {
         let predicted = match (at % line >= samples, at >= line) {

@@ -11,10 +11,10 @@ use crate::volume::pixels::{
 };
 
 /// Samples by plane, each plane a scan of its own. The encoder takes the precision from Bits
-/// Stored; signed samples fill their container.
+/// Stored.
 pub(super) fn jpeg_ls(raster: &Raster) -> Result<Vec<u8>, PixelError> {
-    let precision = if raster.signed { raster.bits_allocated } else { raster.bits_stored.max(8) };
-    let words: Vec<u32> = raster.words(precision.min(32)).collect();
+    let precision = raster.precision().max(8);
+    let words = raster.codec_words(precision);
     let samples = raster.samples_per_pixel;
     let by_plane = (0..samples).flat_map(|sample| words.iter().skip(sample).step_by(samples).copied());
     encode(raster, Encoding::JpegLsLossless, precision, &bytes(by_plane, raster))
@@ -27,10 +27,15 @@ pub(super) fn jpeg_xl(raster: &Raster) -> Result<Vec<u8>, PixelError> {
         return Err(PixelError::unsupported("JPEG XL of Photometric Interpretation", "YBR_FULL"));
     }
     let precision = raster.bits_allocated;
-    let encoded =
-        encode(raster, Encoding::JpegXlLossless, precision, &bytes(raster.words(precision), raster))?;
+    let encoded = encode(
+        raster,
+        Encoding::JpegXlLossless,
+        precision,
+        &bytes(raster.codec_words(precision).into_iter(), raster),
+    )?;
     let frame = EncodedFrame::new(Encoding::JpegXlLossless.transfer_syntax(), &encoded);
-    match Raster::decode(&described(raster, precision), frame, Colours::Decoded)?.values == raster.values {
+    let again = Raster::decode(&described(raster, precision), frame, Colours::Decoded)?;
+    match again.words(precision).eq(raster.codec_words(precision)) {
         true => Ok(encoded),
         false => Err(PixelError::codestream("JPEG XL", "the encoder changed the pixels")),
     }

@@ -41,7 +41,10 @@ fn survives(encoding: Encoding, image: &ImageDescription) {
     let image = ImageDescription { photometric: raster.photometric, ..image.clone() };
     let again =
         Raster::decode(&image, EncodedFrame::new(encoding.transfer_syntax(), &bytes), Colours::Decoded);
-    assert_eq!(again.unwrap(), raster, "{encoding:?} {image:?}");
+    let again = again.unwrap();
+    let bits = image.bits_stored;
+    assert!(again.words(bits).eq(raster.words(bits)), "{encoding:?} {image:?}");
+    assert_eq!((again.bits_stored, again.high_bit), (bits, image.high_bit), "{encoding:?}");
 }
 
 #[test]
@@ -57,6 +60,21 @@ fn lossless_encodings_give_back_every_sample() {
     }
     survives(Encoding::RleLossless, &image(1, 32, 32, false));
     survives(Encoding::DeflatedFrame, &image(1, 32, 32, true));
+}
+
+#[test]
+fn what_lies_in_unused_bits_is_kept() {
+    let image = ImageDescription { rows: 1, columns: 2, ..image(1, 16, 12, false) };
+    let bytes = [0x34, 0x12, 0x01, 0x80];
+    let frame = EncodedFrame::new(uids::EXPLICIT_VR_LITTLE_ENDIAN, &bytes);
+    let raster = Raster::decode(&image, frame, Colours::Decoded).unwrap();
+    assert_eq!(raster.native(), bytes);
+    for encoding in [Encoding::RleLossless, Encoding::DeflatedFrame] {
+        let encoded = encode(&raster, encoding).unwrap();
+        let frame = EncodedFrame::new(encoding.transfer_syntax(), &encoded);
+        assert_eq!(Raster::decode(&image, frame, Colours::Decoded).unwrap().native(), bytes);
+    }
+    assert_eq!(raster.precision(), 16);
 }
 
 #[test]
