@@ -88,6 +88,7 @@ pub struct Http {
     pub metadata_bytes_max: usize,
     pub accept_required: bool,
     pub cache_control: String,
+    pub retired_as_stored: bool,
     pub decompress_bytes_max: u64,
     body_idle_timeout_s: u64,
     pub body_rate_min: u64,

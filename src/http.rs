@@ -82,6 +82,8 @@ pub struct Settings {
     pub accept_required: bool,
     /// Of everything that has an entity tag.
     pub cache_control: String,
+    /// `transfer-syntax=*` gives the stored bytes of retired syntaxes too.
+    pub retired_as_stored: bool,
     /// Larger stored objects are decompressed only for who asks for it.
     pub decompress_bytes_max: u64,
     /// From accepting a connection, or the end of a request, to the end of the next header.
@@ -122,6 +124,7 @@ impl Default for Settings {
             metadata_bytes_max: 16 << 20,
             accept_required: false,
             cache_control: "private, no-cache".to_owned(),
+            retired_as_stored: false,
             decompress_bytes_max: 256 << 20,
             header_timeout: Duration::from_secs(20),
             uri_bytes_max: 16 << 10,
@@ -159,6 +162,7 @@ impl Settings {
             metadata_bytes_max: http.metadata_bytes_max,
             accept_required: http.accept_required,
             cache_control: http.cache_control.clone(),
+            retired_as_stored: http.retired_as_stored,
             decompress_bytes_max: http.decompress_bytes_max,
             header_timeout: http.header_timeout(),
             uri_bytes_max: http.uri_bytes_max,

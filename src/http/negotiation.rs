@@ -118,6 +118,8 @@ pub(crate) struct NotAcceptable {
 pub(crate) struct Accept {
     ranges: Vec<MediaType>,
     wants_other_charset: bool,
+    /// Types of weight 0, which no wildcard lets in again (RFC 9110 12.5.1).
+    refused: Vec<MediaType>,
 }
 
 impl Accept {
@@ -130,12 +132,14 @@ impl Accept {
         if text.trim().is_empty() {
             ranges.extend(MediaType::parse("*/*"));
         }
-        ranges.retain(|range| range.quality() > 0.0);
+        let (mut ranges, mut refused): (Vec<_>, Vec<_>) =
+            ranges.into_iter().partition(|range| range.quality() > 0.0);
+        refused.retain(|range| !is_wildcard(range));
         let asked = ranges.len();
         ranges.retain(|range| range.parameter("charset").is_none_or(charset::is_supported));
         let wants_other_charset = ranges.is_empty() && asked > 0;
         ranges.sort_by(|a, b| b.quality().total_cmp(&a.quality()));
-        Self { ranges, wants_other_charset }
+        Self { ranges, wants_other_charset, refused }
     }
 
     /// Every range names a character set that no answer has.
@@ -147,7 +151,8 @@ impl Accept {
     /// No range fits an offer; the error lists what there is (PS3.18 8.7.5).
     pub(crate) fn choose<'a>(&self, offers: &'a [Offer]) -> Result<&'a Offer, NotAcceptable> {
         let best = self.ranges.iter().find_map(|range| {
-            let mut taken = offers.iter().filter(|offer| takes(range, offer));
+            let is_refused = |offer: &Offer| self.refused.iter().any(|refused| takes(refused, offer));
+            let mut taken = offers.iter().filter(|offer| takes(range, offer) && !is_refused(offer));
             match range.parameter("transfer-syntax") {
                 Some("*") => taken.clone().find(|offer| offer.is_stored).or_else(|| taken.next()),
                 _ => taken.next(),
@@ -164,6 +169,8 @@ pub(crate) enum BadAccept {
     Wildcard,
     #[error("Accept names media types of DICOM and rendered ones")]
     Mixed,
+    #[error("a media type names one transfer syntax; alternatives are media types of their own")]
+    Syntaxes,
 }
 
 impl Accept {
@@ -174,11 +181,18 @@ impl Accept {
         if query_accept.is_some_and(|text| !text.is_empty()) && accept.ranges.iter().any(is_wildcard) {
             return Err(BadAccept::Wildcard);
         }
+        if accept.ranges.iter().any(names_several_syntaxes) {
+            return Err(BadAccept::Syntaxes);
+        }
         match accept.ranges.iter().any(is_dicom) && accept.ranges.iter().any(is_rendered) {
             true => Err(BadAccept::Mixed),
             false => Ok(()),
         }
     }
+}
+
+fn names_several_syntaxes(range: &MediaType) -> bool {
+    range.parameters.iter().filter(|(name, _)| name == "transfer-syntax").count() > 1
 }
 
 fn is_wildcard(range: &MediaType) -> bool {
@@ -294,6 +308,8 @@ mod tests {
     fn quality_orders_the_ranges_g7() {
         check(r#"multipart/related; type="image/jls"; q=0.5, application/octet-stream"#, Some(2));
         check("application/octet-stream;q=0, multipart/related;q=0.1", Some(0));
+        check("image/jls;q=0, multipart/related; type=\"image/jls\";q=0, */*;q=0.1", Some(1));
+        check("*/*;q=0", None);
     }
 
     #[track_caller]
@@ -312,6 +328,8 @@ mod tests {
             Err(BadAccept::Mixed),
         );
         refused("application/dicom+json, application/json", None, Ok(()));
+        let twice = "application/dicom; transfer-syntax=1.2.840.10008.1.2.1; transfer-syntax=*";
+        refused(twice, None, Err(BadAccept::Syntaxes));
         refused("image/avif,image/webp,image/png,*/*;q=0.8", None, Ok(()));
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A client that names no transfer syntax gets Explicit VR Little Endian, unless only that would
 //! be lost to it what is stored in a lossy syntax, is too large or cannot be decoded (8.7.3.4).
-//! `*` gives the stored bytes, whatever they are; Implicit VR and Big Endian have no other name.
+//! `*` gives the stored bytes, but Implicit VR and Big Endian, which are not to be sent (8.7.3),
+//! only where the configuration says so.
 
 use std::sync::Arc;
 
@@ -128,6 +129,7 @@ pub(super) struct Outgoing {
     pub(super) transfer_syntax: String,
     /// Unknown while frames are still to be compressed.
     pub(super) length: Option<u64>,
+    is_stored: bool,
     pub(super) content: Content,
 }
 
@@ -141,7 +143,9 @@ impl Outgoing {
     ) -> Result<Self, HttpError> {
         let stored = instance.transfer_syntax.to_string();
         match wanted {
-            Wanted::Stored => Self::stored(state, &instance).await,
+            Wanted::Stored if !is_retired(&stored) || state.settings.retired_as_stored => {
+                Self::stored(state, &instance).await
+            }
             Wanted::Syntax(syntax) if *syntax == stored => Self::stored(state, &instance).await,
             Wanted::Syntax(syntax) => match Self::transcoded(state, instance.clone(), syntax).await? {
                 Ok(outgoing) => Ok(outgoing),
@@ -150,7 +154,7 @@ impl Outgoing {
             Wanted::Default if is_kept(&instance, state.settings.decompress_bytes_max) => {
                 Self::stored(state, &instance).await
             }
-            Wanted::Default => {
+            Wanted::Default | Wanted::Stored => {
                 let explicit = uids::EXPLICIT_VR_LITTLE_ENDIAN;
                 match Self::transcoded(state, instance.clone(), explicit).await? {
                     Ok(outgoing) => Ok(outgoing),
@@ -168,6 +172,7 @@ impl Outgoing {
         Ok(Self {
             transfer_syntax: instance.transfer_syntax.to_string(),
             length: Some(instance.size_bytes),
+            is_stored: true,
             content: content.map_err(BoxError::from).boxed(),
         })
     }
@@ -188,7 +193,7 @@ impl Outgoing {
                 };
                 let content = made.content.inspect_err(log).map_err(BoxError::from).boxed();
                 let transfer_syntax = made.transfer_syntax.to_string();
-                Ok(Ok(Self { transfer_syntax, length: made.length, content }))
+                Ok(Ok(Self { transfer_syntax, length: made.length, is_stored: false, content }))
             }
             Err(error) if error.is_about_the_object() => Ok(Err(error)),
             Err(error) => Err(HttpError::internal("transcoding")(error)),
@@ -214,16 +219,16 @@ async fn open_among(state: &State, instance: StoredInstance, wanted: &Wanted) ->
     }
 }
 
+/// Not to be sent by web services (PS3.18 8.7.3).
+#[expect(deprecated, reason = "still found in archives")]
+fn is_retired(transfer_syntax: &str) -> bool {
+    [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_BIG_ENDIAN].contains(&transfer_syntax)
+}
+
 /// Stored in the default form already, or to be kept from the loss or the size of another.
 fn is_kept(instance: &StoredInstance, decompress_bytes_max: u64) -> bool {
-    #[expect(deprecated, reason = "retired from sending, still found in archives")]
-    const UNCOMPRESSED: [&str; 3] = [
-        uids::IMPLICIT_VR_LITTLE_ENDIAN,
-        uids::EXPLICIT_VR_BIG_ENDIAN,
-        uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN,
-    ];
     let syntax = instance.transfer_syntax.as_str();
-    let too_large = !UNCOMPRESSED.contains(&syntax) && instance.size_bytes > decompress_bytes_max;
+    let too_large = !is_retired(syntax) && instance.size_bytes > decompress_bytes_max;
     syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN || is_lossy(syntax) || too_large
 }
 
@@ -250,7 +255,7 @@ async fn single(
 ) -> Answer {
     let outgoing = Outgoing::open(state, instance.clone(), wanted).await?;
     let content_type = outgoing.content_type();
-    let stored_form = outgoing.transfer_syntax == instance.transfer_syntax.as_str();
+    let stored_form = outgoing.is_stored;
     match outgoing.length {
         Some(_) if stored_form => {
             let selected = Selected::of(&asked.headers, etag, instance.size_bytes)?;

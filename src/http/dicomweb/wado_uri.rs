@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::header::ACCEPT;
 
+use super::delete::explain_absence;
 use super::{instances, rendered, stored};
 use crate::dicom::uid::UidError;
 use crate::http::State;
@@ -32,6 +33,12 @@ pub(super) async fn retrieve(state: Arc<State>, asked: Asked) -> Answer {
         return Err(HttpError::bad_request("anonymize is not supported: the object would name the patient"));
     }
     let scope = scope(query)?;
+    let answer = object(Arc::clone(&state), scope.clone(), asked).await;
+    explain_absence(&state, &scope, answer).await
+}
+
+async fn object(state: Arc<State>, scope: Scope, asked: Asked) -> Answer {
+    let query = &asked.query;
     let content_types = query.get("contentType").filter(|types| !types.is_empty());
     if wants_dicom(&asked, content_types) {
         return instances::instance(state, scope, query.get("transferSyntax"), &asked).await;
