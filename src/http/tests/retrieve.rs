@@ -79,7 +79,7 @@ async fn stored_implicit_comes_back_explicit_g10_g12() {
     assert_eq!(any.body, default.body);
     let named = bench.accepting(&path, "application/dicom; transfer-syntax=1.2.840.10008.1.2").await;
     assert_eq!(named.status, StatusCode::NOT_ACCEPTABLE);
-    let as_stored = bench.with(|settings| settings.retired_as_stored = true);
+    let as_stored = bench.configured(|settings| settings.retired_as_stored = true);
     let stored = as_stored.accepting(&path, "application/dicom; transfer-syntax=*").await;
     assert_eq!(stored.body, implicit("1.2.3.4.1"));
     assert_eq!(stored.header(CONTENT_TYPE), "application/dicom; transfer-syntax=1.2.840.10008.1.2");
@@ -195,7 +195,7 @@ async fn a_request_without_accept_is_refused_only_where_configured_g4() {
     let bench = holding(&[image("1.2.3.4.1")]).await;
     let path = instance_path("1.2.3.4.1");
     assert_eq!(bench.get(&path, &[]).await.status, StatusCode::OK);
-    let strict = bench.with(|settings| settings.accept_required = true);
+    let strict = bench.configured(|settings| settings.accept_required = true);
     assert_eq!(strict.get(&path, &[]).await.status, StatusCode::NOT_ACCEPTABLE);
     assert_eq!(strict.accepting(&path, "*/*").await.status, StatusCode::OK);
 }
@@ -320,7 +320,7 @@ async fn an_object_is_retrieved_by_the_parameters_of_a_query_w45() {
 
 impl Bench {
     /// The same archive under other settings.
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    fn configured(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut Arc::get_mut(&mut self.state).unwrap().settings);
         self
     }
