@@ -89,6 +89,7 @@ SUITES = {
     "report": program("bash", HERE / "report/run"),
     "dimse": against_server(HERE / "dimse/check_peers.py", "--port", "{dimse}"),
     "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "{web}"),
+    "transcoding": against_server(HERE / "dicomweb/check_transcoding.py", "{web}"),
     "assertions": peer("assertions"),
     "character-sets": peer("character_sets"),
     "json-model": peer("json_model"),
