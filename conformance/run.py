@@ -104,6 +104,7 @@ SUITES = {
     "one-study-at-once": peer("one_study_at_once"),
     "phantoms": peer("phantoms"),
     "throughput": peer("throughput"),
+    "ohif": peer("ohif"),
 }
 
 

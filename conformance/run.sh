@@ -21,6 +21,7 @@ install_system_peers() {
   command -v nginx >/dev/null || missing+=(nginx-light)
   [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
   command -v cmake >/dev/null || missing+=(cmake)
+  command -v chromium >/dev/null || missing+=(chromium)
   command -v cc >/dev/null || missing+=(build-essential)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
   [ ${#missing[@]} -eq 0 ] && return

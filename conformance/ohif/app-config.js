@@ -1,0 +1,36 @@
+// The viewer as a hospital sets it up: one DICOMweb server, every image as it is stored.
+window.config = {
+  name: 'radiant',
+  routerBasename: null,
+  extensions: [],
+  modes: [],
+  customizationService: {},
+  showStudyList: true,
+  showErrorDetails: 'always',
+  maxNumberOfWebWorkers: 2,
+  showLoadingIndicator: true,
+  investigationalUseDialog: { option: 'never' },
+  defaultDataSourceName: 'radiant',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'radiant',
+      configuration: {
+        friendlyName: 'radiant',
+        name: 'radiant',
+        wadoUriRoot: '@web@',
+        qidoRoot: '@web@',
+        wadoRoot: '@web@',
+        qidoSupportsIncludeField: true,
+        supportsFuzzyMatching: true,
+        supportsWildcard: true,
+        supportsReject: false,
+        dicomUploadEnabled: true,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'thumbnail',
+        enableStudyLazyLoad: true,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
