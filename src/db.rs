@@ -183,6 +183,14 @@ impl Row {
         }
     }
 
+    /// The text itself, which the row has no more.
+    pub fn take_text(&mut self, column: usize) -> Result<String, DbError> {
+        match self.values.get_mut(column) {
+            Some(Value::Text(text)) => Ok(std::mem::take(text)),
+            _ => Err(self.mismatch(column, "text")),
+        }
+    }
+
     pub fn int(&self, column: usize) -> Result<i64, DbError> {
         self.opt_int(column)?.ok_or_else(|| self.mismatch(column, "an integer"))
     }

@@ -51,7 +51,7 @@ impl<'r> Plan<'r> {
         let limit = self.request.limit as usize;
         let rows = db.search(self.page_statement()).await?;
         let more = rows.len() > limit;
-        let found = rows.iter().take(limit).map(|row| self.found(row)).collect::<Result<_, _>>()?;
+        let found = rows.into_iter().take(limit).map(|row| self.found(row)).collect::<Result<_, _>>()?;
         Ok((found, more))
     }
 
@@ -99,7 +99,7 @@ impl<'r> Plan<'r> {
             let from = from(level, &self.selected_tables());
             let statement = one_by_one("search_named", &self.selected(), &from, level, rows);
             for row in db.read(statement).await? {
-                found.insert(row.int(0)?, self.found(&row)?);
+                found.insert(row.int(0)?, self.found(row)?);
             }
         }
         Ok(rows.iter().filter_map(|row| found.remove(row)).collect())
@@ -175,21 +175,25 @@ impl<'r> Plan<'r> {
         tables
     }
 
-    fn found(&self, row: &Row) -> Result<Found, DbError> {
+    fn found(&self, mut row: Row) -> Result<Found, DbError> {
         let identifiers = columns::identifiers(self.request.level).len();
+        let study = (identifiers > 0).then(|| row.parse(1, "a Study Instance UID")).transpose()?;
+        let series = (identifiers > 1).then(|| row.parse(2, "a Series Instance UID")).transpose()?;
+        let instance = (identifiers > 2).then(|| row.parse(3, "a SOP Instance UID")).transpose()?;
         let attributes = self.columns.iter().zip(identifiers + 1..);
         let values =
-            attributes.map(|(&attribute, column)| Ok((attribute, cell(attribute.held, row, column)?)));
+            attributes.map(|(&attribute, column)| Ok((attribute, cell(attribute.held, &mut row, column)?)));
+        let values = values.collect::<Result<_, DbError>>()?;
         let first = 1 + identifiers + self.columns.len();
         let documents = match self.request.include.needs_json() {
             true => first..first + columns::documents(self.request.level).len(),
             false => 0..0,
         };
         Ok(Found {
-            study: (identifiers > 0).then(|| row.parse(1, "a Study Instance UID")).transpose()?,
-            series: (identifiers > 1).then(|| row.parse(2, "a Series Instance UID")).transpose()?,
-            instance: (identifiers > 2).then(|| row.parse(3, "a SOP Instance UID")).transpose()?,
-            values: values.collect::<Result<_, DbError>>()?,
+            study,
+            series,
+            instance,
+            values,
             json: documents.map(|column| row.bytes(column).map(<[u8]>::to_vec)).collect::<Result<_, _>>()?,
         })
     }
@@ -200,11 +204,11 @@ struct Order {
     text: &'static str,
 }
 
-fn cell(held: Held, row: &Row, column: usize) -> Result<Cell, DbError> {
+fn cell(held: Held, row: &mut Row, column: usize) -> Result<Cell, DbError> {
     Ok(match held {
         Held::Number(_) => row.opt_int(column)?.map_or(Cell::Empty, Cell::Number),
-        Held::Text(_) | Held::Name(_) => Cell::Text(row.text(column)?.to_owned()),
-        Held::Element(_) => Cell::Element(row.text(column)?.to_owned()),
+        Held::Text(_) | Held::Name(_) => Cell::Text(row.take_text(column)?),
+        Held::Element(_) => Cell::Element(row.take_text(column)?),
         Held::List(_) => {
             let items = row.text(column)?.split('\\').filter(|item| !item.is_empty());
             Cell::List(items.map(str::to_owned).collect())

@@ -98,8 +98,9 @@ enum Element<'a> {
 fn written(elements: &[(Tag, Element<'_>)]) -> io::Result<Vec<u8>> {
     let mut out = vec![b'{'];
     for (at, (tag, element)) in elements.iter().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        write!(out, "{comma}\"{}\":", AttributeId(*tag))?;
+        out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
+        out.extend_from_slice(&digits(*tag));
+        out.extend_from_slice(b"\":");
         match element {
             Element::Stored(element) => serde_json::to_writer(&mut out, element)?,
             Element::Indexed(_, Cell::Element(text)) if !text.is_empty() => out.write_all(text.as_bytes())?,
@@ -110,9 +111,17 @@ fn written(elements: &[(Tag, Element<'_>)]) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Upper-case hexadecimal (PS3.18 F.2.2).
+fn digits(Tag(group, element): Tag) -> [u8; 8] {
+    let number = u32::from(group) << 16 | u32::from(element);
+    std::array::from_fn(|at| b"0123456789ABCDEF"[(number >> (28 - 4 * at)) as usize & 0xF])
+}
+
 /// No values make an element of its VR alone (F.2.5).
 fn indexed(out: &mut Vec<u8>, vr: VR, cell: &Cell) -> io::Result<()> {
-    write!(out, "{{\"vr\":\"{}\"", vr.to_string())?;
+    out.extend_from_slice(b"{\"vr\":\"");
+    out.extend_from_slice(vr.to_string().as_bytes());
+    out.push(b'"');
     if !cell.is_empty() {
         out.write_all(b",\"Value\":")?;
         match cell {
