@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncRead;
@@ -140,29 +140,48 @@ impl Content {
 #[derive(Clone, Default)]
 pub struct BulkData {
     by_location: Arc<HashMap<String, Vec<BulkValue>>>,
-    wanted: Arc<Mutex<HashSet<String>>>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+#[derive(Default)]
+struct Asked {
+    wanted: HashSet<String>,
+    /// Why values could not be staged, for the first object that asks for them.
+    unstaged: HashMap<String, Refusal>,
 }
 
 impl BulkData {
     /// Parts with one location are the frames of one value, in their order.
-    pub fn of(received: impl IntoIterator<Item = (String, BulkValue)>) -> Self {
+    pub fn of(received: impl IntoIterator<Item = (String, Result<BulkValue, Refusal>)>) -> Self {
         let mut by_location: HashMap<String, Vec<BulkValue>> = HashMap::new();
-        for (location, value) in received {
-            by_location.entry(location).or_default().push(value);
+        let mut asked = Asked::default();
+        for (location, staged) in received {
+            match staged {
+                Ok(value) => by_location.entry(location).or_default().push(value),
+                Err(refusal) => drop(asked.unstaged.insert(location, refusal)),
+            }
         }
-        Self { by_location: Arc::new(by_location), wanted: Arc::default() }
+        Self { by_location: Arc::new(by_location), asked: Arc::new(Mutex::new(asked)) }
     }
 
     /// How many locations no metadata has asked for.
     pub fn unused(&self) -> usize {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        self.by_location.keys().filter(|location| !wanted.contains(*location)).count()
+        let asked = self.asked();
+        let unasked = self.by_location.keys().filter(|location| !asked.wanted.contains(*location));
+        unasked.count() + asked.unstaged.len()
     }
 
     pub(super) fn values(&self, uri: &str) -> Result<&[BulkValue], Refusal> {
-        let values = self.by_location.get(uri).ok_or(Refusal::MissingBulkData)?;
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned());
-        Ok(values)
+        let mut asked = self.asked();
+        asked.wanted.insert(uri.to_owned());
+        match asked.unstaged.remove(uri) {
+            Some(refusal) => Err(refusal),
+            None => self.by_location.get(uri).map(Vec::as_slice).ok_or(Refusal::MissingBulkData),
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

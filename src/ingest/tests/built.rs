@@ -29,7 +29,7 @@ impl Bench {
     ) -> Result<Stored, Refused> {
         let mut staged = Vec::new();
         for (media_type, bytes) in bulk {
-            staged.push(("a".to_owned(), self.ingest.stage_bulk(*bytes, *media_type, None).await.unwrap()));
+            staged.push(("a".to_owned(), self.ingest.stage_bulk(*bytes, *media_type, None).await));
         }
         let built = self.ingest.build(document, &BulkData::of(staged)).await?;
         let origin = Origin { source: Source::Stow, calling_aet: String::new(), delivery: None };
@@ -107,6 +107,8 @@ async fn bulk_data_that_does_not_fit_is_refused_s9b() {
     check(&build(secondary_capture(), &[(BulkType::Jpeg, b"no picture")]).await, 0xC000);
     let transparent = png(image::ExtendedColorType::La8, &[1, 255, 2, 254]);
     check(&build(secondary_capture(), &[(BulkType::Png, &transparent)]).await, 0xC000);
+    let refused = build(secondary_capture(), &[(BulkType::Jpeg, &[0; 2 << 20])]).await;
+    check(&refused, 0xA700);
     let mut native = secondary_capture();
     for (tag, value) in [("00280002", 1), ("00280010", 1), ("00280011", 4), ("00280100", 8)] {
         native.insert(tag.into(), json!({ "vr": "US", "Value": [value] }));

@@ -14,7 +14,7 @@ use crate::http::error::HttpError;
 use crate::http::multipart::{Content, PartHead, Parts};
 use crate::http::negotiation::MediaType;
 use crate::ingest::build::bulk::{BulkData, BulkType, BulkValue};
-use crate::ingest::{Received, Refusal, Refused};
+use crate::ingest::{Received, Refusal};
 
 type Metadata = Map<String, Value>;
 
@@ -22,7 +22,7 @@ type Metadata = Map<String, Value>;
 struct Message {
     root: Root,
     metadata: Vec<BulkValue>,
-    bulk: Vec<(String, BulkValue)>,
+    bulk: Vec<(String, Result<BulkValue, Refusal>)>,
     /// Parts that cannot be used.
     refused: Vec<Item>,
 }
@@ -95,12 +95,8 @@ impl Request<'_> {
             return;
         };
         let reader = StreamReader::new(content);
-        match self.state.ingest.stage_bulk(reader, media_type, syntax).await {
-            Ok(value) => message.bulk.push((location.trim().to_owned(), value)),
-            Err(refusal) => {
-                message.refused.push(Item::refused(Refused { refusal, sop_class: None, sop_instance: None }));
-            }
-        }
+        let staged = self.state.ingest.stage_bulk(reader, media_type, syntax).await;
+        message.bulk.push((location.trim().to_owned(), staged));
     }
 
     /// # Errors
