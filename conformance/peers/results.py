@@ -11,7 +11,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 
-from . import dicomweb, phantoms
+from . import dicomweb, phantoms, rendered_reports
 from .server import WITH_DEMO_MODEL, Server
 from .tally import equal
 
@@ -62,11 +62,15 @@ def settle(verdict):
 
 def check_sr(server, phantom, folder):
     path = folder / "sr.dcm"
-    path.write_bytes(object_of(server, phantom.study, phantoms.COMPREHENSIVE_3D_SR))
+    file = object_of(server, phantom.study, phantoms.COMPREHENSIVE_3D_SR)
+    path.write_bytes(file)
     verdict, analysis = Verdict(), analysis_of(server, phantom.study)
     check_iod(verdict, path)
     status, html, _ = said("dsr2html", path)
     verdict.hold("dsr2html renders the impression", status == 0 and analysis["impression"] in html)
+    page = rendered_reports.page(server, file, "text/plain")
+    verdict.hold("the page warns first", page.startswith("*** UNVERIFIED"))
+    verdict.hold("the page names the software and the impression", "Made by software" in page and analysis["impression"] in page)
     sr = highdicom.sr.srread(path)
     check_names(verdict, sr)
     check_header(verdict, sr, dcmread(phantom.path, stop_before_pixels=True))

@@ -313,13 +313,16 @@ fn of_study(study: Attributes) -> impl Iterator<Item = Place> {
 }
 
 impl Item {
-    /// The one text of a container whose values are meant to be read on; its items have names for
-    /// programs alone.
+    /// The one text of a container that was written to be read on, where names are for programs
+    /// alone. Groups of measurements are often called continuous too; they have no text of their own.
     pub(super) fn running_text(&self) -> Option<String> {
         let is_running = matches!(self.content, Content::Container(Continuity::Continuous));
-        let has_sections = self.children.iter().any(|child| matches!(child.content, Content::Container(_)));
+        let is_part = |child: &Item| {
+            child.relation == Relation::Contains && !matches!(child.content, Content::Container(_))
+        };
+        let has_text = self.children.iter().any(|child| matches!(child.content, Content::Text(_)));
         let texts: Vec<String> = self.children.iter().map(|child| child.content.words()).collect();
-        (is_running && !has_sections).then(|| texts.join(" "))
+        (is_running && has_text && self.children.iter().all(is_part)).then(|| texts.join(" "))
     }
 
     /// Children that have more to say than the running text has of them.

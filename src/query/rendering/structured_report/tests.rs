@@ -110,6 +110,10 @@ fn continuous_content_is_read_on_w34b() {
     let own =
         json!({"0040A050": {"vr": "CS", "Value": ["CONTINUOUS"]}, "0040A730": {"vr": "SQ", "Value": words}});
     check(item("CONTAINS", "CONTAINER", "Findings", own), "Findings: A mass of 3 cm was detected.");
+    let tracking =
+        item("HAS OBS CONTEXT", "TEXT", "Lesion", json!({"0040A160": {"vr": "UT", "Value": ["1"]}}));
+    let own = json!({"0040A050": {"vr": "CS", "Value": ["CONTINUOUS"]}, "0040A730": {"vr": "SQ", "Value": [tracking]}});
+    check(item("CONTAINS", "CONTAINER", "Group", own), "Group\n  Lesion: 1");
 }
 
 fn image_in(own: Value) -> Document {
