@@ -14,6 +14,8 @@ mod dicomweb;
 pub mod endpoint;
 mod error;
 mod forwarded;
+#[doc(hidden)]
+pub mod fuzzing;
 mod multipart;
 mod negotiation;
 mod query_string;

@@ -34,6 +34,8 @@ use super::urls::Urls;
 use crate::db::changes::Change;
 use crate::query::Scope;
 
+pub(super) use search::parse as parse_search;
+
 /// Bytes on their way out.
 type Content = BoxStream<'static, Result<Bytes, BoxError>>;
 

@@ -19,6 +19,8 @@ use crate::http::negotiation::{Accept, Offer};
 use crate::http::service::{Answer, Asked};
 use crate::query::search::{self, SearchError};
 
+pub(in crate::http) use parameters::parse;
+
 pub(crate) async fn search(
     state: &State,
     level: Level,
@@ -32,7 +34,7 @@ pub(crate) async fn search(
         Offer::multipart(xml::MEDIA_TYPE),
     ];
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?;
-    let request = parameters::parse(level, (study, series), &asked.query, &state.settings)?;
+    let request = parse(level, (study, series), &asked.query, &state.settings)?;
     let page = search::search(&state.db, &request, state.settings.search_scan_max).await?;
     let (remaining, is_empty) = (page.remaining, page.found.is_empty());
     let matches = answer::write(page, request, asked.urls.clone()).await?;

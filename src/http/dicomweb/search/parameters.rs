@@ -9,7 +9,7 @@ use crate::query::request::keys::{self, Options};
 use crate::query::request::{Include, SearchRequest};
 
 /// Unknown parameters are ignored (PS3.18 8.3.1); known ones with a bad value or twice are not.
-pub(super) fn parse(
+pub(in crate::http) fn parse(
     level: Level,
     (study, series): (Option<StudyUid>, Option<SeriesUid>),
     query: &QueryString,
