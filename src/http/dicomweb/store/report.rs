@@ -33,6 +33,8 @@ pub(super) enum Fault {
     /// It can be read, and does not go with the request or with what is stored.
     Conflict,
     TooLarge,
+    /// The client was too slow to be waited for any longer.
+    Slow,
     Server,
 }
 
@@ -50,7 +52,8 @@ impl Fault {
     fn of_body(error: &(dyn std::error::Error + 'static)) -> Self {
         match BodyStopped::find(error) {
             Some(BodyStopped::TooLarge { .. }) => Self::TooLarge,
-            _ => Self::Syntax,
+            Some(BodyStopped::Idle(_) | BodyStopped::Slow { .. }) => Self::Slow,
+            None => Self::Syntax,
         }
     }
 }
@@ -136,6 +139,7 @@ impl Report {
             _ if self.faults.contains(&Fault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             (_, true) if self.stored.iter().all(|stored| stored.warning().is_none()) => StatusCode::OK,
             (false, _) => StatusCode::ACCEPTED,
+            _ if self.faults.contains(&Fault::Slow) => StatusCode::REQUEST_TIMEOUT,
             _ if all(Fault::Server) => StatusCode::SERVICE_UNAVAILABLE,
             _ if all(Fault::Syntax) => StatusCode::BAD_REQUEST,
             _ if all(Fault::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
