@@ -1,5 +1,7 @@
 //! From objects to results, with phantoms as studies and a scripted engine as the model.
 
+mod deletion;
+
 use std::time::Duration;
 
 use super::*;

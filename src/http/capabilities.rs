@@ -3,7 +3,7 @@
 mod resources;
 mod wadl;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -49,6 +49,7 @@ pub(super) fn describe(
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response.headers_mut().append(VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 

@@ -113,6 +113,14 @@ pub(crate) struct NotAcceptable {
     pub(crate) available: String,
 }
 
+/// Whether the `accept` parameter names a range of types, which only the header may (PS3.18 8.3.3.1).
+pub(crate) fn is_range(accept: &str) -> bool {
+    split_unquoted(accept, ',').filter_map(MediaType::parse).any(|media_type| {
+        let inner = media_type.parameter("type").unwrap_or("");
+        media_type.essence.contains('*') || inner.contains('*')
+    })
+}
+
 /// The media ranges of a request, best first.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Accept {
@@ -355,6 +363,14 @@ mod tests {
             ),
             JPEG_LS
         );
+    }
+
+    #[test]
+    fn the_query_parameter_names_types_alone_g3() {
+        for range in ["*/*", "image/*", "image/png, */*", r#"multipart/related; type="*/*""#] {
+            assert!(is_range(range), "{range}");
+        }
+        assert!(!is_range(r#"multipart/related; type="application/dicom"; transfer-syntax=*"#));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::endpoint::Endpoint;
 use super::error::{self, HttpError};
 use super::query_string::QueryString;
 use super::urls::{self, Ends, Urls};
-use super::{Settings, State, capabilities, charset, console, dicomweb, limit_hit, rest};
+use super::{Settings, State, capabilities, charset, console, dicomweb, limit_hit, negotiation, rest};
 use crate::telemetry::metrics::http as metric;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -131,6 +131,9 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (asked, body) = asked(&state, ends, request)?;
+    if asked.query.get("accept").is_some_and(negotiation::is_range) {
+        return Err(HttpError::bad_request("the accept parameter has no wildcards"));
+    }
     charset::check(&asked.headers, &asked.query)?;
     match endpoint {
         Endpoint::Console => Ok(console::page()),
