@@ -30,7 +30,8 @@ KEYS = {
 }
 # Far longer than any of these limits, however busy the machine is.
 PATIENCE_S = 60
-GROWTH_MAX_KB = 128 * 1024
+# What eight stores of a gigabyte may take at the same time, nothing hostile may exceed either.
+GROWTH_MAX_KB = 256 * 1024
 MEGABYTE = 1 << 20
 BIG_OBJECT_BYTES = 48 * MEGABYTE
 MULTIPART = 'Content-Type: multipart/related; type="application/dicom"; boundary=b'
