@@ -25,18 +25,20 @@ fn gray(image: &ImageDescription, decoded: Decoded) -> Result<Samples, PixelErro
 
 /// Drops unused high and low bits, then extends the sign.
 fn stored_values(words: Words, depth: Depth) -> Vec<i32> {
-    let value = |word: u32| {
-        let shifted = word >> (depth.high_bit + 1 - depth.bits) << (32 - depth.bits);
-        if depth.signed {
-            shifted.cast_signed() >> (32 - depth.bits)
-        } else {
-            (shifted >> (32 - depth.bits)).cast_signed()
-        }
-    };
     match words {
-        Words::U8(words) => words.into_iter().map(|word| value(u32::from(word))).collect(),
-        Words::U16(words) => words.into_iter().map(|word| value(u32::from(word))).collect(),
-        Words::U32(words) => words.into_iter().map(value).collect(),
+        Words::U8(words) => values_of(&words, depth),
+        Words::U16(words) => values_of(&words, depth),
+        Words::U32(words) => values_of(&words, depth),
+    }
+}
+
+/// One loop for each sign, so that neither looks for it at every sample.
+fn values_of<W: Copy + Into<u32>>(words: &[W], depth: Depth) -> Vec<i32> {
+    let (above, below) = (31 - depth.high_bit, 32 - depth.bits);
+    let at_top = |word: &W| (*word).into() << above;
+    match depth.signed {
+        true => words.iter().map(|word| at_top(word).cast_signed() >> below).collect(),
+        false => words.iter().map(|word| (at_top(word) >> below).cast_signed()).collect(),
     }
 }
 
