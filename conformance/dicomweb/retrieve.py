@@ -21,7 +21,7 @@ import dataset
 import documents
 import syntaxes
 from dataset import JPEG_XL, path
-from exchange import Failed, NotApplicable
+from exchange import NotApplicable
 from origin import DICOM, JSON, OCTETS, related
 from report import equal, row
 from syntaxes import FRAME_TYPES
@@ -319,8 +319,6 @@ def an_unreadable_instance_does_not_shorten_a_study(origin):
     if answer.status == 200 and answer.complete and not answer.trailers:
         found = [pydicom.dcmread(BytesIO(part.body)).SOPInstanceUID for part in answer.parts()]
         equal("instances", sorted(found), sorted([good.SOPInstanceUID, broken.SOPInstanceUID]))
-    elif answer.status >= 500:
-        raise Failed(f"status {answer.status}", answer)
 
 
 @row("W44")
