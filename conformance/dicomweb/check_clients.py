@@ -236,6 +236,8 @@ def check_searches(checks, client, instances):
 def main(url, folders):
     checks, url = Checks(), url.rstrip("/")
     client = DICOMwebClient(url, permissive_uid=True)
+    # A failure is a failure, and is not waited for.
+    client.set_http_retry_params(retry=False)
     kept = {}
     for path in test_files(folders):
         data = path.read_bytes()
