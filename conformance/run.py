@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers.server import Server
+from peers.server import WITHOUT_ANALYSIS, Server
 from peers.tally import Tally
 
 ROOT = Path(__file__).parent.parent
@@ -67,7 +67,8 @@ def against_server(script, *arguments):
     """A program that is pointed at a running server."""
 
     def run(context, tally):
-        with Server(context.binary, context.folder(script.parent.name)) as server:
+        keys = WITHOUT_ANALYSIS | {"deletion.enabled": "true"}
+        with Server(context.binary, context.folder(script.parent.name), keys) as server:
             places = {"dimse": str(server.dimse_port), "web": server.web, "base": server.base}
             command = [sys.executable, str(script), *(part.format(**places) for part in arguments)]
             status, output = shown(command)

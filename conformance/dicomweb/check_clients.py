@@ -74,6 +74,11 @@ class Checks:
         return 1 if totals[1] else 0
 
 
+def data_set(file):
+    """What follows the file meta information (PS3.10 7.1)."""
+    return file[144 + int.from_bytes(file[140:144], "little") :]
+
+
 def decodes(dataset):
     try:
         return dataset.pixel_array is not None
@@ -132,7 +137,17 @@ class Instance:
     def bit_exact(self):
         accept = {"Accept": "application/dicom; transfer-syntax=*"}
         found = requests.get(self.url, headers=accept, timeout=60).content
-        return found == self.data if self.syntax not in NEVER_SENT else self.same_elements(found)
+        if self.syntax in NEVER_SENT:
+            return self.same_elements(found)
+        if self.has_own_meta():
+            return found == self.data
+        return data_set(found) == data_set(self.data) or "the data set is another"
+
+    def has_own_meta(self):
+        """Whether the file meta information names this object; otherwise a server writes its own."""
+        meta = self.dataset.file_meta
+        named = meta.get("MediaStorageSOPClassUID"), meta.get("MediaStorageSOPInstanceUID")
+        return named == (self.dataset.get("SOPClassUID"), self.dataset.get("SOPInstanceUID"))
 
     def same_elements(self, file):
         """Of an object that is sent in another syntax than it came in."""

@@ -17,7 +17,7 @@ STRICT = {
 }
 # What is declared, what is configured, and the rows that this matters for; none are all.
 SERVERS = [
-    ("radiant", {}, []),
+    ("radiant", {"deletion.enabled": "true"}, []),
     ("radiant-strict", STRICT, ["Q1", "Q36", "Q45", "S9d", "S19", "S21"]),
     ("radiant-replace", {"ingest.on_duplicate": "replace"}, ["S21"]),
 ]
