@@ -147,4 +147,4 @@ class PeakMemory:
         return self
 
     def __exit__(self, *_):
-        self.grew_mb = (memory_kb(self.process, "VmHWM") - self.before) / 1024
+        self.grew_mb = max(0, memory_kb(self.process, "VmHWM") - self.before) / 1024

@@ -9,6 +9,9 @@ const PAGE: i64 = 100;
 
 /// The instances of a scope behind the row `after`.
 pub async fn instances(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredInstance>, DbError> {
+    if is_past(scope, after) {
+        return Ok(Vec::new());
+    }
     const COLUMNS: &str = "instance.id, study.study_uid, series.series_uid, instance.sop_instance_uid, \
                            instance.sop_class_uid, instance.transfer_syntax, instance.blob_key, \
                            instance.size_bytes, instance.sha256";
@@ -18,9 +21,17 @@ pub async fn instances(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredI
 
 /// Their metadata.
 pub async fn metadata(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredMetadata>, DbError> {
+    if is_past(scope, after) {
+        return Ok(Vec::new());
+    }
     const COLUMNS: &str = "instance.id, series.series_uid, instance.sop_instance_uid, instance.metadata";
     let rows = db.look_up(page("retrieve_metadata", COLUMNS, scope, after)).await?;
     rows.iter().map(stored_metadata).collect()
+}
+
+/// Behind the only instance of a scope there is none.
+fn is_past(scope: &Scope, after: i64) -> bool {
+    after > 0 && scope.instance().is_some()
 }
 
 /// What a scope holds; `None` when nothing of it is stored. A series of another study is not found.
