@@ -67,7 +67,7 @@ def against_server(script, *arguments):
     """A program that is pointed at a running server."""
 
     def run(context, tally):
-        keys = WITHOUT_ANALYSIS | {"deletion.enabled": "true"}
+        keys = WITHOUT_ANALYSIS | {"deletion.enabled": "true", "http.cors_origins": '["http://viewer.example"]'}
         with Server(context.binary, context.folder(script.parent.name), keys) as server:
             places = {"dimse": str(server.dimse_port), "web": server.web, "base": server.base}
             command = [sys.executable, str(script), *(part.format(**places) for part in arguments)]

@@ -9,6 +9,7 @@ from .server import WITHOUT_ANALYSIS, Server
 SCRIPT = Path(__file__).parent.parent / "dicomweb" / "check_assertions.py"
 DECLARED = SCRIPT.parent / "declared"
 STRICT = {
+    "http.accept_required": "true",
     "http.search_empty_204": "true",
     "http.search_scan_max": "1",
     "http.trusted_proxies": '["127.0.0.1"]',
@@ -18,7 +19,7 @@ STRICT = {
 # What is declared, what is configured, and the rows that this matters for; none are all.
 SERVERS = [
     ("radiant", {"deletion.enabled": "true"}, []),
-    ("radiant-strict", STRICT, ["Q1", "Q36", "Q45", "S9d", "S19", "S21"]),
+    ("radiant-strict", STRICT, ["G4", "S9d", "S19", "S21", "Q1", "Q36", "Q45"]),
     ("radiant-replace", {"ingest.on_duplicate": "replace"}, ["S21"]),
 ]
 
