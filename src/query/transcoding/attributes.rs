@@ -23,7 +23,7 @@ pub(super) fn image_pixel(raster: &Raster, encoding: Encoding) -> Edits {
     }
     edits.unsigned_short(tags::BITS_ALLOCATED, raster.bits_allocated);
     edits.unsigned_short(tags::BITS_STORED, raster.bits_stored);
-    edits.unsigned_short(tags::HIGH_BIT, raster.high_bit);
+    edits.unsigned_short(tags::HIGH_BIT, encoding.high_bit(raster));
     // They speak of the stored fragments.
     edits.remove(tags::EXTENDED_OFFSET_TABLE);
     edits.remove(tags::EXTENDED_OFFSET_TABLE_LENGTHS);

@@ -76,6 +76,14 @@ impl Encoding {
         self == Self::JpegBaseline
     }
 
+    /// Codestreams are right-justified; the other forms hold whole containers.
+    pub fn high_bit(self, raster: &Raster) -> u16 {
+        match self {
+            Self::Native | Self::RleLossless | Self::DeflatedFrame => raster.high_bit,
+            _ => raster.bits_stored - 1,
+        }
+    }
+
     /// Which Photometric Interpretation a frame has after this encoding.
     pub fn photometric(self, raster: &Raster) -> Photometric {
         match (self, raster.samples_per_pixel) {

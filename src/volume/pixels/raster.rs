@@ -81,10 +81,10 @@ impl Raster {
         self.high_bit = self.bits_stored - 1;
     }
 
-    /// Bits that hold every sample with all there is in its container. Signed samples fill it, so
-    /// that readers find the sign where they look for it.
+    /// Bits of a sample in a codestream. Signed samples fill their container, so that readers find the
+    /// sign where they look for it.
     pub(super) fn precision(&self) -> u16 {
-        if self.signed || !self.fits(self.bits_stored) { self.bits_allocated } else { self.bits_stored }
+        if self.signed { self.bits_allocated } else { self.bits_stored }
     }
 
     fn fits(&self, bits: u16) -> bool {
@@ -130,17 +130,12 @@ impl Raster {
         usize::from(self.bits_allocated / 8)
     }
 
-    /// What a codec is given, in [`Self::precision`] bits or more: the sign is extended through unused
-    /// bits, unless something lies there.
+    /// What a codec is given: the stored bits alone, for nothing else may lie in a compressed sample
+    /// (PS3.5 8.1.1), in [`Self::precision`] bits or more.
     pub(super) fn codec_words(&self, bits: u16) -> Vec<u32> {
-        let unused = 32 - self.bits_stored;
-        let is_bare = |value: &u32| value << unused >> unused == *value;
-        if !self.signed || self.high_bit + 1 != self.bits_stored || !self.values.iter().all(is_bare) {
-            return self.words(bits).collect();
-        }
-        let extended =
-            |value: u32| (value << unused).cast_signed().wrapping_shr(unused.into()).cast_unsigned();
-        self.words(bits).map(|value| extended(value) & (u32::MAX >> (32 - bits))).collect()
+        let depth = Depth { bits: self.bits_stored, high_bit: self.high_bit, signed: self.signed };
+        let samples = self.values.iter().map(|value| sample(*value, depth));
+        samples.map(|sample| sample & (u32::MAX >> (32 - bits))).collect()
     }
 
     /// The samples as an unsigned value of `bits` bits, two's complement where they are signed.
@@ -206,17 +201,19 @@ fn containers(words: Words) -> Vec<u32> {
 
 /// Drops unused high and low bits, then extends the sign.
 fn values(words: Words, depth: Depth) -> Vec<u32> {
-    let value = |word: u32| {
-        let high = word >> (depth.high_bit + 1 - depth.bits) << (32 - depth.bits);
-        match depth.signed {
-            true => (high.cast_signed() >> (32 - depth.bits)).cast_unsigned(),
-            false => high >> (32 - depth.bits),
-        }
-    };
+    let value = |word: u32| sample(word, depth);
     match words {
         Words::U8(words) => words.into_iter().map(|word| value(u32::from(word))).collect(),
         Words::U16(words) => words.into_iter().map(|word| value(u32::from(word))).collect(),
         Words::U32(words) => words.into_iter().map(value).collect(),
+    }
+}
+
+fn sample(word: u32, depth: Depth) -> u32 {
+    let high = word >> (depth.high_bit + 1 - depth.bits) << (32 - depth.bits);
+    match depth.signed {
+        true => (high.cast_signed() >> (32 - depth.bits)).cast_unsigned(),
+        false => high >> (32 - depth.bits),
     }
 }
 

@@ -74,7 +74,7 @@ fn what_lies_in_unused_bits_is_kept() {
         let frame = EncodedFrame::new(encoding.transfer_syntax(), &encoded);
         assert_eq!(Raster::decode(&image, frame, Colours::Decoded).unwrap().native(), bytes);
     }
-    assert_eq!(raster.precision(), 16);
+    assert_eq!((raster.precision(), raster.codec_words(12)), (12, vec![0x234, 0x001]));
 }
 
 #[test]
