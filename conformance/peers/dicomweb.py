@@ -62,12 +62,16 @@ def multipart(content_type, body):
 
 def store(server, files):
     """STOW-RS of whole files. Returns the instances that were kept and those refused with a reason."""
+    return store_outcome(posted(server, files))
+
+
+def posted(server, files):
+    """The answer to a STOW request."""
     boundary = "radiant-conformance"
     head = f"\r\n--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     body = b"".join(head + data for data in files) + f"\r\n--{boundary}--\r\n".encode()
     headers = {"Content-Type": f'multipart/related; type="application/dicom"; boundary="{boundary}"', "Accept": JSON}
-    answer = requests.post(f"{server.web}/studies", data=body, headers=headers, timeout=TIMEOUT_S)
-    return store_outcome(answer)
+    return requests.post(f"{server.web}/studies", data=body, headers=headers, timeout=TIMEOUT_S)
 
 
 def store_outcome(answer):

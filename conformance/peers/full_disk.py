@@ -39,9 +39,10 @@ def check(tally, server):
         print(f"     {len(kept)} of {OFFERED} were kept before the disk was full")
         assert kept, "nothing was kept"
         equal("other statuses", set(answers) - {dimse.SUCCESS}, {dimse.OUT_OF_RESOURCES})
-    with tally.check("full disk: STOW-RS says so in its Failure Reason"):
-        other = image(study, 100, SIDE)
-        stored, failed = dicomweb.store(server, [other])
+    with tally.check("full disk: STOW-RS says so in its status and its Failure Reason (S19)"):
+        answer = dicomweb.posted(server, [image(study, 100, SIDE)])
+        assert answer.status_code in (503, 507), f"status {answer.status_code}"
+        stored, failed = dicomweb.store_outcome(answer)
         equal("instances kept and reasons", (stored, list(failed.values())), ([], [dimse.OUT_OF_RESOURCES]))
     with tally.check("full disk: the server goes on, with nothing half-written"):
         equal("instances", {uids[2] for uids in dicomweb.instances(server)}, kept)
