@@ -94,15 +94,32 @@ pub async fn with_rows(db: &Db, scope: &Scope) -> Result<Vec<i64>, DbError> {
     rows.iter().filter_map(|row| has_rows(row).transpose()).collect()
 }
 
-/// The frame and bulk-data table of the one instance of a scope, as ingest wrote it.
-pub async fn layout(db: &Db, instance: &StoredInstance) -> Result<Vec<u8>, DbError> {
-    let statement =
-        Statement::named("retrieve_layout", "select layout from instance where id = $1").bind(instance.row);
-    let row = db.look_up_one(statement).await?;
-    row.map_or(Ok(Vec::new()), |row| row.bytes(0).map(<[u8]>::to_vec))
+/// The frame and bulk-data table of an instance, as ingest wrote it; none when the instance has been
+/// deleted or replaced meanwhile. Its row may then be that of another object: only together with
+/// the key of the bytes is it the one that was found.
+pub async fn layout(db: &Db, instance: &StoredInstance) -> Result<Option<Vec<u8>>, DbError> {
+    let sql = "select layout from instance where id = $1 and blob_key = $2";
+    of_instance(db, Statement::named("retrieve_layout", sql), instance).await
 }
 
-/// One chunk of a frame table that is kept apart; none when there is no such chunk.
+/// The metadata of an instance: DICOM JSON, zstd; none as for its layout.
+pub async fn metadata_of(db: &Db, instance: &StoredInstance) -> Result<Option<Vec<u8>>, DbError> {
+    let sql = "select metadata from instance where id = $1 and blob_key = $2";
+    of_instance(db, Statement::named("retrieve_metadata_of", sql), instance).await
+}
+
+async fn of_instance(
+    db: &Db,
+    statement: Statement,
+    instance: &StoredInstance,
+) -> Result<Option<Vec<u8>>, DbError> {
+    let statement = statement.bind(instance.row).bind(instance.blob_key.as_str());
+    let row = db.look_up_one(statement).await?;
+    row.map(|row| row.bytes(0).map(<[u8]>::to_vec)).transpose()
+}
+
+/// One chunk of a frame table that is kept apart; none when there is no such chunk, and as for the
+/// layout.
 pub async fn frame_chunk(
     db: &Db,
     instance: &StoredInstance,
@@ -110,9 +127,11 @@ pub async fn frame_chunk(
 ) -> Result<Option<Vec<u8>>, DbError> {
     let statement = Statement::named(
         "retrieve_frame_chunk",
-        "select spans from frame_chunk where instance = $1 and ordinal = $2",
+        "select frame_chunk.spans from frame_chunk join instance on instance.id = frame_chunk.instance
+         where instance.id = $1 and instance.blob_key = $2 and frame_chunk.ordinal = $3",
     );
-    let statement = statement.bind(instance.row).bind(i64::try_from(ordinal).unwrap_or(i64::MAX));
+    let statement = statement.bind(instance.row).bind(instance.blob_key.as_str());
+    let statement = statement.bind(i64::try_from(ordinal).unwrap_or(i64::MAX));
     let row = db.read_one(statement).await?;
     row.map(|row| row.bytes(0).map(<[u8]>::to_vec)).transpose()
 }

@@ -21,7 +21,8 @@ pub struct StoredInstance {
     pub transfer_syntax: TransferSyntaxUid,
     pub blob_key: String,
     pub size_bytes: u64,
-    /// Of the stored file.
+    /// Of what stands in front of the data set and of the digest of the data set; of the whole file
+    /// in rows of the first version. It differs whenever the file does.
     pub sha256: Vec<u8>,
 }
 

@@ -20,7 +20,6 @@ use crate::dicom::attributes::AttributeId;
 use crate::dicom::packed;
 use crate::dicom::reencode::Sparse;
 use crate::ingest::layout::{Bulk, FrameLookup, FrameSpan, Layout, LayoutError, PixelDataLayout, entry};
-use crate::query::Scope;
 use crate::query::retrieve::StoredInstance;
 use crate::volume::attributes::integer;
 use crate::volume::pixels::{EncodedFrame, HeldIn};
@@ -40,6 +39,8 @@ const SHORT_VALUES_BYTES: u64 = 16 << 20;
 pub enum ReadError {
     #[error("the index failed")]
     Index(#[from] DbError),
+    #[error("the instance was deleted or replaced while it was read")]
+    Gone,
     #[error("the stored bytes cannot be read")]
     Blob(#[from] BlobError),
     #[error("the stored layout cannot be read")]
@@ -63,7 +64,8 @@ pub struct StoredObject {
 
 impl StoredObject {
     pub async fn open(db: &Db, blobs: &Blobs, instance: StoredInstance) -> Result<Self, ReadError> {
-        let layout = Layout::decode(&db::retrieve::layout(db, &instance).await?)?;
+        let layout = db::retrieve::layout(db, &instance).await?.ok_or(ReadError::Gone)?;
+        let layout = Layout::decode(&layout)?;
         let mut object = Self { instance, layout, db: db.clone(), blobs: blobs.clone(), inflated: None };
         if object.layout.deflated {
             object.inflated = Some(object.inflate().await?);
@@ -95,10 +97,13 @@ impl StoredObject {
         let Some(Codec::Dataset(Some(adapter))) = syntax.map(|syntax| syntax.codec()) else {
             return Err(ReadError::Inflate(io::ErrorKind::Unsupported.into()));
         };
-        let mut inflated = Vec::new();
-        let reader = adapter.adapt_reader(Box::new(io::Cursor::new(deflated)));
-        reader.take(needed).read_to_end(&mut inflated).map_err(ReadError::Inflate)?;
-        Ok(inflated.into())
+        let inflating = tokio::task::spawn_blocking(move || {
+            let mut inflated = Vec::new();
+            let reader = adapter.adapt_reader(Box::new(io::Cursor::new(deflated)));
+            reader.take(needed).read_to_end(&mut inflated).map(|_| inflated)
+        });
+        let inflated = inflating.await.map_err(io::Error::other).flatten();
+        inflated.map(Bytes::from).map_err(ReadError::Inflate)
     }
 
     /// A range in memory.
@@ -237,12 +242,8 @@ impl StoredObject {
     }
 
     async fn small_attributes(&self, db: &Db) -> Result<InMemDicomObject, ReadError> {
-        let instance = &self.instance;
-        let scope =
-            Scope::Instance(instance.study.clone(), instance.series.clone(), instance.sop_instance.clone());
-        let stored = db::retrieve::metadata(db, &scope, 0).await?;
-        let json = stored.first().map(|stored| packed::unpack(&stored.json)).transpose();
-        let json = json.map_err(|e| ReadError::Metadata(e.into()))?.unwrap_or_else(|| b"{}".to_vec());
+        let stored = db::retrieve::metadata_of(db, &self.instance).await?.ok_or(ReadError::Gone)?;
+        let json = packed::unpack(&stored).map_err(|e| ReadError::Metadata(e.into()))?;
         let mut elements: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&json).map_err(|e| ReadError::Metadata(e.into()))?;
         drop_bulk(&mut elements);

@@ -9,7 +9,10 @@ use crate::query::stored_object::{ReadError, StoredObject};
 
 impl From<ReadError> for HttpError {
     fn from(error: ReadError) -> Self {
-        Self::internal("reading a stored object")(error)
+        match error {
+            ReadError::Gone => Self::Conflict(error.to_string()),
+            error => Self::internal("reading a stored object")(error),
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Another object with a UID that is taken.
 
 use super::*;
+use crate::db::retrieve;
 
-fn other(instance: &str, name: &str) -> Vec<u8> {
+pub(super) fn other(instance: &str, name: &str) -> Vec<u8> {
     let mut object = image(instance);
     object.put(DataElement::new(tags::PATIENT_NAME, VR::PN, name));
     file(object)
 }
 
-async fn text(bench: &Bench, sql: &'static str) -> String {
+pub(super) async fn text(bench: &Bench, sql: &'static str) -> String {
     let row = bench.db.read_one(Statement::named("text", sql)).await.unwrap().unwrap();
     row.text(0).unwrap().to_owned()
 }
@@ -75,4 +76,19 @@ async fn replacements_side_by_side_leave_one_row_and_its_bytes_s21() {
     let outcomes = futures::future::join_all(files.iter().map(|file| bench.store(file))).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!((bench.count("instance").await, bench.files()), (1, 1));
+}
+
+/// The row of the one that is gone may be that of the one that came.
+#[tokio::test]
+async fn nothing_of_a_replacement_is_read_into_the_bytes_of_the_one_before() {
+    let bench = Bench::with(OnDuplicate::Replace);
+    bench.store(&file(image("1.2.3.4.5"))).await.unwrap();
+    let study = crate::query::Scope::Study("1.2.3".parse().unwrap());
+    let found = retrieve::instances(&bench.db, &study, 0).await.unwrap().remove(0);
+    assert!(retrieve::layout(&bench.db, &found).await.unwrap().is_some());
+    bench.store(&other("1.2.3.4.5", "Phantom^Two")).await.unwrap();
+    let now = retrieve::instances(&bench.db, &study, 0).await.unwrap().remove(0);
+    assert_eq!(now.row, found.row);
+    assert_eq!(retrieve::layout(&bench.db, &found).await.unwrap(), None);
+    assert_eq!(retrieve::metadata_of(&bench.db, &found).await.unwrap(), None);
 }
