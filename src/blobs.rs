@@ -123,6 +123,10 @@ impl Blobs {
         let target = self.objects.join(key.as_str());
         let folder = target.parent().unwrap_or(&self.objects);
         create_durable_folder(folder)?;
+        // The same bytes lie there already, and somebody may refer to them: they stay durable.
+        if target.try_exists()? {
+            staged.file.sync_all()?;
+        }
         fs::rename(&staged.path, &target)?;
         staged.kept = true;
         staged.file.sync_all()?;

@@ -4,13 +4,15 @@
 //! stored again through the one way in; when the retention is over, the sweep deletes those that
 //! no row refers to.
 
+use std::sync::Arc;
+
 use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
 use super::sweep::SweepError;
-use super::{Body, Ingest, Origin, Received, Refusal, Source};
-use crate::blobs::BlobError;
+use super::{Body, Ingest, Origin, Policy, Received, Refusal, Source};
 use crate::clock::Timestamp;
+use crate::config::OnDuplicate;
 use crate::db::deletions::{self, Act, Deletion, Kept};
 use crate::db::{Batch, DbError, jobs};
 use crate::ids;
@@ -32,8 +34,6 @@ pub enum RestoreError {
     Unknown,
     #[error("the index failed")]
     Index(#[from] DbError),
-    #[error("a kept object cannot be read")]
-    Blob(#[from] BlobError),
     #[error("an object could not be stored again")]
     Store(#[source] Refusal),
 }
@@ -42,7 +42,8 @@ pub enum RestoreError {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Restored {
     pub restored: u64,
-    /// Another object with the same UID has been stored meanwhile, or the limits have changed.
+    /// Another object with the same UID has been stored meanwhile, the limits have changed, or the
+    /// kept object cannot be read. What is refused stays kept until the sweep.
     pub refused: u64,
 }
 
@@ -76,6 +77,7 @@ impl Ingest {
     /// Stores again what is still kept of a deletion. May be repeated.
     pub async fn restore(&self, deletion: &str, actor: &str) -> Result<Restored, RestoreError> {
         let deletion = deletions::one(&self.db, deletion).await?.ok_or(RestoreError::Unknown)?;
+        let restoring = self.refusing_others();
         let mut outcome = Restored::default();
         let mut after = 0;
         loop {
@@ -83,11 +85,18 @@ impl Ingest {
             let Some(last) = page.last() else { break };
             after = last.row;
             for kept in &page {
-                self.restore_one(&deletion, kept, &mut outcome).await?;
+                restoring.restore_one(&deletion, kept, &mut outcome).await?;
             }
         }
         self.db.run(deletions::reveal_analyses(&deletion, actor, self.clock.now())).await?;
         Ok(outcome)
+    }
+
+    /// What came after a deletion is not replaced by taking that back, and what is kept is not let
+    /// go because something else is there.
+    fn refusing_others(&self) -> Self {
+        let policy = Policy { on_duplicate: OnDuplicate::Reject, ..Policy::clone(&self.policy) };
+        Self { policy: Arc::new(policy), ..self.clone() }
     }
 
     async fn restore_one(
@@ -98,7 +107,14 @@ impl Ingest {
     ) -> Result<(), RestoreError> {
         let source = Source::named(&kept.source);
         let origin = Origin { source, calling_aet: kept.source_aet.clone(), delivery: None };
-        let reader = StreamReader::new(self.blobs.stream(&kept.blob_key, None).await?);
+        let reader = match self.blobs.stream(&kept.blob_key, None).await {
+            Ok(content) => StreamReader::new(content),
+            Err(error) => {
+                outcome.refused += 1;
+                tracing::error!(deletion = deletion.id, %error, "a kept object cannot be read");
+                return Ok(());
+            }
+        };
         let received =
             Received { body: Body::Part10(reader), origin: &origin, only_study: Some(&deletion.study) };
         match self.store(received).await {

@@ -1,6 +1,7 @@
 //! Through the seam: objects in, outcomes and traces out.
 
 mod built;
+mod deletion;
 mod duplicates;
 mod hostile;
 mod sweep;
@@ -31,25 +32,13 @@ impl Bench {
         let settings = SqliteSettings { readers: 1, group_max: 64 };
         let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
         let blobs = Blobs::open_local(dir.path()).unwrap();
-        let policy = Policy {
-            instance_bytes_max: 1 << 20,
-            header: header::Limits {
-                inline_bytes_max: 1024,
-                header_bytes_max: 1 << 19,
-                depth_max: 8,
-                elements_max: 1000,
-                fragments_max: 100,
-            },
-            sop_classes_extra: Vec::new(),
-            on_duplicate,
-            preamble: Preamble::Keep,
-            picture_bytes_max: 1 << 20,
-            concurrency: 4,
-            quiet_time: std::time::Duration::from_secs(1),
-        };
         let clock = Clock::manual(Timestamp(1_000_000));
-        let ingest = Ingest::new(db.clone(), blobs.clone(), clock, policy);
+        let ingest = Ingest::new(db.clone(), blobs.clone(), clock, policy(on_duplicate));
         Self { dir, db, blobs, ingest }
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::clone(&self.ingest.policy)
     }
 
     async fn store(&self, file: &[u8]) -> Result<Stored, Refused> {
@@ -78,6 +67,25 @@ impl Bench {
 
     fn files(&self) -> usize {
         walk(self.dir.path()).into_iter().filter(|path| !path.contains("index.sqlite")).count()
+    }
+}
+
+fn policy(on_duplicate: OnDuplicate) -> Policy {
+    Policy {
+        instance_bytes_max: 1 << 20,
+        header: header::Limits {
+            inline_bytes_max: 1024,
+            header_bytes_max: 1 << 19,
+            depth_max: 8,
+            elements_max: 1000,
+            fragments_max: 100,
+        },
+        sop_classes_extra: Vec::new(),
+        on_duplicate,
+        preamble: Preamble::Keep,
+        picture_bytes_max: 1 << 20,
+        concurrency: 4,
+        quiet_time: std::time::Duration::from_secs(1),
     }
 }
 
