@@ -23,6 +23,9 @@ pub mod search;
 mod sqlite;
 pub mod studies;
 
+#[cfg(test)]
+pub(crate) use sqlite::first_version_of;
+
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     #[error("cannot open the database {path}: {source}")]

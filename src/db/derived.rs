@@ -6,7 +6,7 @@ use crate::dicom::person_name::NameKeys;
 use crate::dicom::uid::SeriesUid;
 
 /// Rows read and written at once.
-const PAGE: i64 = 256;
+const PAGE: i64 = 64;
 
 /// A row and the name that its keys come from.
 pub struct StaleName {

@@ -196,6 +196,22 @@ impl ToSql for Value {
     }
 }
 
+/// Makes an index as the first version left it, with the rows of another one.
+#[cfg(test)]
+pub(crate) fn first_version_of(other: &Path, path: &Path) -> rusqlite::Result<()> {
+    let mut connection = connect(path, OpenFlags::default())?;
+    let first = refinery::Target::Version(1);
+    migrations::migrations::runner().set_target(first).run(&mut connection).expect("the first version");
+    connection.execute("attach $1 as other", [other.to_string_lossy()])?;
+    for table in ["patient", "study", "series", "instance", "change", "audit"] {
+        let columns = format!("select group_concat(name, ', ') from pragma_table_info('{table}')");
+        let columns: String = connection.query_row(&columns, [], |row| row.get(0))?;
+        let copy = format!("insert into main.{table} ({columns}) select {columns} from other.{table}");
+        connection.execute(&copy, [])?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ mod built;
 mod deletion;
 mod duplicates;
 mod hostile;
+mod migration;
 mod sweep;
 
 use dicom_core::value::DataSetSequence;
