@@ -302,15 +302,18 @@ fn parse(policy: &Policy, spooled: Spooled) -> Result<Parsed, Refusal> {
     let mut file = BufReader::with_capacity(1 << 16, &spooled.staged.file);
     let begin = SeekFrom::Start(spooled.meta.dataset_offset);
     file.seek(begin).map_err(Refusal::Storage)?;
+    let length = spooled.size_bytes.saturating_sub(spooled.meta.dataset_offset);
     let (header, dataset_length) = match deflated {
         true => {
+            // It is inflated again for every retrieval: what hides behind its end would come along.
+            let limit = policy.header.header_bytes_max;
+            if length > limit {
+                return Err(Refusal::LimitExceeded { what: "the deflated data set", limit });
+            }
             let mut data = inflate(file, policy).map_err(header_refusal)?;
             (header::read(&mut data, syntax, policy.header), data.get_ref().len() as u64)
         }
-        false => {
-            let length = spooled.size_bytes.saturating_sub(spooled.meta.dataset_offset);
-            (header::read(&mut file, syntax, policy.header), length)
-        }
+        false => (header::read(&mut file, syntax, policy.header), length),
     };
     Ok(Parsed { header: header.map_err(header_refusal)?, spooled, deflated, dataset_length })
 }

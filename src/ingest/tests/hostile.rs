@@ -104,3 +104,14 @@ async fn bytes_that_another_writer_refers_to_are_not_discarded() {
     bench.ingest.discard(&key).await;
     assert_eq!(bench.files(), 1);
 }
+
+#[tokio::test]
+async fn nothing_large_hides_behind_the_end_of_a_deflated_data_set() {
+    let bench = Bench::new();
+    let meta = FileMetaTableBuilder::new().transfer_syntax(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN);
+    let mut bytes = Vec::new();
+    image("1.2.3.4.5").with_meta(meta).unwrap().write_all(&mut bytes).unwrap();
+    let hidden = [bytes.as_slice(), &[0; 600 << 10]].concat();
+    assert!(matches!(bench.refusal(&hidden).await, Refusal::LimitExceeded { limit: 0x8_0000, .. }));
+    assert_eq!(bench.store(&bytes).await.unwrap().outcome, Outcome::New);
+}
