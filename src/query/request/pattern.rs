@@ -87,8 +87,14 @@ impl GroupPattern {
 
     /// Of a folded group.
     pub fn matches(&self, group: &str) -> bool {
-        let continued = || group.match_indices('^').any(|(at, _)| self.pattern.matches(&group[..at]));
-        self.pattern.matches(group) || (self.open && continued())
+        self.pattern.matches(group) || (self.open && self.is_continued(group))
+    }
+
+    fn is_continued(&self, group: &str) -> bool {
+        match &self.pattern {
+            Pattern::Exact(text) => group.strip_prefix(text).is_some_and(|rest| rest.starts_with('^')),
+            Pattern::Wildcard(pattern) => Pattern::Wildcard(format!("{pattern}^*")).matches(group),
+        }
     }
 }
 
@@ -162,6 +168,8 @@ mod tests {
         check("ob^*", "Ob^^^", true);
         check("ob^*", "Ob^Yamada^Taro", true);
         check("ob^*", "Obama^X", false);
+        check("o?^*", "Ob^X^Y", true);
+        check("o?^*", "Oba^X", false);
         check("A", "A^B", false);
         check("*^*", "A", true);
     }
