@@ -127,7 +127,7 @@ impl<'r> Plan<'r> {
         condition.tables.extend(order.tables);
         let (level, text) = (self.request.level, condition.text());
         let from = from(level, &condition.tables);
-        let limit = condition.parameter(limit);
+        // As a number: how many rows there will be decides the order of the joins around them.
         let offset = condition.parameter(i64::from(offset));
         let table = columns::table(level);
         let order = order.text;
