@@ -34,10 +34,15 @@ impl Decodes {
         T: Send + 'static,
         J: FnOnce() -> T + Send + 'static,
     {
-        let _permit = self.permits.acquire().await.map_err(|_| DecodesError::Stopped)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| DecodesError::Stopped)?;
         let (done, result) = oneshot::channel();
-        // A receiver that is gone wanted no result.
-        let work = move || drop(done.send(job()));
+        // The permit is the thread's: a client that hangs up does not end the work. A receiver that
+        // is gone wanted no result.
+        let work = move || {
+            let made = job();
+            drop(permit);
+            drop(done.send(made));
+        };
         let spawned = thread::Builder::new().name("codec".into()).stack_size(STACK_BYTES).spawn(work);
         spawned.map_err(DecodesError::Start)?;
         result.await.map_err(|_| DecodesError::Stopped)
@@ -52,6 +57,21 @@ mod tests {
     async fn a_panicking_codec_is_an_error_and_gives_its_permit_back() {
         let decodes = Decodes::new(1);
         assert!(decodes.run(|| panic!("damaged")).await.map(|(): ()| ()).is_err());
+        assert_eq!(decodes.run(|| 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_frees_no_thread_that_is_still_at_work() {
+        let decodes = Decodes::new(1);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let job = decodes.run(move || {
+            begin.send(()).unwrap();
+            let _ = ended.recv();
+        });
+        tokio::select! { _ = job => unreachable!(), _ = begun => {} }
+        assert_eq!(decodes.permits.available_permits(), 0);
+        drop(end);
         assert_eq!(decodes.run(|| 7).await.unwrap(), 7);
     }
 }
