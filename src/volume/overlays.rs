@@ -25,7 +25,7 @@ impl Overlay {
         let set = self.bits.iter().enumerate().filter(|(_, set)| **set);
         set.map(|(at, _)| {
             let (row, column) = (at / self.columns, at % self.columns);
-            (self.origin.0 + row as i32, self.origin.1 + column as i32)
+            (self.origin.0.saturating_add(row as i32), self.origin.1.saturating_add(column as i32))
         })
     }
 }

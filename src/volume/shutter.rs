@@ -1,5 +1,7 @@
 //! The display shutter (PS3.3 C.7.6.11): what of a picture is not shown.
 
+use std::ops::RangeInclusive;
+
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -37,11 +39,18 @@ enum Shape {
 /// A polygon beyond this is no shutter.
 const VERTICES_MAX: usize = 10_000;
 
+/// One of each kind (PS3.3 C.7.6.11).
+const SHAPES_MAX: usize = 3;
+
+/// A radius beyond this shows any image whole.
+const LENGTH_MAX: i64 = 1 << 20;
+
 impl Shutter {
     /// `group` is the object, or the Frame Display Shutter item of a frame.
     pub fn of(group: &InMemDicomObject) -> Option<Self> {
+        let names = texts(group, tags::SHUTTER_SHAPE);
         let shapes: Vec<Shape> =
-            texts(group, tags::SHUTTER_SHAPE).iter().filter_map(|name| Shape::named(group, name)).collect();
+            names.iter().take(SHAPES_MAX).filter_map(|name| Shape::named(group, name)).collect();
         // 16 bits of P-value.
         let level = integer(group, tags::SHUTTER_PRESENTATION_VALUE).unwrap_or(0).clamp(0, 0xFFFF) >> 8;
         (!shapes.is_empty()).then_some(Self { shapes, level: level as u8 })
@@ -50,26 +59,49 @@ impl Shutter {
     pub fn close(&self, picture: &mut Picture) {
         match picture {
             Picture::Gray(levels) => {
-                for ((row, column), level) in levels.indexed_iter_mut() {
-                    if !self.shows(row, column) {
-                        *level = self.level;
-                    }
+                for (row, mut pixels) in levels.axis_iter_mut(Axis(0)).enumerate() {
+                    let open = self.open_in(row);
+                    let pixels = pixels.iter_mut().enumerate();
+                    pixels.filter(|(at, _)| !shows(&open, *at)).for_each(|(_, pixel)| *pixel = self.level);
                 }
             }
             Picture::Rgb(levels) => {
                 for (row, mut pixels) in levels.axis_iter_mut(Axis(0)).enumerate() {
-                    for (column, mut pixel) in pixels.axis_iter_mut(Axis(0)).enumerate() {
-                        if !self.shows(row, column) {
-                            pixel.fill(self.level);
-                        }
-                    }
+                    let open = self.open_in(row);
+                    let pixels = pixels.axis_iter_mut(Axis(0)).enumerate();
+                    pixels
+                        .filter(|(at, _)| !shows(&open, *at))
+                        .for_each(|(_, mut pixel)| pixel.fill(self.level));
                 }
             }
         }
     }
 
-    fn shows(&self, row: usize, column: usize) -> bool {
-        self.shapes.iter().all(|shape| shape.contains(row as i64 + 1, column as i64 + 1))
+    fn open_in(&self, row: usize) -> Vec<Open> {
+        self.shapes.iter().map(|shape| shape.open_in(row as i64 + 1)).collect()
+    }
+}
+
+fn shows(open: &[Open], column: usize) -> bool {
+    open.iter().all(|open| open.contains(column as i64 + 1))
+}
+
+/// What a shape leaves open of one row: its outline is looked at once for all pixels of the row.
+enum Open {
+    Columns(RangeInclusive<i64>),
+    /// Where the row crosses the outline, in order.
+    Crossings(Vec<f64>),
+}
+
+impl Open {
+    const NOTHING: Self = Self::Columns(1..=0);
+
+    /// Crossings of a ray to the right are odd within; the left and top count as inside.
+    fn contains(&self, column: i64) -> bool {
+        match self {
+            Self::Columns(columns) => columns.contains(&column),
+            Self::Crossings(at) => (at.len() - at.partition_point(|at| *at <= column as f64)) % 2 == 1,
+        }
     }
 }
 
@@ -95,16 +127,19 @@ impl Shape {
         }
     }
 
-    fn contains(&self, row: i64, column: i64) -> bool {
+    fn open_in(&self, row: i64) -> Open {
         match self {
-            Self::Rectangle { left, right, upper, lower } => {
-                (*left..=*right).contains(&column) && (*upper..=*lower).contains(&row)
+            Self::Rectangle { left, right, upper, lower } => match (*upper..=*lower).contains(&row) {
+                true => Open::Columns(*left..=*right),
+                false => Open::NOTHING,
+            },
+            Self::Circle { row: center_row, column, radius } => {
+                let (down, radius) = (row - center_row, (*radius).clamp(0, LENGTH_MAX));
+                (radius * radius - down * down)
+                    .checked_isqrt()
+                    .map_or(Open::NOTHING, |half| Open::Columns(column - half..=column + half))
             }
-            Self::Circle { row: center_row, column: center_column, radius } => {
-                let (down, across) = (row - center_row, column - center_column);
-                down * down + across * across <= radius * radius
-            }
-            Self::Polygon(vertices) => is_inside(vertices, row, column),
+            Self::Polygon(vertices) => Open::Crossings(crossings(vertices, row)),
         }
     }
 }
@@ -114,18 +149,16 @@ fn pairs(group: &InMemDicomObject, tag: Tag) -> Vec<(i64, i64)> {
     numbers.chunks_exact(2).map(|pair| (i64::from(pair[0]), i64::from(pair[1]))).collect()
 }
 
-/// Crossings of a ray to the right; vertices and edges at the left and top count as inside.
-fn is_inside(vertices: &[(i64, i64)], row: i64, column: i64) -> bool {
+fn crossings(vertices: &[(i64, i64)], row: i64) -> Vec<f64> {
     let next = vertices.iter().cycle().skip(1);
-    let crossings = vertices.iter().zip(next).filter(|((row_a, column_a), (row_b, column_b))| {
-        let spans = (*row_a > row) != (*row_b > row);
-        let meets = || {
-            let along = (row - row_a) as f64 / (row_b - row_a) as f64;
-            (column as f64) < *column_a as f64 + along * (column_b - column_a) as f64
-        };
-        spans && meets()
-    });
-    crossings.count() % 2 == 1
+    let edges = vertices.iter().zip(next).filter(|((row_a, _), (row_b, _))| (*row_a > row) != (*row_b > row));
+    let at = |((row_a, column_a), (row_b, column_b)): (&(i64, i64), &(i64, i64))| {
+        let along = (row - row_a) as f64 / (row_b - row_a) as f64;
+        *column_a as f64 + along * (column_b - column_a) as f64
+    };
+    let mut crossings: Vec<f64> = edges.map(at).collect();
+    crossings.sort_by(f64::total_cmp);
+    crossings
 }
 
 #[cfg(test)]
@@ -174,6 +207,19 @@ mod tests {
         ];
         let expected = array![[9, 9, 9, 9, 0], [9, 9, 9, 0, 0], [9, 9, 0, 0, 0], [9, 0, 0, 0, 0], [0; 5]];
         closes(&triangle, expected);
+    }
+
+    #[test]
+    fn a_circle_larger_than_any_number_shows_all_and_one_far_away_nothing() {
+        let circle = |center: &'static str| {
+            [
+                (tags::SHUTTER_SHAPE, "CIRCULAR"),
+                (tags::CENTER_OF_CIRCULAR_SHUTTER, center),
+                (tags::RADIUS_OF_CIRCULAR_SHUTTER, "999999999999"),
+            ]
+        };
+        closes(&circle("1\\1"), array![[9, 9], [9, 9]]);
+        closes(&circle("-2147483648\\1"), array![[0, 0], [0, 0]]);
     }
 
     #[test]

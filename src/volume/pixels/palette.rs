@@ -121,7 +121,10 @@ fn expand(data: &[u16], length: usize) -> Vec<u16> {
         rest = match (opcode, tail) {
             (0, _) => discrete(&mut entries, usize::from(*count), tail),
             (1, [end, tail @ ..]) => linear(&mut entries, *count, *end, tail),
-            (2, [low, high, tail @ ..]) => indirect(&mut entries, data, *count, [*low, *high], tail),
+            (2, [low, high, tail @ ..]) => {
+                indirect(&mut entries, length, segments_at(data, [*low, *high]), *count);
+                tail
+            }
             _ => &[],
         };
         if entries.len() >= length {
@@ -144,22 +147,33 @@ fn linear<'a>(entries: &mut Vec<u16>, count: u16, end: u16, tail: &'a [u16]) -> 
     tail
 }
 
-/// Copies earlier segments; they must be direct ones, so a table cannot refer to itself.
-fn indirect<'a>(
-    entries: &mut Vec<u16>,
-    data: &[u16],
-    count: u16,
-    offset: [u16; 2],
-    tail: &'a [u16],
-) -> &'a [u16] {
-    let byte_offset = usize::from(offset[0]) | usize::from(offset[1]) << 16;
-    let mut rest = data.get(byte_offset / 2..).unwrap_or(&[]);
+/// What lies at a byte offset, its low word first.
+fn segments_at(data: &[u16], [low, high]: [u16; 2]) -> &[u16] {
+    let byte_offset = usize::from(low) | usize::from(high) << 16;
+    data.get(byte_offset / 2..).unwrap_or(&[])
+}
+
+/// Copies `count` earlier segments, no further than the table is long; they must be direct ones, so
+/// a table cannot refer to itself.
+fn indirect(entries: &mut Vec<u16>, length: usize, mut segments: &[u16], count: u16) {
     for _ in 0..count {
-        rest = match rest {
+        segments = match segments {
+            _ if entries.len() >= length => return,
             [0, count, tail @ ..] => discrete(entries, usize::from(*count), tail),
             [1, count, end, tail @ ..] => linear(entries, *count, *end, tail),
-            _ => return tail,
+            _ => return,
         };
     }
-    tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_indirect_segment_ends_with_the_table() {
+        let ramps = [1, u16::MAX, 7].repeat(1000);
+        let data = [&[2, u16::MAX, 8, 0][..], &ramps].concat();
+        assert_eq!(expand(&data, 256).len(), usize::from(u16::MAX));
+    }
 }
