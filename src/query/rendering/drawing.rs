@@ -66,7 +66,9 @@ fn clipped(
             slope => leave = leave.min(distance / slope),
         }
     }
-    let at = |along: f64| (from.0 + dx * along, from.1 + dy * along);
+    // Of ends far away, rounding leaves some of the distance.
+    let within = |at: f64, side: u32| at.clamp(0.0, f64::from(side));
+    let at = |along: f64| (within(from.0 + dx * along, columns), within(from.1 + dy * along, rows));
     (enter <= leave).then(|| (at(enter), at(leave)))
 }
 
@@ -86,6 +88,10 @@ mod tests {
     fn a_line_marks_the_pixels_between_its_ends_w34c() {
         assert_eq!(marked(|p| line(p, (0.5, 0.5), (3.5, 3.5), 9)), [(0, 0), (1, 1), (2, 2), (3, 3)]);
         assert_eq!(marked(|p| line(p, (-1e12, 2.5), (1e12, 2.5), 9)).len(), 5);
+        assert_eq!(
+            marked(|p| line(p, (-1e30, 2.5), (3e29, 2.5), 9)).iter().filter(|(_, y)| *y != 2).count(),
+            0
+        );
         assert_eq!(marked(|p| line(p, (-5.0, -5.0), (-1.0, 9.0), 9)), []);
     }
 

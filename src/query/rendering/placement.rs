@@ -36,7 +36,7 @@ pub struct Orientation {
 }
 
 /// More pixels than this are no picture for a display.
-const PIXELS_MAX: f64 = (1_u32 << 27) as f64;
+pub(super) const PIXELS_MAX: f64 = (1_u32 << 27) as f64;
 
 /// Pixels that are further from square are written by mistake.
 const ASPECT_MAX: f64 = 16.0;

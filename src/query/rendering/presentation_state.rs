@@ -10,7 +10,7 @@ use dicom_object::InMemDicomObject;
 use image::{DynamicImage, GenericImage, GrayImage, RgbImage};
 use ndarray::Array3;
 
-use super::placement::{Layout, Orientation, Placement, Region};
+use super::placement::{Layout, Orientation, PIXELS_MAX, Placement, Region};
 use super::{RenderingError, lay};
 use crate::dicom::uid::{SeriesUid, SopInstanceUid};
 use crate::volume::attributes::{decimal, decimal_array, integer, items, text, texts};
@@ -195,8 +195,8 @@ struct Area {
 impl Area {
     fn of(item: &InMemDicomObject) -> Self {
         let corner = |tag| {
-            let numbers = item.get(tag).and_then(|element| element.to_multi_int::<i64>().ok())?;
-            <[i64; 2]>::try_from(numbers).ok()
+            let numbers = item.get(tag).and_then(|element| element.to_multi_int::<i32>().ok())?;
+            <[i32; 2]>::try_from(numbers).ok().map(|corner| corner.map(i64::from))
         };
         let top_left = corner(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER);
         let bottom_right = corner(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER);
@@ -301,6 +301,9 @@ fn padded(picture: DynamicImage, begin: (i64, i64), end: (i64, i64)) -> Result<D
     let (columns, rows) = ((end.0 - begin.0) as u32, (end.1 - begin.1) as u32);
     if (columns, rows) == (picture.width(), picture.height()) {
         return Ok(picture);
+    }
+    if f64::from(columns) * f64::from(rows) > PIXELS_MAX {
+        return Err(RenderingError::TooLarge);
     }
     let mut around: DynamicImage = match picture {
         DynamicImage::ImageLuma8(_) => GrayImage::new(columns, rows).into(),

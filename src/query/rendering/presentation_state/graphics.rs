@@ -12,7 +12,8 @@ use crate::volume::attributes::{decimal_array, decimals, integer, items, text};
 
 /// More than these are not drawn: a state is somebody's marks, no picture of its own.
 const GRAPHICS_MAX: usize = 1000;
-const POINTS_MAX: usize = 10_000;
+/// Points and characters of all graphics together.
+const POINTS_MAX: usize = 20_000;
 
 /// Corners of the polygon that a circle or an ellipse is drawn as.
 const CURVE_POINTS: u32 = 96;
@@ -62,9 +63,24 @@ pub(super) fn of_state(
             shapes.chain(texts).map(move |(units, shape)| Graphic { layer, units, shape })
         })
         .take(GRAPHICS_MAX)
+        .scan(POINTS_MAX, |room, graphic| {
+            *room = room.checked_sub(graphic.shape.points())?;
+            Some(graphic)
+        })
         .collect();
     graphics.sort_by_key(|graphic| graphic.layer.order);
     graphics
+}
+
+impl Shape {
+    /// What drawing it costs.
+    fn points(&self) -> usize {
+        match self {
+            Self::Point(_) => 1,
+            Self::Line { points, .. } => points.len(),
+            Self::Text { lines, .. } => lines.iter().map(|line| line.len() + 1).sum(),
+        }
+    }
 }
 
 impl Layer {

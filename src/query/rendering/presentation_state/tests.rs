@@ -71,6 +71,15 @@ fn the_displayed_area_is_cut_out_or_surrounded_by_black_w34c() {
 }
 
 #[test]
+fn an_area_far_larger_than_a_display_is_refused() {
+    let (attributes, pixels) = image();
+    let view = drawable(area("-16000\\-16000", "16000\\16000")).view(&IMAGE.parse().unwrap(), 1).unwrap();
+    let frame = EncodedFrame::new(uids::EXPLICIT_VR_LITTLE_ENDIAN, &pixels);
+    let drawn = draw(&attributes, 0, frame, &Rendering::plain(Format::Png), Some(&view));
+    assert!(matches!(drawn, Err(RenderingError::TooLarge)));
+}
+
+#[test]
 fn images_are_turned_clockwise_and_then_flipped_w34c() {
     let turned = with(identity(), tags::IMAGE_ROTATION, "90");
     assert_eq!(seen(turned.clone()), (2, 4, vec![10, 0, 11, 1, 12, 2, 13, 3]));
