@@ -4,6 +4,7 @@ mod archive;
 mod bulkdata;
 pub(crate) mod delete;
 mod etag;
+mod frame_numbers;
 mod frames;
 mod instances;
 mod json;

@@ -80,6 +80,14 @@ impl HttpError {
         move |source| Self::Internal { step, source: source.into() }
     }
 
+    /// Why the first part of an answer could not be made.
+    pub(crate) fn of_part(error: body::BoxError) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => Self::internal("making the first part")(error),
+        }
+    }
+
     pub(crate) fn bad_request(reason: impl std::fmt::Display) -> Self {
         Self::BadRequest(reason.to_string())
     }

@@ -24,11 +24,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new() -> Self {
-        Self { boundary: format!("radiant-{}", crate::ids::row_id()) }
-    }
-
-    /// With a boundary that the caller answers for.
+    /// With a boundary that the caller answers for: no part has it in it.
     pub(crate) fn with_boundary(boundary: String) -> Self {
         Self { boundary }
     }
@@ -82,6 +78,10 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
+    fn writer() -> Writer {
+        Writer::with_boundary("radiant-boundary".into())
+    }
+
     fn part(content: &'static str) -> Result<Part, BoxError> {
         Ok(Part {
             content_type: "application/dicom".into(),
@@ -93,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_writer_writes_the_reader_reads() {
-        let writer = Writer::new();
+        let writer = writer();
         let boundary = writer.boundary.clone();
         let body = writer.body(stream::iter([part("one\r\n"), part("")])).collect().await.unwrap();
         let mut read = multer::Multipart::new(stream::iter([Ok::<_, BoxError>(body.to_bytes())]), boundary);
@@ -108,12 +108,12 @@ mod tests {
     #[tokio::test]
     async fn a_failing_part_breaks_the_answer_off_w44() {
         let parts = stream::iter([part("one"), Err("gone".into()), part("two")]);
-        assert!(Writer::new().body(parts).collect().await.is_err());
+        assert!(writer().body(parts).collect().await.is_err());
     }
 
     #[test]
     fn the_type_is_quoted_g8() {
-        let writer = Writer { boundary: "b".into() };
+        let writer = Writer::with_boundary("b".into());
         assert_eq!(
             writer.content_type("application/dicom"),
             "multipart/related; type=\"application/dicom\"; boundary=b"

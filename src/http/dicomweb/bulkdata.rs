@@ -106,8 +106,9 @@ impl Value {
         }
     }
 
-    fn etag(&self, offer: &Offer) -> Etag {
-        let form = format!("{}{:?}{}", self.path, offer.packaging, offer.content_type());
+    /// `location` is that of a part, which tells it.
+    fn etag(&self, offer: &Offer, location: &str) -> Etag {
+        let form = format!("{}{:?}{}{location}", self.path, offer.packaging, offer.content_type());
         Etag::of([self.object.instance.sha256.as_slice()], &form)
     }
 
@@ -130,7 +131,7 @@ impl Value {
         offer: &Offer,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, HttpError> {
-        let etag = self.etag(offer);
+        let etag = self.etag(offer, "");
         if let Some(response) = etag.not_modified(headers) {
             return Ok(response);
         }
@@ -142,7 +143,7 @@ impl Value {
     }
 
     async fn multipart(&self, offer: &Offer, location: String, headers: &HeaderMap) -> Answer {
-        let etag = self.etag(offer);
+        let etag = self.etag(offer, &location);
         if let Some(response) = etag.not_modified(headers) {
             return Ok(response);
         }
@@ -168,9 +169,13 @@ impl Value {
 /// Every value that the metadata of a scope refer to, but compressed pixel data, which have forms
 /// of their own (10.4.1.1.6).
 pub(super) async fn all(state: Arc<State>, scope: Scope, asked: &Asked) -> Answer {
-    stored::first_page(&state, &scope).await?;
+    let held = stored::held(&state, &scope).await?;
     let accept = Accept::of(&asked.headers, asked.query.get("accept"));
     let offer = accept.choose(&[Offer::multipart(OCTETS)])?.clone();
+    let etag = Etag::of([held.version.as_slice()], &format!("bulk data {}", asked.urls.of_scope(&scope)));
+    if let Some(response) = etag.not_modified(&asked.headers) {
+        return Ok(response);
+    }
     let (urls, opener) = (asked.urls.clone(), Arc::clone(&state));
     let parts = instances::all(Arc::clone(&state), scope).and_then(move |instance| {
         let (state, urls) = (Arc::clone(&opener), urls.clone());
@@ -184,12 +189,13 @@ pub(super) async fn all(state: Arc<State>, scope: Scope, asked: &Asked) -> Answe
         }
     });
     let mut parts = parts.try_flatten().boxed();
-    let first = parts.try_next().await.map_err(HttpError::internal("reading bulk data"))?;
+    let first = parts.try_next().await.map_err(HttpError::of_part)?;
     let first = first.ok_or(HttpError::NotFound("bulk data"))?;
-    let writer = Writer::new();
+    let writer = Writer::with_boundary(etag.boundary());
     let content_type = writer.content_type(offer.media_type);
     let mut response = Response::new(writer.body(stream::iter([Ok(first)]).chain(parts)));
     set_content_type(&mut response, &content_type);
+    etag.mark(&mut response);
     Ok(response)
 }
 

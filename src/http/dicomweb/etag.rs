@@ -17,6 +17,8 @@ impl Etag {
         let mut hasher = Sha256::new();
         versions.into_iter().for_each(|version| hasher.update(version));
         hasher.update(form.as_bytes());
+        // Another version may write or draw the same otherwise.
+        hasher.update(env!("CARGO_PKG_VERSION"));
         Self(format!("\"{}\"", hex(&hasher.finalize()[..16])))
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::Content;
 use super::etag::Etag;
+use super::frame_numbers::FrameNumbers;
 use super::instances::{self, log_broken, set_content_type};
 use super::ranged::Selected;
 use super::stored;
@@ -37,11 +38,11 @@ pub(super) async fn retrieve(state: Arc<State>, scope: Scope, frames: FrameList,
     if frames.0.iter().any(|&frame| u64::from(frame) > count) {
         return Err(HttpError::NotFound("frame"));
     }
-    answer(state, object, frames.0, asked).await
+    answer(state, object, FrameNumbers::These(frames.0), asked).await
 }
 
-async fn answer(state: Arc<State>, object: StoredObject, frames: Vec<u32>, asked: &Asked) -> Answer {
-    let offers = offers(&object, frames.len() == 1);
+async fn answer(state: Arc<State>, object: StoredObject, frames: FrameNumbers, asked: &Asked) -> Answer {
+    let offers = offers(&object, frames.only().is_some());
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?.clone();
     let location = asked.urls.of_instance(&object.instance);
     let form = format!("{:?}{}{location}{frames:?}", offer.packaging, offer.content_type());
@@ -59,14 +60,21 @@ async fn answer(state: Arc<State>, object: StoredObject, frames: Vec<u32>, asked
 pub(super) async fn pixel_data(state: Arc<State>, scope: Scope, asked: &Asked) -> Answer {
     if let Scope::Instance(..) = scope {
         let object = stored::open_one(&state, &scope).await?;
-        let frames: Vec<u32> =
-            (1..=object.layout.frame_count()).filter_map(|frame| u32::try_from(frame).ok()).collect();
-        return match frames.is_empty() {
-            true => Err(HttpError::NotFound("pixel data")),
-            false => answer(state, object, frames, asked).await,
+        return match FrameNumbers::all_of(&object) {
+            FrameNumbers::To(0) => Err(HttpError::NotFound("pixel data")),
+            frames => answer(state, object, frames, asked).await,
         };
     }
-    stored::first_page(&state, &scope).await?;
+    let held = stored::held(&state, &scope).await?;
+    let form = format!(
+        "pixel data {:?}{}",
+        Accept::of(&asked.headers, asked.query.get("accept")),
+        asked.urls.of_scope(&scope)
+    );
+    let etag = Etag::of([held.version.as_slice()], &form);
+    if let Some(response) = etag.not_modified(&asked.headers) {
+        return Ok(response);
+    }
     let accept = Arc::new(Accept::of(&asked.headers, asked.query.get("accept")));
     let (urls, opener) = (asked.urls.clone(), Arc::clone(&state));
     let sources = instances::all(Arc::clone(&state), scope).try_filter_map(move |instance| {
@@ -78,22 +86,14 @@ pub(super) async fn pixel_data(state: Arc<State>, scope: Scope, asked: &Asked) -
     });
     let mut parts = sources.map_ok(move |source| all_parts(Arc::clone(&state), source)).try_flatten().boxed();
     // What cannot be given is told before the status leaves, as far as the first part goes.
-    let first = match parts.try_next().await {
-        Ok(first) => first.ok_or(HttpError::NotFound("pixel data"))?,
-        Err(error) => return Err(into_http_error(error)),
-    };
-    let writer = Writer::new();
+    let first = parts.try_next().await.map_err(HttpError::of_part)?;
+    let first = first.ok_or(HttpError::NotFound("pixel data"))?;
+    let writer = Writer::with_boundary(etag.boundary());
     let content_type = writer.content_type(first.content_type.split(';').next().unwrap_or(OCTETS));
     let mut response = Response::new(writer.body(stream::iter([Ok(first)]).chain(parts)));
     set_content_type(&mut response, &content_type);
+    etag.mark(&mut response);
     Ok(response)
-}
-
-fn into_http_error(error: BoxError) -> HttpError {
-    match error.downcast::<HttpError>() {
-        Ok(error) => *error,
-        Err(error) => HttpError::internal("reading pixel data")(error),
-    }
 }
 
 /// An instance with frames in the form that the client likes best.
@@ -115,9 +115,9 @@ fn all_parts(
     state: Arc<State>,
     source: Source,
 ) -> impl stream::Stream<Item = Result<Part, BoxError>> + Send + 'static {
-    let count = u32::try_from(source.object.layout.frame_count()).unwrap_or(u32::MAX);
+    let frames = FrameNumbers::all_of(&source.object);
     let source = Arc::new(source);
-    stream::iter(1..=count).then(move |frame| {
+    stream::iter(frames).then(move |frame| {
         let (source, state) = (Arc::clone(&source), Arc::clone(&state));
         async move { source.later_part(&state, frame).await }
     })
@@ -152,8 +152,10 @@ impl Source {
     }
 
     /// The first frame is made before the status leaves: what cannot be made is 406.
-    async fn answer(self, state: Arc<State>, frames: Vec<u32>, etag: &Etag, asked: &Asked) -> Answer {
-        let first = self.part(&state, frames[0]).await?;
+    async fn answer(self, state: Arc<State>, frames: FrameNumbers, etag: &Etag, asked: &Asked) -> Answer {
+        let is_one = frames.only().is_some();
+        let mut frames = frames.into_iter();
+        let first = self.part(&state, frames.next().ok_or(HttpError::NotFound("frame"))?).await?;
         if self.offer.packaging == Packaging::Single {
             let selected = Selected::of(&asked.headers, etag, first.length.unwrap_or(0))?;
             let content = selected.cut(first.content);
@@ -161,9 +163,9 @@ impl Source {
         }
         let writer = Writer::with_boundary(etag.boundary());
         let content_type = writer.content_type(self.offer.media_type);
-        let length = writer.length(&first).filter(|_| frames.len() == 1);
+        let length = writer.length(&first).filter(|_| is_one);
         let source = Arc::new(self);
-        let rest = stream::iter(frames.into_iter().skip(1)).then(move |frame| {
+        let rest = stream::iter(frames).then(move |frame| {
             let (source, state) = (Arc::clone(&source), Arc::clone(&state));
             async move { source.later_part(&state, frame).await }
         });

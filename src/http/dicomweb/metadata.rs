@@ -40,7 +40,7 @@ pub(super) async fn retrieve(state: Arc<State>, scope: Scope, asked: &Asked) -> 
     }
     let pages = pages(Arc::clone(&state), scope.clone(), asked.urls.clone());
     let mut response = match (offer.media_type, offer.packaging) {
-        (xml::MEDIA_TYPE, Packaging::Multipart) => xml::multipart(documents(pages)),
+        (xml::MEDIA_TYPE, Packaging::Multipart) => xml::multipart(&etag, documents(pages)),
         (xml::MEDIA_TYPE, Packaging::Single) => xml::single(documents(pages)),
         (media_type, _) => {
             let made = Made { scope, held, tag: etag.as_str().to_owned() };

@@ -45,7 +45,7 @@ pub(crate) async fn search(
     }
     let mut response = match offer.media_type {
         _ if is_empty && state.settings.search_empty_204 => no_content(),
-        xml::MEDIA_TYPE => xml::multipart(stream::iter([Ok(|| answer::described(matches))])),
+        xml::MEDIA_TYPE => xml::multipart(&etag, stream::iter([Ok(|| answer::described(matches))])),
         media_type => json_response(json, media_type),
     };
     etag.mark(&mut response);

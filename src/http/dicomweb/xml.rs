@@ -6,6 +6,7 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
+use super::etag::Etag;
 use crate::dicom::xml;
 pub(super) use crate::dicom::xml::MEDIA_TYPE;
 use crate::http::body::{self, Body, BoxError};
@@ -31,13 +32,13 @@ impl Described {
 
 /// One part for each data set. Making XML is work, which no async thread does: `page` is called on
 /// a blocking one.
-pub(super) fn multipart<P, F>(pages: P) -> Response<Body>
+pub(super) fn multipart<P, F>(etag: &Etag, pages: P) -> Response<Body>
 where
     P: Stream<Item = Result<F, BoxError>> + Send + 'static,
     F: FnOnce() -> Result<Vec<Described>, BoxError> + Send + 'static,
 {
     let parts = pages.and_then(blocking).map_ok(stream::iter).try_flatten();
-    let writer = Writer::new();
+    let writer = Writer::with_boundary(etag.boundary());
     let content_type = writer.content_type(MEDIA_TYPE);
     response(&content_type, writer.body(parts))
 }

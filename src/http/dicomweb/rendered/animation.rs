@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::Response;
 
+use super::super::frame_numbers::FrameNumbers;
 use super::super::instances::set_content_type;
 use super::images::{GIF, Source};
 use crate::http::body::{self, BoxError};
@@ -13,7 +14,7 @@ use crate::query::rendering::encoding::{Animation, Drawn};
 use crate::query::rendering::{RenderingError, frame_time};
 
 /// A frame is drawn when the one before has been sent. The first is drawn before the status leaves.
-pub(super) async fn answer(source: Source, frames: Vec<u32>) -> Answer {
+pub(super) async fn answer(source: Source, frames: FrameNumbers) -> Answer {
     let mut frames = frames.into_iter();
     let first = frames.next().ok_or(HttpError::NotFound("frame"))?;
     let animation = Animation::new().map_err(HttpError::internal("beginning an animation"))?;

@@ -8,7 +8,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use http::Response;
 
 use super::super::etag::Etag;
-use super::super::instances::{self, set_content_type};
+use super::super::frame_numbers::FrameNumbers;
+use super::super::instances::{self, log_broken, set_content_type};
 use super::super::rendering_parameters::Surface;
 use super::super::stored;
 use super::{animation, category, not_renderable};
@@ -19,11 +20,13 @@ use crate::http::error::HttpError;
 use crate::http::multipart::{Part, Writer};
 use crate::http::negotiation::{Accept, NotAcceptable, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
+use crate::http::urls::Urls;
 use crate::query::Scope;
 use crate::query::rendering::category::Category;
 use crate::query::rendering::encoding::Drawn;
 use crate::query::rendering::presentation_state::View;
 use crate::query::rendering::{self, Rendering, RenderingError};
+use crate::query::retrieve::StoredInstance;
 use crate::query::stored_object::StoredObject;
 use crate::volume::attributes::integer;
 
@@ -57,15 +60,15 @@ pub(super) async fn of_instance(
     };
     let offer = choose(&Accept::of(&asked.headers, asked.query.get("accept")), &frames)?;
     let rendering = surface.rendering(offer.media_type)?;
-    let form = format!("{}{:?}{frames:?}{rendering:?}", offer.content_type(), offer.packaging);
+    let location = asked.urls.of_instance(&object.instance);
+    let form = format!("{}{:?}{location}{frames:?}{rendering:?}", offer.content_type(), offer.packaging);
     let etag = Etag::of([object.instance.sha256.as_slice()], &form);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let location = asked.urls.of_instance(&object.instance);
     let attributes = Arc::new(object.attributes(&state.db).await?);
     let source = Source { state, object, attributes, rendering };
-    let mut response = source.answer(frames, &offer, location).await?;
+    let mut response = source.answer(frames, &offer, location, &etag).await?;
     etag.mark(&mut response);
     surface.warn(response.headers_mut());
     Ok(response)
@@ -101,17 +104,18 @@ pub(super) struct Source {
 }
 
 impl Source {
-    async fn answer(self, frames: Frames, offer: &Offer, location: String) -> Answer {
-        let all = || (1..=self.object.layout.frame_count()).filter_map(|frame| u32::try_from(frame).ok());
+    async fn answer(self, frames: Frames, offer: &Offer, location: String, etag: &Etag) -> Answer {
         let frames = match (frames, offer.packaging, offer.media_type) {
-            (Frames::These(list), ..) => list,
-            (Frames::All, Packaging::Multipart, _) | (Frames::All, Packaging::Single, GIF) => all().collect(),
-            (Frames::All | Frames::Representative, ..) => vec![self.representative()],
+            (Frames::These(list), ..) => FrameNumbers::These(list),
+            (Frames::All, Packaging::Multipart, _) | (Frames::All, Packaging::Single, GIF) => {
+                FrameNumbers::all_of(&self.object)
+            }
+            (Frames::All | Frames::Representative, ..) => FrameNumbers::These(vec![self.representative()]),
         };
-        match (offer.packaging, &frames[..]) {
-            (Packaging::Single, &[frame]) => single(self.picture(frame, None).await?, offer.media_type),
-            (Packaging::Single, _) => animation::answer(self, frames).await,
-            (Packaging::Multipart, _) => self.multipart(frames, offer, location).await,
+        match (offer.packaging, frames.only()) {
+            (Packaging::Single, Some(frame)) => single(self.picture(frame, None).await?, offer.media_type),
+            (Packaging::Single, None) => animation::answer(self, frames).await,
+            (Packaging::Multipart, _) => self.multipart(frames, offer, location, etag).await,
         }
     }
 
@@ -125,17 +129,18 @@ impl Source {
 
     /// The first frame is drawn before the status leaves: what cannot be drawn is 406. The others
     /// follow one by one.
-    async fn multipart(self, frames: Vec<u32>, offer: &Offer, location: String) -> Answer {
-        let Some((&first, rest)) = frames.split_first() else { return Err(HttpError::NotFound("frame")) };
+    async fn multipart(self, frames: FrameNumbers, offer: &Offer, location: String, etag: &Etag) -> Answer {
+        let mut frames = frames.into_iter();
+        let first = frames.next().ok_or(HttpError::NotFound("frame"))?;
         let media_type = offer.media_type;
         let located = move |frame: u32| format!("{location}/frames/{frame}/rendered");
         let first = part(self.picture(first, None).await?, media_type, located(first));
-        let (source, rest) = (Arc::new(self), rest.to_vec());
-        let rest = stream::iter(rest).then(move |frame| {
+        let source = Arc::new(self);
+        let rest = stream::iter(frames).then(move |frame| {
             let (source, location) = (Arc::clone(&source), located(frame));
             async move { Ok(part(source.picture(frame, None).await?, media_type, location)) }
         });
-        multipart(stream::iter([Ok(first)]).chain(rest), media_type)
+        multipart(stream::iter([Ok(first)]).chain(rest), media_type, etag)
     }
 
     pub(super) async fn picture(&self, frame: u32, view: Option<View>) -> Result<Vec<u8>, HttpError> {
@@ -182,11 +187,12 @@ pub(super) fn single(picture: Vec<u8>, media_type: &str) -> Answer {
     Ok(response)
 }
 
-pub(super) fn multipart<P>(parts: P, media_type: &str) -> Answer
+/// The boundary is that of the tag: the same answer has the same bytes.
+pub(super) fn multipart<P>(parts: P, media_type: &str, etag: &Etag) -> Answer
 where
     P: stream::Stream<Item = Result<Part, BoxError>> + Send + 'static,
 {
-    let writer = Writer::new();
+    let writer = Writer::with_boundary(etag.boundary());
     let content_type = writer.content_type(media_type);
     let mut response = Response::new(writer.body(parts));
     set_content_type(&mut response, &content_type);
@@ -200,30 +206,53 @@ pub(super) fn part(picture: Vec<u8>, media_type: &str, location: String) -> Part
 }
 
 /// A picture of every image of the scope, drawn while the answer is sent; objects without an image
-/// are passed over.
+/// are passed over. The first is drawn before the status leaves: what cannot be drawn is 406.
 pub(super) async fn of_scope(state: Arc<State>, scope: Scope, surface: Surface, asked: &Asked) -> Answer {
+    let held = stored::held(&state, &scope).await?;
     if db::retrieve::with_rows(&state.db, &scope).await?.is_empty() {
         return Err(not_renderable());
     }
     let accept = Accept::of(&asked.headers, asked.query.get("accept"));
     let media_type = choose_parts(&accept, &[])?.media_type;
     let rendering = surface.rendering(media_type)?;
+    let etag = Etag::of(
+        [held.version.as_slice()],
+        &format!("{media_type}{}{rendering:?}", asked.urls.of_scope(&scope)),
+    );
+    if let Some(response) = etag.not_modified(&asked.headers) {
+        return Ok(response);
+    }
     let urls = asked.urls.clone();
     let parts = instances::all(Arc::clone(&state), scope).try_filter_map(move |instance| {
         let (state, urls) = (Arc::clone(&state), urls.clone());
         async move {
-            let location = format!("{}/rendered", urls.of_instance(&instance));
-            let object = stored::open(&state, instance).await?;
-            if !matches!(category(&object), Category::SingleFrameImage | Category::MultiFrameImage) {
-                return Ok(None);
-            }
-            let attributes = Arc::new(object.attributes(&state.db).await?);
-            let source = Source { state, object, attributes, rendering };
-            let picture = source.picture(source.representative(), None).await?;
-            Ok(Some(part(picture, media_type, location)))
+            let drawn = of_member(state, &urls, instance.clone(), rendering, media_type).await;
+            Ok(drawn.inspect_err(|error| log_broken(&instance, error))?)
         }
     });
-    let mut response = multipart(parts, media_type)?;
+    let mut parts = parts.boxed();
+    let first = parts.try_next().await.map_err(HttpError::of_part)?.ok_or_else(not_renderable)?;
+    let mut response = multipart(stream::iter([Ok(first)]).chain(parts), media_type, &etag)?;
+    etag.mark(&mut response);
     surface.warn(response.headers_mut());
     Ok(response)
+}
+
+/// The picture of one instance among others, if it has one.
+async fn of_member(
+    state: Arc<State>,
+    urls: &Urls,
+    instance: StoredInstance,
+    rendering: Rendering,
+    media_type: &str,
+) -> Result<Option<Part>, HttpError> {
+    let location = format!("{}/rendered", urls.of_instance(&instance));
+    let object = stored::open(&state, instance).await?;
+    if !matches!(category(&object), Category::SingleFrameImage | Category::MultiFrameImage) {
+        return Ok(None);
+    }
+    let attributes = Arc::new(object.attributes(&state.db).await?);
+    let source = Source { state, object, attributes, rendering };
+    let picture = source.picture(source.representative(), None).await?;
+    Ok(Some(part(picture, media_type, location)))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 
 use super::super::etag::Etag;
+use super::super::frame_numbers::FrameNumbers;
 use super::super::rendering_parameters::Surface;
 use super::super::stored;
 use super::images::{self, Source};
@@ -47,14 +48,14 @@ pub(super) async fn rendered(
     let offer = accept.choose(&offers(shown.len() == 1))?.clone();
     let rendering = surface.rendering(offer.media_type)?;
     let digests = shown.iter().map(|shown| shown.instance.sha256.as_slice());
-    let form = format!("{}{:?}{rendering:?}", offer.content_type(), offer.packaging);
+    let location = format!("{}/rendered", asked.urls.of_instance(&stored_state));
+    let form = format!("{}{:?}{location}{rendering:?}", offer.content_type(), offer.packaging);
     let etag = Etag::of([stored_state.sha256.as_slice()].into_iter().chain(digests), &form);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let location = format!("{}/rendered", asked.urls.of_instance(&stored_state));
     let album = Album { state, stored_state, presentation, rendering };
-    let mut response = album.answer(shown, &offer, location).await?;
+    let mut response = album.answer(shown, &offer, location, &etag).await?;
     etag.mark(&mut response);
     surface.warn(response.headers_mut());
     Ok(response)
@@ -110,11 +111,12 @@ struct Album {
 
 impl Album {
     /// The first picture is drawn before the status leaves; the others follow one by one.
-    async fn answer(self, shown: Vec<Shown>, offer: &Offer, location: String) -> Answer {
+    async fn answer(self, shown: Vec<Shown>, offer: &Offer, location: String, etag: &Etag) -> Answer {
         let mut shown = shown.into_iter();
         let first = shown.next().ok_or(HttpError::NotFound("image that the presentation state is for"))?;
         let (source, frames) = self.open(first).await?;
-        let Some((&frame, rest)) = frames.split_first() else { return Err(not_renderable()) };
+        let mut frames = frames.into_iter();
+        let frame = frames.next().ok_or_else(not_renderable)?;
         let picture = self.picture(&source, frame).await?;
         if offer.packaging == Packaging::Single {
             return images::single(picture, offer.media_type);
@@ -122,12 +124,12 @@ impl Album {
         let media_type = offer.media_type;
         let begun = stream::iter([Ok(images::part(picture, media_type, location.clone()))]);
         let album = Arc::new(self);
-        let rest = album.pictures(source, rest.to_vec());
+        let rest = album.pictures(source, frames);
         let others = stream::iter(shown).then(move |next| {
             let album = Arc::clone(&album);
             async move {
                 let (source, frames) = album.open(next).await?;
-                Ok::<_, BoxError>(album.pictures(source, frames))
+                Ok::<_, BoxError>(album.pictures(source, frames.into_iter()))
             }
         });
         let pictures = rest.chain(others.flat_map(|pictures| match pictures {
@@ -135,13 +137,13 @@ impl Album {
             Err(error) => stream::iter([Err(error)]).boxed(),
         }));
         let parts = pictures.map(move |picture| Ok(images::part(picture?, media_type, location.clone())));
-        images::multipart(begun.chain(parts), media_type)
+        images::multipart(begun.chain(parts), media_type, etag)
     }
 
     fn pictures(
         self: &Arc<Self>,
         source: Source,
-        frames: Vec<u32>,
+        frames: <FrameNumbers as IntoIterator>::IntoIter,
     ) -> stream::BoxStream<'static, Result<Vec<u8>, BoxError>> {
         let (album, source) = (Arc::clone(self), Arc::new(source));
         let drawn = stream::iter(frames).then(move |frame| {
@@ -157,14 +159,14 @@ impl Album {
     }
 
     /// Frames that the image does not have are left out.
-    async fn open(&self, shown: Shown) -> Result<(Source, Vec<u32>), HttpError> {
+    async fn open(&self, shown: Shown) -> Result<(Source, FrameNumbers), HttpError> {
         let object = stored::open(&self.state, shown.instance).await?;
         let count = u32::try_from(object.layout.frame_count()).unwrap_or(u32::MAX);
-        let mut frames = shown.frames;
-        match frames.is_empty() {
-            true => frames.extend(1..=count),
-            false => frames.retain(|frame| (1..=count).contains(frame)),
-        }
+        let is_there = |frame: &u32| (1..=count).contains(frame);
+        let frames = match shown.frames.is_empty() {
+            true => FrameNumbers::To(count),
+            false => FrameNumbers::These(shown.frames.into_iter().filter(is_there).collect()),
+        };
         let attributes = Arc::new(object.attributes(&self.state.db).await?);
         let source = Source { state: Arc::clone(&self.state), object, attributes, rendering: self.rendering };
         Ok((source, frames))
