@@ -22,11 +22,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use http::HeaderMap;
-use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue};
+use http::{HeaderMap, Response};
 
 use super::State;
-use super::body::{BoxError, Inbound};
+use super::body::{Body, BoxError, Inbound};
 use super::endpoint::Dicomweb;
 use super::error::HttpError;
 use super::negotiation::{Accept, NotAcceptable, Offer};
@@ -58,7 +58,22 @@ async fn answer(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbou
     if let (true, Ok(cache_control)) = (response.headers().contains_key(ETAG), cache_control) {
         response.headers_mut().entry(CACHE_CONTROL).or_insert(cache_control);
     }
+    confine(&mut response);
     Ok(response)
+}
+
+/// What others wrote runs nothing, loads nothing and sends nothing.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+);
+
+/// Pages of stored objects are opened in browsers at our own address: reports, and XML documents,
+/// which can have scripts in them.
+fn confine(response: &mut Response<Body>) {
+    let media_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if media_type.is_some_and(|media_type| media_type.starts_with(b"text/")) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+    }
 }
 
 /// What holds for every retrieval, PS3.18 8.7.5.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryFutureExt;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY};
+use http::header::{
+    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use tokio::time::Instant;
@@ -87,6 +89,8 @@ where
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    // Stored bytes are what their media type says, never what a browser makes of them.
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     state.settings.cors.mark(origin.as_ref(), &mut response);
     count(name, response.status());
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -157,8 +161,12 @@ fn asked<B>(state: &State, ends: Ends, request: Request<B>) -> Result<(Asked, In
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
     check_head(&state.settings, &head)?;
+    if head.method == Method::HEAD {
+        // Ranges are of GET alone (RFC 9110 14.2).
+        head.headers.remove(RANGE);
+    }
     let bytes_max = state.settings.body_bytes_max;
     if incoming.size_hint().lower() > bytes_max {
         return Err(HttpError::TooLarge { bytes_max });

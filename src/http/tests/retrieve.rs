@@ -261,22 +261,66 @@ async fn pixel_data_and_bulk_data_of_a_scope_come_in_parts() {
 
 #[tokio::test]
 async fn what_a_cache_may_do_is_said_with_every_entity_tag_g19() {
-    let bench = holding(&[image("1.2.3.4.1")]).await;
+    let bench = holding(&[image("1.2.3.4.1"), image("1.2.3.4.2")]).await;
     let path = instance_path("1.2.3.4.1");
-    for path in [
-        path.clone(),
-        format!("{path}/frames/1"),
-        format!("{path}/bulkdata/7FE00010"),
-        format!("{path}/metadata"),
-    ] {
+    let of_instance = [
+        "",
+        "/frames/1",
+        "/bulkdata/7FE00010",
+        "/metadata",
+        "/rendered",
+        "/frames/1,2/rendered",
+        "/thumbnail",
+    ];
+    let of_series = ["", "/metadata", "/rendered", "/thumbnail", "/pixeldata", "/bulkdata"];
+    let of_instance = of_instance.map(|resource| format!("{path}{resource}"));
+    let of_series = of_series.map(|resource| format!("{SERIES}{resource}"));
+    for path in of_instance.into_iter().chain(of_series) {
         let reply = bench.get(&path, &[]).await;
         assert_eq!(reply.headers[http::header::CACHE_CONTROL], "private, no-cache", "{path}");
         let again = bench.get(&path, &[(IF_NONE_MATCH, reply.header(ETAG))]).await;
         assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
         assert_eq!(again.header(ETAG), reply.header(ETAG));
+        assert_eq!(bench.get(&path, &[]).await.body, reply.body, "{path}");
     }
-    let twice = [bench.get(&path, &[]).await, bench.get(&path, &[]).await];
-    assert_eq!(twice[0].body, twice[1].body);
+    for path in [format!("{SERIES}/metadata"), "/dicom-web/instances".to_owned()] {
+        let xml = "multipart/related; type=\"application/dicom+xml\"";
+        let twice = [bench.accepting(&path, xml).await, bench.accepting(&path, xml).await];
+        assert_eq!((twice[0].header(ETAG), &twice[0].body), (twice[1].header(ETAG), &twice[1].body));
+    }
+}
+
+#[tokio::test]
+async fn parts_that_tell_another_address_have_another_tag_g20() {
+    let bench = holding(&[image("1.2.3.4.1")]).await;
+    let path = instance_path("1.2.3.4.1");
+    for (resource, media_type) in
+        [("rendered", "image/png"), ("bulkdata/7FE00010", "application/octet-stream")]
+    {
+        let (path, accept) =
+            (format!("{path}/{resource}"), format!("multipart/related; type=\"{media_type}\""));
+        let mut tags = Vec::new();
+        for host in ["a:1", "b:1"] {
+            let reply = bench.get(&path, &[(http::header::HOST, host), (ACCEPT, &accept)]).await;
+            tags.push(reply.header(ETAG).to_owned());
+        }
+        assert_ne!(tags[0], tags[1], "{resource}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_with_scripts_in_it_runs_nothing() {
+    let bench = Bench::new();
+    let page = b"<x xmlns='http://www.w3.org/1999/xhtml'><script>1</script></x>".to_vec();
+    let own = vec![
+        DataElement::new(tags::ENCAPSULATED_DOCUMENT, VR::OB, PrimitiveValue::from(page)),
+        DataElement::new(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, VR::LO, "text/xml"),
+    ];
+    bench.store(&[file(uids::ENCAPSULATED_CDA_STORAGE, "1.2.3.4.5", own)]).await;
+    let reply = bench.get(&format!("{}/bulkdata/00420011", instance_path("1.2.3.4.5")), &[]).await;
+    assert_eq!(reply.header(CONTENT_TYPE), "text/xml");
+    assert!(reply.header(http::header::CONTENT_SECURITY_POLICY).starts_with("default-src 'none';"));
+    assert_eq!(reply.header(http::header::X_CONTENT_TYPE_OPTIONS), "nosniff");
 }
 
 #[tokio::test]

@@ -1,12 +1,10 @@
-//! Video, passed on as it is stored.
+//! Video, passed on as it is stored; players ask for ranges of it.
 
-use futures::stream::TryStreamExt;
-use http::Response;
-use http::header::CONTENT_LENGTH;
+use futures::stream::{StreamExt, TryStreamExt};
 
 use super::super::etag::Etag;
-use super::super::instances::set_content_type;
-use crate::http::body::{self, BoxError};
+use super::super::ranged::Selected;
+use crate::http::body::BoxError;
 use crate::http::error::HttpError;
 use crate::http::negotiation::{Accept, Offer};
 use crate::http::service::{Answer, Asked};
@@ -31,10 +29,9 @@ pub(super) async fn rendered(object: StoredObject, asked: &Asked) -> Answer {
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let content = object.frame_content(&span).await?;
-    let mut response = Response::new(body::streamed(content.map_err(BoxError::from)));
-    set_content_type(&mut response, media_type);
-    response.headers_mut().insert(CONTENT_LENGTH, span.content_length().into());
+    let selected = Selected::of(&asked.headers, &etag, span.content_length())?;
+    let content = selected.cut(object.frame_content(&span).await?.map_err(BoxError::from).boxed());
+    let mut response = selected.response(content, media_type);
     etag.mark(&mut response);
     Ok(response)
 }
