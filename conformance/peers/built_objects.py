@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import struct
-import subprocess
+import sys
 from pathlib import Path
 
 import numpy
@@ -28,6 +28,9 @@ from pydicom.uid import (
 
 from .part10 import corpus
 from .server import Server
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
+from check_report import said  # noqa: E402
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"
 LOCATION = "bulk/1"
@@ -111,8 +114,8 @@ def stored(server, folder, document, *parts, status=202, **how):
 
 
 def errors_of(path):
-    said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, timeout=60)
-    return [line for line in said.stderr.splitlines() if line.startswith("Error")]
+    _, out, err = said("dciodvfy", path)
+    return [line for line in (out + err).splitlines() if line.startswith("Error")]
 
 
 def pixels(side=32, channels=3, dtype=numpy.uint8):
