@@ -20,6 +20,10 @@ CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
 SWEEP_TIMEOUT_S = 60
 
 
+# pynetdicom may wait for the answer of a server that has just been killed.
+GONE_TIMEOUT_S = 15
+
+
 class Senders:
     """Deliver until the server is gone, remembering what it acknowledged."""
 
@@ -49,7 +53,7 @@ class Senders:
             return
 
     def by_dimse(self, files):
-        with dimse.association(self.server, CONTEXTS) as made:
+        with dimse.association(self.server, CONTEXTS, timeout_s=GONE_TIMEOUT_S) as made:
             for file in files:
                 if self.stop.is_set():
                     return

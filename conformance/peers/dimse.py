@@ -14,10 +14,10 @@ SUCCESS, CONFLICT, OUT_OF_RESOURCES = 0x0000, 0x0111, 0xA700
 
 
 @contextmanager
-def association(server, contexts, calling="PYNETDICOM"):
+def association(server, contexts, calling="PYNETDICOM", timeout_s=TIMEOUT_S):
     """`contexts` are pairs of SOP class and transfer syntax, one presentation context each."""
     ae = AE(ae_title=calling)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT_S
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     proposed = [build_context(sop_class, syntax) for sop_class, syntax in contexts]
     made = ae.associate(server.host, server.dimse_port, contexts=proposed, ae_title=server.aet)
     assert made.is_established, "the association was not accepted"
