@@ -89,10 +89,10 @@ fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
 fn answer_all(connection: &Connection, queue: &Queue) {
     while let Some(read) = queue.take() {
         let Read { statement, extent, done, _room } = read;
-        let rows = execute(connection, &statement).map(|effect| effect.rows);
-        queue.finished(extent);
         // Who has gone away no longer wants the rows.
-        let _ = done.send(rows);
+        let rows = (!done.is_closed()).then(|| execute(connection, &statement).map(|effect| effect.rows));
+        queue.finished(extent);
+        let _ = rows.map(|rows| done.send(rows));
     }
 }
 
