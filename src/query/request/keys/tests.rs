@@ -141,6 +141,14 @@ fn empty_and_multiple_values_need_their_option_q21_q21b() {
     let either = one(Level::Study, &[("AccessionNumber", r"A\B")], options).unwrap();
     assert_eq!(either.keys[0].matcher, Matcher::OneOf(vec![exact(&["A"]), exact(&["B"])]));
     check("StudyDate", "\"\"", Err(BadKey::Date(named("StudyDate"))));
+    for name in ["ModalitiesInStudy", "AccessionNumber", "PatientName"] {
+        assert_eq!(
+            one(Level::Study, &[(name, r"\\")], options).map(|keys| keys.keys),
+            Ok(Vec::new()),
+            "{name}"
+        );
+    }
+    check("ModalitiesInStudy", ",", Ok(None));
 }
 
 #[test]

@@ -37,7 +37,10 @@ pub(super) fn matcher(
         Some(VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV) => Err(BadKey::Binary(path.clone())),
         Some(VR::LT | VR::ST | VR::UT | VR::UR) => Ok(Some(text(value))),
         Some(VR::PN) => several(path, value, options, |name| person(name, options.fuzzy)),
-        _ if path.first == tags::MODALITIES_IN_STUDY && !options.multiple_values => Ok(Some(any(value))),
+        _ if path.first == tags::MODALITIES_IN_STUDY && !options.multiple_values => {
+            // A list of nothing is no choice.
+            Ok(split(value).next().map(|_| any(value)))
+        }
         _ => several(path, value, options, |one| Some(text(one))),
     }
 }
@@ -55,7 +58,10 @@ fn several(
     if value.contains(['*', '?']) {
         return Err(BadKey::WildcardInList(path.clone()));
     }
-    let each = value.split('\\').filter_map(one).collect();
+    let each: Vec<Matcher> = value.split('\\').filter(|one| !one.is_empty()).filter_map(one).collect();
+    if each.is_empty() {
+        return Ok(None);
+    }
     // Every one of them cannot be in an attribute that has one value.
     let has_one = attributes::by_tag(path.first).is_some_and(|known| !matches!(known.held, Held::List(_)));
     Ok(Some(if has_one { Matcher::OneOf(each) } else { Matcher::Every(each) }))
