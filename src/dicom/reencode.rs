@@ -26,7 +26,7 @@ pub use sparse::Sparse;
 
 /// What holds items together (PS3.5 7.5).
 pub const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
+pub const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
 pub const SEQUENCE_DELIMITATION: Tag = Tag(0xFFFE, 0xE0DD);
 
 /// A run of the data set on its way out.
@@ -311,7 +311,8 @@ pub fn write_item_header(bytes: &mut Vec<u8>, tag: Tag, length: u32) {
     bytes.extend_from_slice(&length.to_le_bytes());
 }
 
-fn has_short_length(vr: VR) -> bool {
+/// VRs whose length has 16 bits (PS3.5 7.1.2).
+pub fn has_short_length(vr: VR) -> bool {
     use VR::*;
     matches!(
         vr,
@@ -355,7 +356,7 @@ pub fn reverse_units(bytes: &mut [u8], unit: usize) {
 }
 
 /// PS3.5 6.2: what makes a value of this VR even.
-fn padding(vr: VR) -> u8 {
+pub fn padding(vr: VR) -> u8 {
     use VR::*;
     match vr {
         AE | AS | CS | DA | DS | DT | IS | LO | LT | PN | SH | ST | TM | UC | UR | UT => b' ',

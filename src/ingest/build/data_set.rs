@@ -6,7 +6,7 @@ use std::io::{self, Seek, SeekFrom};
 
 use bytes::Bytes;
 use dicom_core::value::Value as ElementValue;
-use dicom_core::{DataElement, Tag, VR};
+use dicom_core::{DataElement, Length, Tag, VR};
 use dicom_encoding::text::SpecificCharacterSet;
 use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
 use dicom_object::InMemDicomObject;
@@ -17,13 +17,14 @@ use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::bulk::Content;
 use crate::blobs::BUFFER_BYTES;
+use crate::dicom::reencode::{
+    ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, has_short_length, padding, write_header,
+    write_item_header,
+};
 use crate::ingest::Refusal;
 use crate::ingest::prepare::EXPLICIT_LITTLE_ENDIAN;
 
 const UNDEFINED: u32 = u32::MAX;
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 
 /// Values that are not in memory, by the paths of their elements.
 pub(super) type Values = HashMap<String, Value>;
@@ -88,11 +89,11 @@ impl Writer<'_> {
                 (None, ElementValue::Sequence(sequence)) => {
                     self.header(tag, VR::SQ, UNDEFINED)?;
                     for (index, item) in sequence.items().iter().enumerate() {
-                        self.item_header(ITEM, UNDEFINED);
+                        write_item_header(&mut self.encoded, ITEM, UNDEFINED);
                         self.object(item, &format!("{path}/{index}/"))?;
-                        self.item_header(ITEM_END, 0);
+                        write_item_header(&mut self.encoded, ITEM_DELIMITATION, 0);
                     }
-                    self.item_header(SEQUENCE_END, 0);
+                    write_item_header(&mut self.encoded, SEQUENCE_DELIMITATION, 0);
                 }
                 (None, _) => self.small(element)?,
             }
@@ -121,13 +122,13 @@ impl Writer<'_> {
     fn encapsulated(&mut self, tag: Tag, frames: &[Content]) -> Result<(), Refusal> {
         self.header(tag, VR::OB, UNDEFINED)?;
         let table = offset_table(frames);
-        self.item_header(ITEM, (table.len() * 4) as u32);
+        write_item_header(&mut self.encoded, ITEM, (table.len() * 4) as u32);
         self.encoded.extend(table.iter().flat_map(|offset| offset.to_le_bytes()));
         for frame in frames {
-            self.item_header(ITEM, even(frame.length())?);
+            write_item_header(&mut self.encoded, ITEM, even(frame.length())?);
             self.staged(frame, 0);
         }
-        self.item_header(SEQUENCE_END, 0);
+        write_item_header(&mut self.encoded, SEQUENCE_DELIMITATION, 0);
         Ok(())
     }
 
@@ -141,29 +142,12 @@ impl Writer<'_> {
 
     /// PS3.5 7.1.2.
     fn header(&mut self, tag: Tag, vr: VR, length: u32) -> Result<(), Refusal> {
-        self.tag(tag);
-        self.encoded.extend_from_slice(vr.to_string().as_bytes());
-        if has_long_length(vr) {
-            self.encoded.extend_from_slice(&[0, 0]);
-            self.encoded.extend_from_slice(&length.to_le_bytes());
-        } else {
-            let limit = u64::from(u16::MAX);
-            let short = u16::try_from(length);
-            let short = short.map_err(|_| Refusal::LimitExceeded { what: "a value of a short VR", limit })?;
-            self.encoded.extend_from_slice(&short.to_le_bytes());
+        let limit = u64::from(u16::MAX);
+        if has_short_length(vr) && u64::from(length) > limit {
+            return Err(Refusal::LimitExceeded { what: "a value of a short VR", limit });
         }
+        write_header(&mut self.encoded, tag, vr, Length(length));
         Ok(())
-    }
-
-    /// PS3.5 7.5: no VR.
-    fn item_header(&mut self, tag: Tag, length: u32) {
-        self.tag(tag);
-        self.encoded.extend_from_slice(&length.to_le_bytes());
-    }
-
-    fn tag(&mut self, tag: Tag) {
-        self.encoded.extend_from_slice(&tag.group().to_le_bytes());
-        self.encoded.extend_from_slice(&tag.element().to_le_bytes());
     }
 }
 
@@ -185,17 +169,5 @@ fn even(length: u64) -> Result<u32, Refusal> {
     match length.next_multiple_of(2) {
         even if even <= limit => Ok(even as u32),
         _ => Err(Refusal::LimitExceeded { what: "the length of a value", limit }),
-    }
-}
-
-fn has_long_length(vr: VR) -> bool {
-    use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
-    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
-}
-
-fn padding(vr: VR) -> u8 {
-    match vr {
-        VR::LT | VR::ST | VR::UC | VR::UR | VR::UT | VR::DS | VR::IS => b' ',
-        _ => 0,
     }
 }

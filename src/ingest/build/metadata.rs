@@ -6,6 +6,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use serde_json::{Map, Value};
 
+use crate::dicom::attributes::tag_of_digits;
 use crate::dicom::header::{Limits, hex};
 use crate::ingest::Refusal;
 
@@ -58,7 +59,11 @@ impl Reader {
                 continue;
             }
             self.count()?;
-            object.put(self.element(tag, element, &format!("{prefix}{key}"), depth)?);
+            let element = self.element(tag, element, &format!("{prefix}{}", hex(tag)), depth)?;
+            // Twice, in upper and in lower case.
+            if object.put(element).is_some() {
+                return Err(bad(tag));
+            }
         }
         Ok(object)
     }
@@ -113,10 +118,7 @@ impl Reader {
 }
 
 fn tag(key: &str) -> Result<Tag, Refusal> {
-    let digits = Some(key).filter(|key| key.len() == 8 && key.bytes().all(|b| b.is_ascii_hexdigit()));
-    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    let number = number.ok_or_else(|| Refusal::Unparsable("a key of the metadata is no tag".to_owned()))?;
-    Ok(Tag((number >> 16) as u16, number as u16))
+    tag_of_digits(key).ok_or_else(|| Refusal::Unparsable("a key of the metadata is no tag".to_owned()))
 }
 
 /// The words of the JSON reader quote values: they stay out.

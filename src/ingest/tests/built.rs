@@ -133,3 +133,23 @@ async fn metadata_has_limits_and_its_faults_name_no_value() {
     let refused = bench.store_built(document, &[]).await.unwrap_err();
     assert!(refused.to_string().contains("(0028,0010)") && !refused.to_string().contains("Mueller"));
 }
+
+#[tokio::test]
+async fn tags_may_be_written_in_lower_case_once() {
+    let bench = Bench::new();
+    let mut document = metadata(uids::ENCAPSULATED_PDF_STORAGE);
+    let element = json!({ "vr": "OB", "BulkDataURI": "a" });
+    document.insert("7fe00010".into(), element.clone());
+    document.extend([("00280002", 1), ("00280010", 1), ("00280011", 2), ("00280100", 8)].map(number));
+    let pixels: [(BulkType, &[u8]); 1] = [(BulkType::Octets, &[1, 2])];
+    bench.store_built(document.clone(), &pixels).await.unwrap();
+    let stored = bench.read_back().await;
+    assert_eq!(stored.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap()[..], [1, 2]);
+    document.insert("7FE00010".into(), element);
+    let refused = bench.store_built(document, &pixels).await.unwrap_err();
+    assert!(matches!(refused.refusal, Refusal::Unparsable(_)), "{refused}");
+}
+
+fn number((tag, value): (&str, u16)) -> (String, Value) {
+    (tag.to_owned(), json!({ "vr": "US", "Value": [value] }))
+}
