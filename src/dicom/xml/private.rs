@@ -78,7 +78,8 @@ pub(super) fn placed(attributes: Vec<Named>) -> Result<Map<String, Value>, XmlEr
     for Named { tag, element, .. } in plain {
         put(&mut set, tag, element)?;
     }
-    let mut creators = Creators::of(&set.iter().map(|(tag, e)| (hex(*tag), e.clone())).collect());
+    let reserving = set.iter().filter(|(tag, _)| is_creator(**tag));
+    let mut creators = Creators::of(&reserving.map(|(tag, e)| (hex(*tag), e.clone())).collect());
     for Named { tag, creator, element } in private {
         let block = block(&mut set, &mut creators, tag.0, creator.as_deref().unwrap_or_default())?;
         put(&mut set, Tag(tag.0, block << 8 | tag.1), element)?;

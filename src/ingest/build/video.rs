@@ -12,6 +12,8 @@ use crate::ingest::Refusal;
 
 /// Boxes of one level; a movie has a handful.
 const BOXES_MAX: usize = 10_000;
+/// Boxes that are looked into, at each depth.
+const LOOKED_INTO_MAX: usize = 64;
 /// What is read of a box that is looked into.
 const BOX_BYTES_MAX: u64 = 4096;
 /// Where the first sequence header of MPEG-2 is sought.
@@ -105,6 +107,9 @@ fn descend(file: &mut File, from: Range<u64>, path: &[&[u8; 4]]) -> Result<Vec<R
         for range in ranges {
             let found = boxes(file, range)?.into_iter().filter(|found| &found.kind == *kind);
             next.extend(found.map(|found| found.content));
+        }
+        if next.len() > LOOKED_INTO_MAX {
+            return Err(unreadable());
         }
         ranges = next;
     }
