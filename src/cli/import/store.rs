@@ -13,7 +13,7 @@ use super::summary::{Report, Verdict};
 use super::walk::FoundFile;
 use super::zips;
 use crate::app::Archive;
-use crate::ingest::{Body, Ingest, Origin, Received, Source};
+use crate::ingest::{Body, Ingest, Origin, Outcome, Received, Refusal, Source};
 
 const NOT_DICOM: &str = "not a DICOM file";
 const DICOMDIR: &str = "a DICOMDIR, the index of a medium";
@@ -55,6 +55,9 @@ impl<'a> Importer<'a> {
         let received = Received { body: Body::Part10(reader), origin: &self.origin, only_study: None };
         match self.ingest.store(received).await {
             Ok(stored) if stored.is_new() => Verdict::Stored,
+            Ok(stored) if stored.outcome == Outcome::KeptFirst => {
+                Verdict::Refused(Refusal::Conflict.to_string())
+            }
             Ok(_) => Verdict::AlreadyThere,
             Err(refused) => Verdict::Refused(refused.refusal.to_string()),
         }
