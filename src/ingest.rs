@@ -8,6 +8,8 @@ mod backfill;
 pub mod build;
 mod deletion;
 pub mod layout;
+mod outcome;
+mod placing;
 mod prepare;
 mod refusal;
 mod rows;
@@ -21,21 +23,23 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinHandle;
 
-use crate::blobs::{BlobKey, Blobs, Buffer};
+use crate::blobs::{Blobs, Buffer};
 use crate::clock::Clock;
 use crate::config::{OnDuplicate, Preamble};
-use crate::db::instances::{InstanceRow, KnownInstance};
-use crate::db::{Db, DbError, instances, jobs};
+use crate::db::Db;
+use crate::db::instances::InstanceRow;
 use crate::dicom::header;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
-use crate::telemetry::metrics::ingest as metric;
 
 pub use backfill::backfill;
 pub use deletion::{DeleteError, RestoreError, Restored};
+pub use outcome::{Outcome, Refused, Stored, Warning};
 pub use refusal::Refusal;
 pub use sweep::{SweepError, Swept};
 
 use build::MadeFrom;
+use outcome::{count, stopped_unexpectedly};
+use placing::Digests;
 use prepare::{Head, Intake, Prepared};
 
 /// An object on its way in.
@@ -117,82 +121,6 @@ pub struct InstanceIdentity {
     pub sop_class: SopClassUid,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    pub instance: InstanceIdentity,
-    pub outcome: Outcome,
-    /// The stored object is not what was received; it says itself what was changed.
-    pub coerced: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    New,
-    /// The same data set was here already.
-    SameAgain,
-    /// Another data set with this UID was here already, and stays.
-    KeptFirst,
-    /// Another data set with this UID was here, and is gone.
-    Replaced,
-}
-
-/// Warning Reason (0008,1196), PS3.18 Table I.2-1; the same numbers as status of C-STORE,
-/// PS3.4 Table B.2-1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Warning {
-    CoercionOfDataElements,
-    ElementsDiscarded,
-}
-
-impl Warning {
-    pub fn code(self) -> u16 {
-        match self {
-            Self::CoercionOfDataElements => 0xB000,
-            Self::ElementsDiscarded => 0xB006,
-        }
-    }
-}
-
-impl Stored {
-    /// What the sender should know about the object that is stored now.
-    pub fn warning(&self) -> Option<Warning> {
-        match self.outcome {
-            Outcome::KeptFirst => Some(Warning::ElementsDiscarded),
-            _ if self.coerced => Some(Warning::CoercionOfDataElements),
-            _ => None,
-        }
-    }
-
-    /// Whether the archive holds something that it did not hold before.
-    pub fn is_new(&self) -> bool {
-        matches!(self.outcome, Outcome::New | Outcome::Replaced)
-    }
-}
-
-/// A refusal, with as much of the identity as could be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{refusal}")]
-pub struct Refused {
-    #[source]
-    pub refusal: Refusal,
-    pub sop_class: Option<SopClassUid>,
-    pub sop_instance: Option<SopInstanceUid>,
-}
-
-impl Refused {
-    fn about(identity: &InstanceIdentity, refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            sop_class: Some(identity.sop_class.clone()),
-            sop_instance: Some(identity.sop_instance.clone()),
-        }
-    }
-
-    fn anonymous(refusal: Refusal) -> Self {
-        Self { refusal, sop_class: None, sop_instance: None }
-    }
-}
-
 /// What is accepted, and how much of it.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -212,9 +140,6 @@ pub struct Policy {
 
 /// Messages whose objects are put together from metadata at the same time.
 const BUILDING_MAX: usize = 2;
-
-/// How often an object is tried again that another writer of its UID was faster than.
-const OVERTAKEN_MAX: usize = 8;
 
 /// Cheap to clone: one for every listener.
 #[derive(Clone)]
@@ -314,89 +239,6 @@ impl Ingest {
         let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;
         Ok(Stored { instance: identity, outcome, coerced })
     }
-
-    async fn place_or_discard(&self, prepared: Prepared, row: &InstanceRow) -> Result<Outcome, Refusal> {
-        let digests = prepared.digests();
-        let step = self.step(&prepared.identity.sop_instance, &digests).await?;
-        if let Step::Settled(outcome) = step {
-            return Ok(outcome);
-        }
-        let key = &row.blob_key;
-        let placing = self.placing.read().await;
-        let placed = self.place(prepared, row, step).await;
-        drop(placing);
-        match placed {
-            Ok(Placed::Inserted) => Ok(Outcome::New),
-            Ok(Placed::Replaced(old)) => {
-                self.discard(&old).await;
-                Ok(Outcome::Replaced)
-            }
-            Ok(Placed::Settled(outcome)) => {
-                self.discard(key).await;
-                Ok(outcome)
-            }
-            // The row may be found after a crash all the same: its bytes are left to the sweep.
-            Err(refusal @ Refusal::Index(DbError::Commit(_) | DbError::Closed)) => Err(refusal),
-            Err(refusal) => {
-                self.discard(key).await;
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Bytes, then rows; looks again when another writer of the same UID was faster.
-    async fn place(&self, prepared: Prepared, row: &InstanceRow, mut step: Step) -> Result<Placed, Refusal> {
-        let digests = prepared.digests();
-        self.keep(prepared, row.blob_key.clone()).await?;
-        for _ in 0..OVERTAKEN_MAX {
-            let now = self.clock.now();
-            let (batch, placed) = match step {
-                Step::Settled(outcome) => return Ok(Placed::Settled(outcome)),
-                Step::Insert => (instances::insert(row, now), Placed::Inserted),
-                Step::Replace(known) => {
-                    (instances::replace(row, &known, now), Placed::Replaced(known.blob_key))
-                }
-            };
-            let batch = jobs::and_notice_arrival(batch, row, self.policy.quiet_time, now);
-            match self.db.run(batch).await {
-                Ok(_) => return Ok(placed),
-                Err(error) if is_overtaken(&error) => {}
-                Err(error) => return Err(index_refusal(error)),
-            }
-            step = self.step(&row.identity.sop_instance, &digests).await?;
-        }
-        Err(Refusal::Conflict)
-    }
-
-    /// What is to be done with an object, by what the index holds under its UID.
-    async fn step(&self, instance: &SopInstanceUid, digests: &Digests) -> Result<Step, Refusal> {
-        let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
-        match (known, self.policy.on_duplicate) {
-            (None, _) => Ok(Step::Insert),
-            (Some(known), _) if digests.are_of(&known) => Ok(Step::Settled(Outcome::SameAgain)),
-            (Some(_), OnDuplicate::KeepFirst) => Ok(Step::Settled(Outcome::KeptFirst)),
-            (Some(known), OnDuplicate::Replace) => Ok(Step::Replace(known)),
-            (Some(_), OnDuplicate::Reject) => Err(Refusal::Conflict),
-        }
-    }
-
-    async fn keep(&self, prepared: Prepared, key: BlobKey) -> Result<(), Refusal> {
-        let blobs = self.blobs.clone();
-        let kept = tokio::task::spawn_blocking(move || blobs.keep(prepared.staged, &key)).await;
-        match kept {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(prepare::write_refusal(error)),
-            Err(panic) => Err(Refusal::Storage(std::io::Error::other(panic))),
-        }
-    }
-
-    /// Deletes bytes that came to no row, unless another writer of the very same file has made
-    /// one for them; what cannot be deleted now is swept at the next start.
-    async fn discard(&self, key: &BlobKey) {
-        if let Err(error) = self.delete_orphan(key).await {
-            tracing::warn!(%key, %error, "an unreferenced object stays until the sweep");
-        }
-    }
 }
 
 /// An object that has been received and is on its way to its row.
@@ -407,70 +249,6 @@ impl Placing {
     /// is placed whether or not anybody waits.
     pub async fn outcome(self) -> Result<Stored, Refused> {
         self.0.await.unwrap_or_else(|_| Err(stopped_unexpectedly()))
-    }
-}
-
-/// What tells whether an object is the same again.
-struct Digests {
-    dataset: [u8; 32],
-    /// Of what was received, where the stored object was made from it.
-    received: Option<[u8; 32]>,
-}
-
-impl Digests {
-    fn are_of(&self, known: &KnownInstance) -> bool {
-        let received = self.received.as_ref().map(<[u8; 32]>::as_slice);
-        known.dataset_sha256 == self.dataset
-            || received.is_some_and(|digest| known.received_sha256.as_deref() == Some(digest))
-    }
-}
-
-/// What an object still needs to be in the index.
-enum Step {
-    Insert,
-    Replace(KnownInstance),
-    Settled(Outcome),
-}
-
-enum Placed {
-    Inserted,
-    /// The bytes under this key have lost their row.
-    Replaced(BlobKey),
-    Settled(Outcome),
-}
-
-fn count(source: Source, outcome: Result<&Stored, &Refused>) {
-    let word = match outcome {
-        Ok(stored) => match stored.outcome {
-            Outcome::New => "new",
-            Outcome::SameAgain => "same",
-            Outcome::KeptFirst => "kept-first",
-            Outcome::Replaced => "replaced",
-        },
-        Err(refused) => {
-            metrics::counter!(metric::REFUSALS, "reason" => refused.refusal.name()).increment(1);
-            "refused"
-        }
-    };
-    metrics::counter!(metric::OBJECTS, "source" => source.as_str(), "outcome" => word).increment(1);
-}
-
-/// The words of a panic may quote a value: they stay out of the answer.
-fn stopped_unexpectedly() -> Refused {
-    Refused::anonymous(Refusal::Unparsable("the parser stopped unexpectedly".to_owned()))
-}
-
-/// Whether another writer of the same UID changed what the batch was made for.
-fn is_overtaken(error: &DbError) -> bool {
-    matches!(error, DbError::Unique { .. } | DbError::Affected { statement: instances::REMOVE_REPLACED, .. })
-}
-
-fn index_refusal(error: DbError) -> Refusal {
-    match error {
-        DbError::Affected { statement: instances::INSERT_INSTANCE, .. } => Refusal::SeriesOfAnotherStudy,
-        DbError::Affected { statement: instances::REQUIRE_STUDY, .. } => Refusal::StudyGone,
-        DbError::Full => Refusal::OutOfSpace(std::io::Error::new(std::io::ErrorKind::StorageFull, error)),
-        error => Refusal::Index(error),
     }
 }
 

@@ -1,7 +1,10 @@
 //! From a stream of bytes to a staged file and everything the index wants to know about it.
 //! Blocking.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+mod describe;
+mod spool;
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use dicom_core::{Tag, VR};
@@ -9,25 +12,21 @@ use dicom_dictionary_std::tags;
 use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
-use sha2::{Digest, Sha256};
 
 use super::build::MadeFrom;
-use super::layout::{self, FrameShape, Layout, PixelDataLayout};
 use super::{Digests, InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
 use crate::blobs::{Blobs, Staged};
-use crate::config::Preamble;
-use crate::dicom::file_meta::{self, FileMeta, FileMetaError, Front, Identity};
-use crate::dicom::header::{self, Header, HeaderError, PixelData};
-use crate::dicom::json;
-use crate::dicom::packed;
+use crate::dicom::file_meta::{self, FileMeta, Identity};
+use crate::dicom::header::{self, Header, HeaderError};
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
+
+use describe::describe;
+use spool::{Spool, Spooled};
 
 const DEFLATED_EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1.99";
 pub(super) const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 /// File meta longer than this is no file meta.
 const META_BYTES_MAX: usize = 1 << 16;
-/// Float Pixel Data and Double Float Pixel Data.
-const FLOAT_PIXELS: [&str; 2] = ["7FE00008", "7FE00009"];
 
 /// A staged object and its description; nothing of it is visible yet.
 pub(super) struct Prepared {
@@ -163,128 +162,10 @@ impl Intake {
     }
 }
 
-/// An object on disk, hashed, with its file meta read.
-struct Spooled {
-    staged: Staged,
-    meta: FileMeta,
-    size_bytes: u64,
-    sha256: [u8; 32],
-    dataset_sha256: [u8; 32],
-    rebuilt_meta: bool,
-}
-
-/// Writes and hashes; the digest of the data set begins once the file meta has been seen.
-struct Spool {
-    staged: Staged,
-    limit_bytes: u64,
-    preamble: Preamble,
-    size_bytes: u64,
-    front: Sha256,
-    /// Held back until it is known what stands in front of the data set.
-    head: Vec<u8>,
-    rebuilt_meta: bool,
-    identity: Option<Identity>,
-    dataset: Option<(FileMeta, Sha256)>,
-}
-
-impl Spool {
-    fn new(staged: Staged, policy: &Policy) -> Self {
-        Self {
-            staged,
-            limit_bytes: policy.instance_bytes_max,
-            preamble: policy.preamble,
-            size_bytes: 0,
-            front: Sha256::new(),
-            head: Vec::new(),
-            rebuilt_meta: false,
-            identity: None,
-            dataset: None,
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        if self.dataset.is_some() {
-            return self.keep(bytes);
-        }
-        if self.head.is_empty() && bytes.len() >= META_BYTES_MAX {
-            return self.begin_file(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        match self.head.len() >= META_BYTES_MAX {
-            true => self.begin_held_back(),
-            false => Ok(()),
-        }
-    }
-
-    fn begin_held_back(&mut self) -> Result<(), Refusal> {
-        let head = std::mem::take(&mut self.head);
-        self.begin_file(&head)
-    }
-
-    /// Settles what stands in front of the data set, and writes what was held back for it.
-    fn begin_file(&mut self, head: &[u8]) -> Result<(), Refusal> {
-        let mut front = Front::of(head).map_err(meta_refusal)?;
-        if self.preamble == Preamble::Clear {
-            front.clear_preamble();
-        }
-        self.rebuilt_meta = front.rebuilt;
-        self.identity = front.identity.clone();
-        self.begin_dataset(&front.bytes, front.meta)?;
-        self.keep(&head[front.data_set_at..])
-    }
-
-    fn begin_dataset(&mut self, front: &[u8], meta: FileMeta) -> Result<(), Refusal> {
-        self.keep(front)?;
-        self.dataset = Some((meta, Sha256::new()));
-        Ok(())
-    }
-
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.size_bytes += bytes.len() as u64;
-        if self.size_bytes > self.limit_bytes {
-            return Err(Refusal::TooLarge { limit_bytes: self.limit_bytes });
-        }
-        match &mut self.dataset {
-            Some((_, digest)) => digest.update(bytes),
-            None => self.front.update(bytes),
-        }
-        self.staged.file.write_all(bytes).map_err(write_refusal)
-    }
-
-    /// A file shorter than what is held back begins where it ends.
-    fn begin_file_at_end(&mut self) -> Result<(), Refusal> {
-        if self.dataset.is_none() { self.begin_held_back() } else { Ok(()) }
-    }
-
-    fn finish(self) -> Result<Spooled, Refusal> {
-        let (meta, dataset) = self.dataset.ok_or_else(|| Refusal::NotDicom("it is empty".to_owned()))?;
-        let dataset_sha256 = dataset.finalize();
-        Ok(Spooled {
-            staged: self.staged,
-            meta,
-            size_bytes: self.size_bytes,
-            sha256: self.front.chain_update(dataset_sha256).finalize().into(),
-            dataset_sha256: dataset_sha256.into(),
-            rebuilt_meta: self.rebuilt_meta,
-        })
-    }
-}
-
 pub(super) fn write_refusal(error: io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::OutOfSpace(error),
         _ => Refusal::Storage(error),
-    }
-}
-
-fn meta_refusal(error: FileMetaError) -> Refusal {
-    match error {
-        FileMetaError::NoPrefix => Refusal::NotDicom(error.to_string()),
-        FileMetaError::Truncated => Refusal::Truncated(error.to_string()),
-        FileMetaError::NoTransferSyntax => Refusal::MissingAttribute("Transfer Syntax UID"),
-        FileMetaError::BadTransferSyntax(source) => {
-            Refusal::BadUid { attribute: "Transfer Syntax UID", source }
-        }
     }
 }
 
@@ -413,83 +294,6 @@ fn check(
     match only_study {
         Some(study) if *study != identity.study => Err(Refusal::OtherStudy(study.clone())),
         _ => Ok(()),
-    }
-}
-
-fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refusal> {
-    let Parsed { spooled, header: Header { elements, bulk, pixel_data }, deflated, dataset_length } = parsed;
-    let mut bulk_paths: Vec<&str> = bulk.iter().map(|bulk| bulk.path.as_str()).collect();
-    if pixel_data.is_some() {
-        bulk_paths.push("7FE00010");
-    }
-    let mut json = json::object(&elements, &bulk_paths);
-    json.insert(
-        header::hex(tags::AVAILABLE_TRANSFER_SYNTAX_UID),
-        stored_syntax(&spooled.meta.transfer_syntax),
-    );
-    // In ascending order, PS3.18 F.2.2.
-    json.sort_keys();
-    let unwritable = |error: serde_json::Error| Refusal::Unparsable(error.to_string());
-    let metadata = serde_json::to_vec(&json).map_err(unwritable)?;
-    let bulk: Vec<layout::Bulk> = bulk.into_iter().map(layout::Bulk::from).collect();
-    let mut layout = Layout {
-        dataset_offset: spooled.meta.dataset_offset,
-        deflated,
-        dataset_length: Some(dataset_length),
-        pixel_data: pixel_data_layout(pixel_data, &bulk, frame_shape(&elements)),
-        bulk,
-    };
-    Ok(Prepared {
-        frame_chunks: layout.take_frame_chunks(),
-        layout: layout.encode().map_err(unwritable)?,
-        metadata: packed::pack(&metadata).map_err(Refusal::Storage)?,
-        staged: spooled.staged,
-        identity,
-        transfer_syntax: spooled.meta.transfer_syntax,
-        size_bytes: spooled.size_bytes,
-        sha256: spooled.sha256,
-        dataset_sha256: spooled.dataset_sha256,
-        made_from: None,
-        rebuilt_meta: spooled.rebuilt_meta,
-        json,
-        elements,
-    })
-}
-
-/// What the metadata tells about the stored object beside its attributes (PS3.18 10.4.1.1.2).
-fn stored_syntax(transfer_syntax: &TransferSyntaxUid) -> serde_json::Value {
-    serde_json::json!({ "vr": "UI", "Value": [transfer_syntax.as_str()] })
-}
-
-fn pixel_data_layout(
-    pixel_data: Option<PixelData>,
-    bulk: &[layout::Bulk],
-    shape: FrameShape,
-) -> Option<PixelDataLayout> {
-    let is_float = |bulk: &&layout::Bulk| FLOAT_PIXELS.contains(&bulk.path.as_str());
-    match pixel_data {
-        Some(data) => Some(PixelDataLayout::new(data, shape)),
-        None => bulk.iter().find(is_float).map(|bulk| PixelDataLayout::float(bulk, shape)),
-    }
-}
-
-fn frame_shape(elements: &InMemDicomObject) -> FrameShape {
-    let number = |tag| text(elements, tag).parse::<u64>().ok();
-    // Two pixels share their colour differences (PS3.3 C.7.6.3.1.2).
-    let subsampled = text(elements, tags::PHOTOMETRIC_INTERPRETATION).ends_with("_422");
-    FrameShape {
-        rows: number(tags::ROWS).unwrap_or(0),
-        columns: number(tags::COLUMNS).unwrap_or(0),
-        samples: if subsampled { 2 } else { number(tags::SAMPLES_PER_PIXEL).unwrap_or(1) },
-        bits_allocated: number(tags::BITS_ALLOCATED).unwrap_or(0),
-        frames: number(tags::NUMBER_OF_FRAMES).unwrap_or(1).max(1),
-    }
-}
-
-impl From<header::Bulk> for layout::Bulk {
-    fn from(bulk: header::Bulk) -> Self {
-        let header::Bulk { path, vr, offset, length } = bulk;
-        Self { path, vr: vr.to_string().to_owned(), offset, length }
     }
 }
 

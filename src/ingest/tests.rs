@@ -13,8 +13,9 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 use super::*;
+use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
-use crate::db::{Batch, SqliteSettings, Statement};
+use crate::db::{Batch, DbError, SqliteSettings, Statement};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -189,7 +190,7 @@ async fn a_bad_uid_and_a_missing_uid_are_named() {
 
 #[test]
 fn an_index_without_space_is_out_of_resources() {
-    assert_eq!(index_refusal(DbError::Full).dimse_status(), 0xA700);
+    assert_eq!(placing::index_refusal(DbError::Full).dimse_status(), 0xA700);
 }
 
 #[tokio::test]
