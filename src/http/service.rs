@@ -10,7 +10,7 @@ use futures::TryFutureExt;
 use http::header::{
     CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
@@ -24,7 +24,7 @@ use super::endpoint::Endpoint;
 use super::error::{self, HttpError};
 use super::query_string::QueryString;
 use super::urls::{self, Ends, Urls};
-use super::{Settings, State, capabilities, charset, console, dicomweb, limit_hit, negotiation, rest};
+use super::{Settings, State, capabilities, charset, console, dicomweb, limit_hit, negotiation, rest, stall};
 use crate::telemetry::metrics::http as metric;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -81,6 +81,7 @@ where
     let request_id = crate::ids::row_id();
     let method = request.method().clone();
     let origin = request.headers().get(ORIGIN).cloned();
+    let is_stream = request.version() == Version::HTTP_2;
     let (name, answer) = match method {
         Method::OPTIONS => ("options", options(&state, ends, request)),
         _ => dispatch(Arc::clone(&state), ends, request).await,
@@ -95,7 +96,14 @@ where
     count(name, response.status());
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%method, endpoint = name, status = response.status().as_u16(), ms, request_id, "request");
-    if method == Method::HEAD { without_body(response) } else { response }
+    match method {
+        Method::HEAD => without_body(response),
+        _ if is_stream => {
+            let limit = state.settings.response_stall_timeout;
+            response.map(|body| stall::unless_stalled(body, limit))
+        }
+        _ => response,
+    }
 }
 
 async fn dispatch<B>(state: Arc<State>, ends: Ends, request: Request<B>) -> (&'static str, Answer)
