@@ -43,13 +43,15 @@ impl Header {
     }
 }
 
-/// JPEG and JPEG-LS: markers up to the first scan (ITU-T T.81 B.2, T.87 C.2).
+/// JPEG and JPEG-LS: markers up to the first scan (ITU-T T.81 B.2, T.87 C.2). A stream has one
+/// frame: of two, a decoder might take the other.
 pub(crate) fn jpeg_header(bytes: &[u8]) -> Option<Header> {
     let mut header = None;
     let mut adobe_transform = None;
     for (marker, segment) in Segments::after(bytes, [0xFF, 0xD8])? {
         match marker {
             0xEE if segment.starts_with(b"Adobe") => adobe_transform = segment.get(11).copied(),
+            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF | 0xF7 if header.is_some() => return None,
             0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF | 0xF7 => {
                 header = frame_header(marker, segment)
             }
@@ -162,5 +164,19 @@ impl<'a> Iterator for Segments<'a> {
         let segment = self.rest.get(4..2 + length)?;
         self.rest = &self.rest[2 + length..];
         Some((marker, segment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_of_two_frames_has_no_header() {
+        let frame = [0xFF, 0xC1, 0, 11, 12, 0, 8, 0, 8, 1, 1, 0x11, 0];
+        let scan = [0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0];
+        let one = [&[0xFF, 0xD8][..], &frame, &scan].concat();
+        let two = [&[0xFF, 0xD8][..], &frame, &frame, &scan].concat();
+        assert_eq!((jpeg_header(&one).map(|header| header.rows), jpeg_header(&two)), (Some(8), None));
     }
 }

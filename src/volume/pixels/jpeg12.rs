@@ -20,6 +20,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<u16>, PixelError> {
         match marker {
             0xDB => stream.quantization(segment)?,
             0xC4 => stream.huffman(segment)?,
+            0xC0 | 0xC1 if stream.frame.is_some() => {
+                return Err(PixelError::codestream("JPEG", "it has a second frame"));
+            }
             0xC0 | 0xC1 => stream.frame = Some(Frame::parse(segment)?),
             0xC2..=0xCF => {
                 return Err(PixelError::unsupported("the coding process of a 12-bit JPEG stream", marker));
@@ -174,4 +177,27 @@ fn word(bytes: &[u8], at: usize) -> Result<usize, PixelError> {
 
 fn truncated() -> PixelError {
     PixelError::codestream("JPEG", "it ends early")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: [u8; 13] = [0xFF, 0xC1, 0, 11, 12, 0, 8, 0, 8, 1, 1, 0x11, 0];
+
+    fn decoded(segments: &[&[u8]]) -> Result<usize, PixelError> {
+        decode(&[&[0xFF, 0xD8], &segments.concat()[..]].concat()).map(|samples| samples.len())
+    }
+
+    #[test]
+    fn a_second_frame_is_refused_before_room_is_made_for_it() {
+        assert_eq!(decoded(&[&FRAME]).unwrap(), 64);
+        let large = [0xFF, 0xC1, 0, 11, 12, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 0x11, 0];
+        assert!(decoded(&[&FRAME, &large]).is_err());
+    }
+
+    #[test]
+    fn a_scan_of_nothing_is_refused() {
+        assert!(decoded(&[&FRAME, &[0xFF, 0xDA, 0, 6, 0, 0, 63, 0]]).is_err());
+    }
 }

@@ -30,6 +30,9 @@ impl<'a> Scan<'a> {
     ) -> Result<Self, PixelError> {
         let (&count, specs) = header.split_first().ok_or_else(truncated)?;
         let specs = specs.get(..usize::from(count) * 2).ok_or_else(truncated)?;
+        if specs.is_empty() {
+            return Err(PixelError::codestream("JPEG", "a scan has no components"));
+        }
         let members = specs.chunks_exact(2).map(|spec| Member::new(spec[0], spec[1], frame, tables));
         Ok(Self { members: members.collect::<Result<_, _>>()?, restart_interval })
     }
