@@ -317,6 +317,10 @@ impl Config {
             let reason = "http.public_base must begin with http:// or https:// and a host".to_owned();
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
+        if !self.http.cache_control.bytes().all(|b| (0x20..0x7F).contains(&b)) {
+            let reason = "http.cache_control must be one line of ASCII".to_owned();
+            return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
+        }
         let deepest = 1..=SEQUENCE_DEPTH_MAX;
         if !deepest.contains(&self.ingest.sequence_depth_max) {
             let reason = format!("ingest.sequence_depth_max must be 1 to {SEQUENCE_DEPTH_MAX}");
@@ -484,6 +488,15 @@ mod tests {
     fn a_bad_value_is_named_with_its_key() {
         let error = with_environment("RADIANT__INDEX__READERS", "\"many\"").unwrap_err().to_string();
         assert!(error.starts_with("RADIANT__INDEX__READERS") && error.contains("readers"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_header_value_is_refused_at_the_start() {
+        let config = Config::assemble(&Overrides::default(), vec![]).unwrap();
+        assert!(config.check().is_ok());
+        let cache_control = "private\nSet-Cookie: a".to_owned();
+        let split = Config { http: Http { cache_control, ..config.http }, ..config };
+        assert!(split.check().is_err());
     }
 
     #[test]

@@ -53,13 +53,23 @@ async fn answer(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbou
     if endpoint.is_retrieval() {
         check_accept(&state, &asked)?;
     }
-    let cache_control = HeaderValue::from_str(&state.settings.cache_control);
+    let cache_control = cache_control(&state, &endpoint);
     let mut response = dispatch(state, endpoint, asked, body).await?;
-    if let (true, Ok(cache_control)) = (response.headers().contains_key(ETAG), cache_control) {
+    if response.headers().contains_key(ETAG) {
         response.headers_mut().entry(CACHE_CONTROL).or_insert(cache_control);
     }
     confine(&mut response);
     Ok(response)
+}
+
+/// What is found by a search is another thing at any moment, and is to be asked for again.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+fn cache_control(state: &State, endpoint: &Dicomweb) -> HeaderValue {
+    match endpoint {
+        Dicomweb::Search { .. } => ASK_AGAIN,
+        _ => HeaderValue::from_str(&state.settings.cache_control).unwrap_or(ASK_AGAIN),
+    }
 }
 
 /// What others wrote runs nothing, loads nothing and sends nothing.

@@ -4,7 +4,7 @@
 //! what was wrong with the request; everything that is wrong with the server is one variant,
 //! logged in full and answered without its detail.
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::body::{self, Body, BodyStopped};
@@ -174,6 +174,8 @@ pub(crate) fn problem(status: StatusCode, kind: &str, detail: &str, request_id: 
     let mut response = Response::new(body::full(problem.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    // Caches may keep a 404 or 410 otherwise (RFC 9110 15.1), longer than it is true.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

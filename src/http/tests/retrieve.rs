@@ -291,6 +291,23 @@ async fn what_a_cache_may_do_is_said_with_every_entity_tag_g19() {
 }
 
 #[tokio::test]
+async fn a_shared_cache_keeps_what_is_configured_and_neither_matches_nor_errors_g19() {
+    let bench = holding(&[image("1.2.3.4.1")]).await;
+    let bench = bench.configured(|settings| settings.cache_control = "public, max-age=300".into());
+    let uids = "studyUID=1.2.3&seriesUID=1.2.3.4&objectUID=1.2.3.4.1";
+    for (path, expected) in [
+        (instance_path("1.2.3.4.1"), "public, max-age=300"),
+        (format!("{SERIES}/thumbnail"), "public, max-age=300"),
+        (format!("/wado?requestType=WADO&{uids}"), "public, max-age=300"),
+        ("/dicom-web/studies".to_owned(), "private, no-cache"),
+        (instance_path("1.9"), "no-store"),
+    ] {
+        let reply = bench.get(&path, &[]).await;
+        assert_eq!(reply.headers[http::header::CACHE_CONTROL], expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn parts_that_tell_another_address_have_another_tag_g20() {
     let bench = holding(&[image("1.2.3.4.1")]).await;
     let path = instance_path("1.2.3.4.1");
