@@ -93,7 +93,7 @@ impl Builder {
             serde_json::to_vec(document).map_err(|_| Refusal::Unparsable("the metadata".to_owned()))?;
         let mut digest = Sha256::new_with_prefix(text);
         for reference in references {
-            self.bulk.values(&reference.uri)?.iter().for_each(|value| digest.update(value.sha256()));
+            self.bulk.claim(&reference.uri)?.iter().for_each(|value| digest.update(value.sha256()));
         }
         Ok(digest.finalize().into())
     }

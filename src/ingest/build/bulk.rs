@@ -143,9 +143,15 @@ pub struct BulkData {
     asked: Arc<Mutex<Asked>>,
 }
 
+/// Profiles and tables may be shared by the objects of a message; pixels are those of one. Each use
+/// is another copy on the disk.
+const SHARED_BYTES_MAX: u64 = 64 << 20;
+
 #[derive(Default)]
 struct Asked {
     wanted: HashSet<String>,
+    /// Of values that were wanted before, each time.
+    shared_bytes: u64,
     /// Why values could not be staged, for the first object that asks for them.
     unstaged: HashMap<String, Refusal>,
 }
@@ -171,13 +177,25 @@ impl BulkData {
         unasked.count() + asked.unstaged.len()
     }
 
-    pub(super) fn values(&self, uri: &str) -> Result<&[BulkValue], Refusal> {
+    /// The values that a reference of an object leads to, counted: once for each reference.
+    pub(super) fn claim(&self, uri: &str) -> Result<&[BulkValue], Refusal> {
         let mut asked = self.asked();
-        asked.wanted.insert(uri.to_owned());
-        match asked.unstaged.remove(uri) {
-            Some(refusal) => Err(refusal),
-            None => self.by_location.get(uri).map(Vec::as_slice).ok_or(Refusal::MissingBulkData),
+        let is_first = asked.wanted.insert(uri.to_owned());
+        if let Some(refusal) = asked.unstaged.remove(uri) {
+            return Err(refusal);
         }
+        let values = self.values(uri)?;
+        if !is_first {
+            asked.shared_bytes += values.iter().map(BulkValue::length).sum::<u64>();
+        }
+        match asked.shared_bytes > SHARED_BYTES_MAX {
+            true => Err(Refusal::LimitExceeded { what: "shared bulk data", limit: SHARED_BYTES_MAX }),
+            false => Ok(values),
+        }
+    }
+
+    pub(super) fn values(&self, uri: &str) -> Result<&[BulkValue], Refusal> {
+        self.by_location.get(uri).map(Vec::as_slice).ok_or(Refusal::MissingBulkData)
     }
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
@@ -247,5 +265,24 @@ impl BulkSpool {
         self.digest.update(bytes);
         self.staged.file.write_all(bytes).map_err(write_refusal)?;
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blobs::Blobs;
+
+    #[test]
+    fn what_objects_share_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let staged = Blobs::open_local(dir.path()).unwrap().stage().unwrap();
+        let (media_type, transfer_syntax) = (BulkType::Octets, None);
+        let (staged, length) = (Arc::new(staged.close()), SHARED_BYTES_MAX / 2);
+        let value = BulkValue { media_type, transfer_syntax, staged, length, sha256: [0; 32] };
+        let bulk = BulkData::of([("a".to_owned(), Ok(value))]);
+        let claims = [(); 4].map(|()| bulk.claim("a").is_ok());
+        assert_eq!((claims, bulk.unused()), ([true, true, true, false], 0));
+        assert!(matches!(bulk.claim("b"), Err(Refusal::MissingBulkData)));
     }
 }
