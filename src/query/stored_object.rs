@@ -22,7 +22,7 @@ use crate::dicom::reencode::Sparse;
 use crate::ingest::layout::{Bulk, FrameLookup, FrameSpan, Layout, LayoutError, PixelDataLayout, entry};
 use crate::query::retrieve::StoredInstance;
 use crate::volume::attributes::integer;
-use crate::volume::pixels::{EncodedFrame, HeldIn};
+use crate::volume::pixels::{EncodedFrame, HeldIn, SAMPLES_MAX};
 
 #[expect(deprecated, reason = "retired from sending, still found in archives")]
 const BIG_ENDIAN: &str = dicom_dictionary_std::uids::EXPLICIT_VR_BIG_ENDIAN;
@@ -45,6 +45,8 @@ pub enum ReadError {
     Blob(#[from] BlobError),
     #[error("the stored layout cannot be read")]
     Layout(#[from] LayoutError),
+    #[error("a frame of {0} bytes is more than a codec takes")]
+    LargeFrame(u64),
     #[error("the deflated data set cannot be inflated")]
     Inflate(#[source] io::Error),
     #[error("the stored metadata cannot be read")]
@@ -52,6 +54,16 @@ pub enum ReadError {
 }
 
 pub type Chunks = BoxStream<'static, io::Result<Bytes>>;
+
+/// A frame in memory; one that no attributes describe is as long as the object.
+const FRAME_BYTES_MAX: u64 = 4 * SAMPLES_MAX as u64;
+
+fn check_length(span: &FrameSpan) -> Result<(), ReadError> {
+    match span.range.end - span.range.start {
+        length if length > FRAME_BYTES_MAX => Err(ReadError::LargeFrame(length)),
+        _ => Ok(()),
+    }
+}
 
 /// Ranges of this type count from the start of the data set, inflated where it is deflated.
 pub struct StoredObject {
@@ -160,6 +172,7 @@ impl StoredObject {
     /// A frame (from 1) as [`EncodedFrame`] takes it; `None` when there is no such frame.
     pub async fn frame(&self, number: u64) -> Result<Option<FrameBytes>, ReadError> {
         let Some(span) = self.frame_span(number).await? else { return Ok(None) };
+        check_length(&span)?;
         let bytes = match span.contiguous() {
             Some(range) => self.bytes(self.whole_words(range)).await?,
             None => defragment::joined(self.bytes(span.range).await?),
@@ -337,4 +350,16 @@ impl FrameBytes {
 fn slice(bytes: &Bytes, range: &Range<u64>) -> Bytes {
     let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
     bytes.slice(at(range.start)..at(range.end).max(at(range.start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_as_long_as_an_archive_is_not_read_into_memory() {
+        let span = |end| FrameSpan { range: 8..end, fragments: 0 };
+        assert!(check_length(&span(8 + FRAME_BYTES_MAX)).is_ok());
+        assert!(matches!(check_length(&span(1 << 40)), Err(ReadError::LargeFrame(_))));
+    }
 }

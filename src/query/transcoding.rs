@@ -62,7 +62,11 @@ pub enum TranscodeError {
 impl TranscodeError {
     /// Whether the object has no such form, rather than that we failed.
     pub fn is_about_the_object(&self) -> bool {
-        !matches!(self, Self::Read(_) | Self::Codecs(_))
+        match self {
+            Self::Read(ReadError::LargeFrame(_)) => true,
+            Self::Read(_) | Self::Codecs(_) => false,
+            _ => true,
+        }
     }
 }
 

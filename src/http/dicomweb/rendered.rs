@@ -71,8 +71,7 @@ fn category(object: &StoredObject) -> Category {
 
 /// The instance is there, but not as something to look at.
 fn not_renderable() -> HttpError {
-    let available = String::from("multipart/related; type=\"application/dicom\"");
-    HttpError::NotAcceptable(NotAcceptable { available })
+    HttpError::NotAcceptable(NotAcceptable { available: stored::AS_STORED.to_owned() })
 }
 
 pub(super) async fn thumbnail(

@@ -3,6 +3,7 @@
 use crate::db;
 use crate::http::State;
 use crate::http::error::HttpError;
+use crate::http::negotiation::NotAcceptable;
 use crate::query::Scope;
 use crate::query::retrieve::{Held, StoredInstance};
 use crate::query::stored_object::{ReadError, StoredObject};
@@ -11,10 +12,14 @@ impl From<ReadError> for HttpError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Gone => Self::Conflict(error.to_string()),
+            ReadError::LargeFrame(_) => NotAcceptable { available: AS_STORED.to_owned() }.into(),
             error => Self::internal("reading a stored object")(error),
         }
     }
 }
+
+/// What there is of every object.
+pub(super) const AS_STORED: &str = "multipart/related; type=\"application/dicom\"";
 
 impl From<crate::blobs::BlobError> for HttpError {
     fn from(error: crate::blobs::BlobError) -> Self {
