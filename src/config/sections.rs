@@ -1,0 +1,227 @@
+//! The sections of the configuration, one for each part of the server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Network;
+use crate::dicom::temporal::Offset;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub data_dir: PathBuf,
+    stop_timeout_s: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub public_base: String,
+    pub urls: UrlForm,
+    pub trusted_proxies: Vec<Network>,
+    pub cors_origins: Vec<String>,
+    pub cors_max_age_s: u64,
+    pub connections_max: usize,
+    pub header_bytes_max: usize,
+    pub uri_bytes_max: usize,
+    pub streams_max: u32,
+    pub parts_max: usize,
+    pub parts_in_flight: usize,
+    pub metadata_bytes_max: usize,
+    pub accept_required: bool,
+    pub cache_control: String,
+    pub retired_as_stored: bool,
+    pub decompress_bytes_max: u64,
+    body_idle_timeout_s: u64,
+    pub body_rate_min: u64,
+    response_stall_timeout_s: u64,
+    header_timeout_s: u64,
+    pub search_limit_default: u64,
+    pub search_limit_max: u64,
+    pub search_scan_max: usize,
+    pub search_empty_204: bool,
+    pub search_timezone: Offset,
+    pub answers_bytes_max: usize,
+}
+
+/// How answers name resources of this server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UrlForm {
+    #[default]
+    Absolute,
+    /// To the URL of the request.
+    Relative,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dimse {
+    pub listen: SocketAddr,
+    pub ae_title: String,
+    pub called_aet_strict: bool,
+    pub sop_classes_extra: Vec<String>,
+    pub associations_max: usize,
+    pub pdu_bytes_max: u32,
+    idle_timeout_s: u64,
+    artim_timeout_s: u64,
+}
+
+/// The reader of JSON stops at a depth of 128, and a sequence takes three levels of it: metadata
+/// below that would be stored and never read.
+pub(super) const SEQUENCE_DEPTH_MAX: usize = 40;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub instance_bytes_max: u64,
+    pub inline_bytes_max: u32,
+    pub header_bytes_max: u64,
+    pub sequence_depth_max: usize,
+    pub elements_max: usize,
+    pub fragments_max: usize,
+    pub concurrency: usize,
+    pub on_duplicate: OnDuplicate,
+    pub preamble: Preamble,
+    pub picture_bytes_max: u64,
+}
+
+/// What becomes of the 128 bytes in front of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preamble {
+    Keep,
+    Clear,
+}
+
+/// What becomes of an object when another data set with its SOP Instance UID is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDuplicate {
+    Reject,
+    KeepFirst,
+    Replace,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deletion {
+    pub enabled: bool,
+    retention_h: u64,
+    sweep_every_s: u64,
+}
+
+impl Deletion {
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention_h.saturating_mul(3600))
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    pub readers: usize,
+    pub group_max: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Analysis {
+    pub enabled: bool,
+    quiet_time_s: f64,
+    release_delay_s: f64,
+    delivery_timeout_s: u64,
+    pub workers: usize,
+    lease_s: u64,
+    pub attempts_max: u32,
+    time_limit_s: u64,
+    pub tokens_max: usize,
+    pub temperature: f64,
+    pub seed: u64,
+    pub volume_bytes_max: u64,
+    pub guard_words: Vec<String>,
+    pub rules: Vec<Rule>,
+}
+
+/// Which studies go to which pipeline; every condition that is given must hold.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rule {
+    pub name: String,
+    pub modality: Vec<String>,
+    pub sop_class: Vec<String>,
+    pub body_part: Vec<String>,
+    pub calling_aet: Vec<String>,
+    pub description: Option<String>,
+    pub pipeline: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub dir: PathBuf,
+    pub demo: bool,
+    pub precision: ModelPrecision,
+    pub queue_max: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelPrecision {
+    Exact,
+    EightBit,
+}
+
+macro_rules! durations {
+    ($($section:ident { $($name:ident <- $field:ident,)+ })+) => {$(
+        impl $section {$(
+            pub fn $name(&self) -> Duration {
+                Duration::from_secs(self.$field)
+            }
+        )+}
+    )+};
+}
+
+durations! {
+    Server { stop_timeout <- stop_timeout_s, }
+    Http {
+        body_idle_timeout <- body_idle_timeout_s,
+        header_timeout <- header_timeout_s,
+        response_stall_timeout <- response_stall_timeout_s,
+    }
+    Deletion { sweep_every <- sweep_every_s, }
+    Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s, }
+    Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s, }
+}
+
+impl Analysis {
+    pub fn quiet_time(&self) -> Duration {
+        seconds(self.quiet_time_s)
+    }
+
+    pub fn release_delay(&self) -> Duration {
+        seconds(self.release_delay_s)
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
