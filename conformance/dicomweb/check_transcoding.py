@@ -16,7 +16,6 @@ import random
 import sys
 import warnings
 from collections import Counter, defaultdict
-from pathlib import Path
 
 try:
     import numpy
@@ -26,6 +25,8 @@ try:
 except ImportError as missing:
     print(f"0 passed, 0 failed, 1 skipped: {missing}")
     sys.exit(2)
+
+from check_clients import test_files
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 NATIVE = {"1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}
@@ -43,15 +44,6 @@ TARGETS = {
 JPEG_XL = "1.2.840.10008.1.2.4.110"
 DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
 BASELINE = "1.2.840.10008.1.2.4.50"
-
-
-def test_files(folders):
-    if not folders:
-        folders = [Path(pydicom.__file__).parent / "data"]
-    for folder in folders:
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file() and path.read_bytes()[128:132] == b"DICM":
-                yield path
 
 
 def store(url, data):

@@ -18,8 +18,6 @@ DIMSE_SENDERS, STOW_SENDERS = 3, 2
 SIDES = (32, 64, 512)
 CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
 SWEEP_TIMEOUT_S = 60
-
-
 # pynetdicom may wait for the answer of a server that has just been killed.
 GONE_TIMEOUT_S = 15
 

@@ -148,8 +148,7 @@ fn insert_patient(row: &InstanceRow, now: Timestamp) -> Statement {
 }
 
 fn insert_study(row: &InstanceRow, now: Timestamp) -> Statement {
-    let study = &row.study;
-    Statement::named(
+    let insert = Statement::named(
         "insert_study",
         "insert into study (patient, study_uid, study_date, study_time, accession_number, study_id,
             description, referring_physician, referring_folded, referring_ideographic,
@@ -158,21 +157,27 @@ fn insert_study(row: &InstanceRow, now: Timestamp) -> Statement {
          select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $16
          from patient where issuer = $17 and patient_id = $18
          on conflict (study_uid) do nothing",
-    )
-    .bind(&row.identity.study)
-    .bind(study.date.as_str())
-    .bind(study.time.as_str())
-    .bind(study.accession_number.as_str())
-    .bind(study.study_id.as_str())
-    .bind(study.description.as_str())
-    .bind(study.referring_physician.as_str())
-    .bind_names(&study.referring_keys)
-    .bind(study.attributes.json.clone())
-    .bind(study.attributes.timezone_offset.as_str())
-    .bind(DERIVATION)
-    .bind(now)
-    .bind(row.patient.issuer.as_str())
-    .bind(row.patient.patient_id.as_str())
+    );
+    bind_study(insert.bind(&row.identity.study), row, now)
+}
+
+/// The values of a study that both its first instance and a replacement write, in their order.
+fn bind_study(statement: Statement, row: &InstanceRow, now: Timestamp) -> Statement {
+    let study = &row.study;
+    statement
+        .bind(study.date.as_str())
+        .bind(study.time.as_str())
+        .bind(study.accession_number.as_str())
+        .bind(study.study_id.as_str())
+        .bind(study.description.as_str())
+        .bind(study.referring_physician.as_str())
+        .bind_names(&study.referring_keys)
+        .bind(study.attributes.json.clone())
+        .bind(study.attributes.timezone_offset.as_str())
+        .bind(DERIVATION)
+        .bind(now)
+        .bind(row.patient.issuer.as_str())
+        .bind(row.patient.patient_id.as_str())
 }
 
 fn insert_series(row: &InstanceRow, now: Timestamp) -> Statement {

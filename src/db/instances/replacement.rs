@@ -1,6 +1,6 @@
 //! One instance in the place of another with the same UID, in one batch.
 
-use super::{DERIVATION, InstanceRow, KnownInstance, OF_SERIES, insert, insert_requests};
+use super::{DERIVATION, InstanceRow, KnownInstance, OF_SERIES, bind_study, insert, insert_requests};
 use crate::clock::Timestamp;
 use crate::db::audit::{self, Entry};
 use crate::db::{Batch, Statement};
@@ -109,8 +109,7 @@ fn refresh_patient(row: &InstanceRow, now: Timestamp) -> Statement {
 }
 
 fn refresh_study(row: &InstanceRow, now: Timestamp) -> Statement {
-    let study = &row.study;
-    Statement::named(
+    let refresh = Statement::named(
         "refresh_study",
         "update study set study_date = $1, study_time = $2, accession_number = $3, study_id = $4,
             description = $5, referring_physician = $6, referring_folded = $7,
@@ -118,21 +117,8 @@ fn refresh_study(row: &InstanceRow, now: Timestamp) -> Statement {
             referring_sounds = $11, attributes = $12, timezone_offset = $13, derived = $14,
             updated_at = $15, patient = (select id from patient where issuer = $16 and patient_id = $17)
          where study_uid = $18",
-    )
-    .bind(study.date.as_str())
-    .bind(study.time.as_str())
-    .bind(study.accession_number.as_str())
-    .bind(study.study_id.as_str())
-    .bind(study.description.as_str())
-    .bind(study.referring_physician.as_str())
-    .bind_names(&study.referring_keys)
-    .bind(study.attributes.json.clone())
-    .bind(study.attributes.timezone_offset.as_str())
-    .bind(DERIVATION)
-    .bind(now)
-    .bind(row.patient.issuer.as_str())
-    .bind(row.patient.patient_id.as_str())
-    .bind(&row.identity.study)
+    );
+    bind_study(refresh, row, now).bind(&row.identity.study)
 }
 
 fn refresh_series(row: &InstanceRow, now: Timestamp) -> Statement {
