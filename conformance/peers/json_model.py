@@ -231,7 +231,7 @@ class Compared:
         width = WIDTHS.get(read.VR, 1)
         if read.tag == PIXEL_DATA and read.VR == "OW":
             # Words of pixels are as wide as the pixels, as pydicom decodes them too.
-            width = max(width, self.dataset.BitsAllocated // 8)
+            width = max(width, self.dataset.get("BitsAllocated", 16) // 8)
         if self.syntax != ExplicitVRBigEndian or width == 1:
             return read.value
         return b"".join(read.value[at : at + width][::-1] for at in range(0, len(read.value), width))
