@@ -182,7 +182,8 @@ impl Parser {
             LazyDataToken::ItemStart { .. } => {
                 self.open(Open::Item(DataSet::new(self.data_set().charset)))?;
             }
-            LazyDataToken::ItemEnd | LazyDataToken::SequenceEnd => self.close(),
+            LazyDataToken::ItemEnd => self.end_item()?,
+            LazyDataToken::SequenceEnd => self.end_sequence()?,
             LazyDataToken::LazyValue { header, decoder } => {
                 self.value(header, decoder)?;
             }
@@ -306,16 +307,27 @@ impl Parser {
         Ok(())
     }
 
-    fn close(&mut self) {
+    /// The reader takes a delimiter for the end of whatever is open, and panics at the next item
+    /// when nothing is.
+    fn end_item(&mut self) -> Result<(), HeaderError> {
+        let Some(Open::Item(item)) = self.open.pop() else {
+            return Err(HeaderError::Parse("an item delimiter outside of an item".to_owned()));
+        };
+        if let Some(Open::Sequence { items, .. }) = self.open.last_mut() {
+            items.push(item.elements);
+        }
+        Ok(())
+    }
+
+    fn end_sequence(&mut self) -> Result<(), HeaderError> {
         match self.open.pop() {
-            Some(Open::Item(item)) => {
-                if let Some(Open::Sequence { items, .. }) = self.open.last_mut() {
-                    items.push(item.elements);
-                }
-            }
             Some(Open::Sequence { tag, items }) => self.close_sequence(tag, items),
+            Some(Open::Item(_)) => {
+                return Err(HeaderError::Parse("a sequence delimiter within an item".to_owned()));
+            }
             None => {}
         }
+        Ok(())
     }
 
     fn close_sequence(&mut self, tag: Tag, items: Vec<InMemDicomObject>) {
@@ -376,4 +388,37 @@ fn parse_or_truncated(error: impl std::error::Error + 'static) -> HeaderError {
         source = inner.source();
     }
     parse(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_encoding::TransferSyntaxIndex;
+    use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+    use std::io::Cursor;
+
+    const LIMITS: Limits = Limits {
+        inline_bytes_max: 64,
+        header_bytes_max: 4096,
+        depth_max: 8,
+        elements_max: 100,
+        fragments_max: 10,
+    };
+
+    const SEQUENCE: &[u8] = b"\x08\x00\x05\x11SQ\0\0\xff\xff\xff\xff";
+    const ITEM: &[u8] = b"\xfe\xff\x00\xe0\xff\xff\xff\xff";
+    const ITEM_END: &[u8] = b"\xfe\xff\x0d\xe0\0\0\0\0";
+
+    #[track_caller]
+    fn refused(parts: &[&[u8]]) {
+        let syntax = TransferSyntaxRegistry.get("1.2.840.10008.1.2.1").unwrap();
+        let read = read(&mut Cursor::new(parts.concat()), syntax, LIMITS);
+        assert!(matches!(read, Err(HeaderError::Parse(_))));
+    }
+
+    #[test]
+    fn delimiters_that_close_nothing_are_refused() {
+        refused(&[SEQUENCE, ITEM_END, ITEM, ITEM_END]);
+        refused(&[SEQUENCE, ITEM, ITEM_END, ITEM_END, ITEM, ITEM_END]);
+    }
 }
