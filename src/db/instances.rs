@@ -181,27 +181,31 @@ fn bind_study(statement: Statement, row: &InstanceRow, now: Timestamp) -> Statem
 }
 
 fn insert_series(row: &InstanceRow, now: Timestamp) -> Statement {
-    let series = &row.series;
-    Statement::named(
+    let insert = Statement::named(
         "insert_series",
         "insert into series (study, series_uid, modality, series_number, description, body_part,
             performed_start_date, performed_start_time, attributes, request_attributes, derived,
             created_at, updated_at)
          select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11 from study where study_uid = $12
          on conflict (series_uid) do nothing",
-    )
-    .bind(&row.identity.series)
-    .bind(series.modality.as_str())
-    .bind(series.number)
-    .bind(series.description.as_str())
-    .bind(series.body_part.as_str())
-    .bind(series.performed_start_date.as_str())
-    .bind(series.performed_start_time.as_str())
-    .bind(series.attributes.json.clone())
-    .bind(series.attributes.request.as_str())
-    .bind(DERIVATION)
-    .bind(now)
-    .bind(&row.identity.study)
+    );
+    bind_series(insert.bind(&row.identity.series), row, now).bind(&row.identity.study)
+}
+
+/// The values of a series, as [`bind_study`] those of a study.
+fn bind_series(statement: Statement, row: &InstanceRow, now: Timestamp) -> Statement {
+    let series = &row.series;
+    statement
+        .bind(series.modality.as_str())
+        .bind(series.number)
+        .bind(series.description.as_str())
+        .bind(series.body_part.as_str())
+        .bind(series.performed_start_date.as_str())
+        .bind(series.performed_start_time.as_str())
+        .bind(series.attributes.json.clone())
+        .bind(series.attributes.request.as_str())
+        .bind(DERIVATION)
+        .bind(now)
 }
 
 pub(super) fn insert_requests(batch: &mut Batch, series: &SeriesUid, attributes: &SeriesAttributes) {

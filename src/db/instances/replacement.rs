@@ -1,6 +1,6 @@
 //! One instance in the place of another with the same UID, in one batch.
 
-use super::{DERIVATION, InstanceRow, KnownInstance, OF_SERIES, bind_study, insert, insert_requests};
+use super::{InstanceRow, KnownInstance, OF_SERIES, bind_series, bind_study, insert, insert_requests};
 use crate::clock::Timestamp;
 use crate::db::audit::{self, Entry};
 use crate::db::{Batch, Statement};
@@ -122,25 +122,14 @@ fn refresh_study(row: &InstanceRow, now: Timestamp) -> Statement {
 }
 
 fn refresh_series(row: &InstanceRow, now: Timestamp) -> Statement {
-    let series = &row.series;
-    Statement::named(
+    let refresh = Statement::named(
         "refresh_series",
         "update series set modality = $1, series_number = $2, description = $3, body_part = $4,
             performed_start_date = $5, performed_start_time = $6, attributes = $7,
             request_attributes = $8, derived = $9, updated_at = $10
          where series_uid = $11",
-    )
-    .bind(series.modality.as_str())
-    .bind(series.number)
-    .bind(series.description.as_str())
-    .bind(series.body_part.as_str())
-    .bind(series.performed_start_date.as_str())
-    .bind(series.performed_start_time.as_str())
-    .bind(series.attributes.json.clone())
-    .bind(series.attributes.request.as_str())
-    .bind(DERIVATION)
-    .bind(now)
-    .bind(&row.identity.series)
+    );
+    bind_series(refresh, row, now).bind(&row.identity.series)
 }
 
 fn audit_replaced(row: &InstanceRow, now: Timestamp) -> Statement {
