@@ -162,6 +162,8 @@ impl App {
             settings: dimse::Settings::new(&self.config.dimse, self.config.server.stop_timeout()),
             sink: Arc::clone(&self.archive.ingest),
             association_ended: Arc::new(move |delivery| tell_end(deliveries.clone(), delivery)),
+            db: self.archive.db.clone(),
+            blobs: self.archive.blobs.clone(),
         };
         let stop = lifecycle.stop_token();
         lifecycle.spawn("DIMSE listener", async move { endless(dimse::serve(listener, server, stop).await) });

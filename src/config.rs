@@ -3,6 +3,7 @@
 //! Only this module reads the environment.
 
 mod network;
+pub mod nodes;
 mod sections;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use toml::{Table, Value};
 use sections::SEQUENCE_DEPTH_MAX;
 
 pub use network::Network;
+pub use nodes::{Node, Service};
 pub use sections::{
     Analysis, Deletion, Dimse, Http, Index, Ingest, Log, LogFormat, Model, ModelPrecision, OnDuplicate,
     Preamble, Rule, Server, UrlForm,

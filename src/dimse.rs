@@ -17,7 +17,9 @@ use std::time::Duration;
 use dicom_dictionary_std::uids;
 use tokio::io::AsyncRead;
 
-use crate::config;
+use crate::blobs::Blobs;
+use crate::config::{self, Node, Service};
+use crate::db::Db;
 use crate::dicom::sop_class::is_standard_storage;
 use crate::ingest::{Ingest, Received, Refused, Stored};
 use crate::telemetry::metrics::dimse as metric;
@@ -47,6 +49,9 @@ pub struct Server<K> {
     pub settings: Settings,
     pub sink: Arc<K>,
     pub association_ended: AssociationEnded,
+    /// What queries, retrievals and commitments read.
+    pub db: Db,
+    pub blobs: Blobs,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +69,11 @@ pub struct Settings {
     pub artim_timeout: Duration,
     /// How long objects in flight may take once the server stops.
     pub stop_timeout: Duration,
+    /// Identifiers and other data sets that are taken in as a whole.
+    pub identifier_bytes_max: u64,
+    /// What those may do that are none of the nodes.
+    pub unknown_callers_may: BTreeSet<Service>,
+    pub nodes: Vec<Node>,
 }
 
 impl Settings {
@@ -78,6 +88,9 @@ impl Settings {
             idle_timeout: section.idle_timeout(),
             artim_timeout: section.artim_timeout(),
             stop_timeout,
+            identifier_bytes_max: section.identifier_bytes_max,
+            unknown_callers_may: section.unknown_callers_may.clone(),
+            nodes: section.nodes.clone(),
         }
     }
 }

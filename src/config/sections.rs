@@ -1,12 +1,13 @@
 //! The sections of the configuration, one for each part of the server.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Network;
+use super::{Network, Node, Service};
 use crate::dicom::temporal::Offset;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -83,6 +84,9 @@ pub struct Dimse {
     pub pdu_bytes_max: u32,
     idle_timeout_s: u64,
     artim_timeout_s: u64,
+    pub identifier_bytes_max: u64,
+    pub unknown_callers_may: BTreeSet<Service>,
+    pub nodes: Vec<Node>,
 }
 
 /// The reader of JSON stops at a depth of 128, and a sequence takes three levels of it: metadata

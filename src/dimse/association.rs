@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_ul::pdu::{AbortRQSource, AssociationRQ, Pdu};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::negotiation::{self, Contexts, Rejection};
-use super::{Server, StoreSink, metric};
+use super::{Server, Settings, StoreSink, metric};
 use crate::ids;
 use crate::ingest::{Origin, Source};
 use crate::ul::command::{CommandAssembler, CommandSet, field, status};
@@ -228,6 +229,23 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             DataSet::new(self.connection, request.context_id).finish(patience).await?;
         }
         Ok(())
+    }
+
+    /// The data set of a message as a whole: an identifier or the information of an action.
+    /// What is longer than the limit is read past and not returned.
+    pub(super) async fn small_data_set(
+        &mut self,
+        request: &Contextual<CommandSet>,
+    ) -> Result<Option<Vec<u8>>, UlError> {
+        let Settings { identifier_bytes_max: limit, idle_timeout, .. } = self.shared.server.settings;
+        let (mut bytes, mut data_set) = (Vec::new(), DataSet::new(self.connection, request.context_id));
+        // A reader that fails says so again below, with the error of the connection.
+        let _ = (&mut data_set).take(limit).read_to_end(&mut bytes).await;
+        let length = data_set.finish(idle_timeout).await?;
+        if length > limit {
+            metrics::counter!(metric::LIMIT_HITS, "limit" => "identifier_bytes").increment(1);
+        }
+        Ok((length <= limit).then_some(bytes))
     }
 
     async fn on_release(&mut self) -> Result<Ended, UlError> {

@@ -11,7 +11,7 @@ use dicom_ul::pdu::Pdu;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Server, Settings, serve};
+use super::{Settings, serve};
 use crate::export::scu::ScuError;
 use crate::export::scu::association::{Association, ProposedContext};
 use crate::ingest::Refusal;
@@ -181,8 +181,8 @@ async fn serves_associations_side_by_side_over_tcp_and_stops() {
     let (harness, stop) = (Harness::new(settings()), CancellationToken::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = peer(&listener.local_addr().unwrap().to_string());
-    let Server { settings, sink, association_ended } = harness.server();
-    let serving = tokio::spawn(serve(listener, Server { settings, sink, association_ended }, stop.clone()));
+    let server = harness.server();
+    let serving = tokio::spawn(serve(listener, server, stop.clone()));
     let mut first = Association::connect(&peer, &[ct_context()]).await.unwrap();
     let mut second = Association::connect(&peer, &[ct_context()]).await.unwrap();
     assert!(second.store(&ct("1.2.3"), &mut &object(500_000)[..], 500_000).await.unwrap().is_stored());

@@ -18,7 +18,12 @@ const ERROR_COMMENT_CHARACTERS_MAX: usize = 64;
 /// Command Field (0000,0100), PS3.7 E.1; a response has the bit 8000H.
 pub mod field {
     pub const C_STORE: u16 = 0x0001;
+    pub const C_GET: u16 = 0x0010;
+    pub const C_FIND: u16 = 0x0020;
+    pub const C_MOVE: u16 = 0x0021;
     pub const C_ECHO: u16 = 0x0030;
+    pub const N_EVENT_REPORT: u16 = 0x0100;
+    pub const N_ACTION: u16 = 0x0130;
     pub const C_CANCEL: u16 = 0x0FFF;
     pub const RESPONSE: u16 = 0x8000;
 }

@@ -100,19 +100,37 @@ impl<S: Transport> Connection<S> {
     /// In one write, however many PDUs a small maximum length makes of it: a second write
     /// would wait for the peer's delayed acknowledgement of the first.
     pub async fn send_command(&mut self, context_id: u8, command: &CommandSet) -> Result<(), UlError> {
-        let (command, mut out) = (command.encode(), BytesMut::new());
-        let mut chunks = command.chunks(self.payload_bytes_max()).peekable();
-        while let Some(chunk) = chunks.next() {
-            put_p_data_header(
-                &mut out,
-                context_id,
-                MessagePart::Command,
-                chunks.peek().is_none(),
-                chunk.len(),
-            );
-            out.put_slice(chunk);
-        }
+        let mut out = BytesMut::new();
+        self.put_part(&mut out, context_id, MessagePart::Command, &command.encode());
         self.write(&out).await
+    }
+
+    /// A command with a data set that is small enough to be held, such as an identifier; in one
+    /// write.
+    pub async fn send_message(
+        &mut self,
+        context_id: u8,
+        command: CommandSet,
+        data_set: &[u8],
+    ) -> Result<(), UlError> {
+        let (command, mut out) = (command.announcing_data_set(), BytesMut::new());
+        self.put_part(&mut out, context_id, MessagePart::Command, &command.encode());
+        self.put_part(&mut out, context_id, MessagePart::DataSet, data_set);
+        self.write(&out).await
+    }
+
+    /// An empty part is one empty fragment.
+    fn put_part(&self, out: &mut BytesMut, context_id: u8, part: MessagePart, bytes: &[u8]) {
+        let mut left = bytes;
+        loop {
+            let (chunk, rest) = left.split_at(left.len().min(self.payload_bytes_max()));
+            put_p_data_header(out, context_id, part, rest.is_empty(), chunk.len());
+            out.put_slice(chunk);
+            left = rest;
+            if left.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Writes what [`put_p_data_header`] and its payload made up.

@@ -1,5 +1,6 @@
 //! A server without a network, and a sink that remembers.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::blobs::Blobs;
+use crate::config::Service;
+use crate::db::{Db, SqliteSettings};
 use crate::dimse::association::{self, Shared};
 use crate::dimse::{Server, Settings, SopClasses, StoreSink};
 use crate::export::scu::ScuError;
@@ -29,6 +33,9 @@ pub(in crate::dimse) fn settings() -> Settings {
         idle_timeout: Duration::from_secs(20),
         artim_timeout: Duration::from_secs(20),
         stop_timeout: Duration::from_secs(20),
+        identifier_bytes_max: 1 << 20,
+        unknown_callers_may: BTreeSet::from([Service::Store, Service::Query, Service::Retrieve]),
+        nodes: Vec::new(),
     }
 }
 
@@ -155,18 +162,36 @@ pub(super) struct Harness {
     shared: Arc<Shared<Sink>>,
     ended: Arc<Mutex<Vec<String>>>,
     associations: TaskTracker,
+    archive: EmptyArchive,
+}
+
+/// An index and objects in a folder of their own.
+struct EmptyArchive {
+    db: Db,
+    blobs: Blobs,
+    _dir: tempfile::TempDir,
+}
+
+impl EmptyArchive {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let index = SqliteSettings { readers: 1, group_max: 8 };
+        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), index).unwrap();
+        Self { db, blobs: Blobs::open_local(dir.path()).unwrap(), _dir: dir }
+    }
 }
 
 impl Harness {
     pub(super) fn new(settings: Settings) -> Self {
         let (sink, stop, ended) = (Arc::default(), CancellationToken::new(), Arc::default());
-        let server = server(settings, &sink, &ended);
+        let archive = EmptyArchive::new();
+        let server = server(settings, &sink, &ended, &archive);
         let shared = Arc::new(Shared::new(server, stop.clone()));
-        Self { sink, stop, shared, ended, associations: TaskTracker::new() }
+        Self { sink, stop, shared, ended, associations: TaskTracker::new(), archive }
     }
 
     pub(super) fn server(&self) -> Server<Sink> {
-        server(self.shared.server.settings.clone(), &self.sink, &self.ended)
+        server(self.shared.server.settings.clone(), &self.sink, &self.ended, &self.archive)
     }
 
     /// The peer's end of a connection that is being served.
@@ -215,10 +240,16 @@ impl Harness {
     }
 }
 
-fn server(settings: Settings, sink: &Arc<Sink>, ended: &Arc<Mutex<Vec<String>>>) -> Server<Sink> {
+fn server(
+    settings: Settings,
+    sink: &Arc<Sink>,
+    ended: &Arc<Mutex<Vec<String>>>,
+    archive: &EmptyArchive,
+) -> Server<Sink> {
     let ended = Arc::clone(ended);
     let association_ended = Arc::new(move |delivery| ended.lock().unwrap().push(delivery));
-    Server { settings, sink: Arc::clone(sink), association_ended }
+    let (db, blobs) = (archive.db.clone(), archive.blobs.clone());
+    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs }
 }
 
 pub(super) fn store_command(sop_class: &str, sop_instance: &str) -> CommandSet {

@@ -1,0 +1,67 @@
+//! The DICOM nodes that this server knows, each by its AE title.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::Network;
+use crate::dicom::uid::TransferSyntaxUid;
+
+/// An application entity: who may call, and whom we can call.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    pub ae_title: String,
+    /// Where it listens; without a host it cannot be called.
+    #[serde(default)]
+    pub host: Option<String>,
+    #[serde(default = "dicom_port")]
+    pub port: u16,
+    /// Call it over TLS.
+    #[serde(default)]
+    pub tls: bool,
+    /// What it may do here.
+    #[serde(default)]
+    pub may: BTreeSet<Service>,
+    /// What it is sent, most wanted first; empty: as stored, then what it takes.
+    #[serde(default)]
+    pub transfer_syntaxes: Vec<TransferSyntaxUid>,
+    /// Where it may call from; empty: anywhere.
+    #[serde(default)]
+    pub addresses: Vec<Network>,
+    /// Its associations at a time; without one, as many as there are places.
+    #[serde(default)]
+    pub associations_max: Option<usize>,
+}
+
+/// What a caller may ask for; everybody who is admitted may ask for C-ECHO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// C-STORE and Storage Commitment.
+    Store,
+    /// C-FIND.
+    Query,
+    /// C-MOVE and C-GET.
+    Retrieve,
+}
+
+fn dicom_port() -> u16 {
+    104
+}
+
+impl Node {
+    /// Host and port, where it can be called.
+    pub fn address(&self) -> Option<String> {
+        self.host.as_ref().map(|host| match host.contains(':') {
+            true => format!("[{host}]:{}", self.port),
+            false => format!("{host}:{}", self.port),
+        })
+    }
+}
+
+/// Of several nodes, the one of this AE title; leading and trailing spaces do not count
+/// (PS3.5 6.2).
+pub fn named<'a>(nodes: &'a [Node], ae_title: &str) -> Option<&'a Node> {
+    nodes.iter().find(|node| node.ae_title.trim() == ae_title.trim())
+}
