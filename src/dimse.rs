@@ -1,20 +1,24 @@
-//! The association server: Verification and Storage as SCP (PS3.4 A and B) over PS3.8.
+//! The association server: the services of PS3.4 as SCP over PS3.8.
 //!
 //! One task per association, one future per task: negotiate, then serve messages one after
 //! the other. A data set streams from the socket into [`StoreSink::store`]; the response
 //! leaves when that returns.
 
+mod admission;
 mod association;
 mod echo;
+mod extended;
 mod listener;
 mod negotiation;
+mod operation;
+mod roles;
+mod services;
 mod store;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dicom_dictionary_std::uids;
 use tokio::io::AsyncRead;
 
 use crate::blobs::Blobs;
@@ -25,6 +29,8 @@ use crate::ingest::{Ingest, Received, Refused, Stored};
 use crate::telemetry::metrics::dimse as metric;
 
 pub use listener::serve;
+
+use services::ServiceClass;
 
 /// Where received objects go.
 pub trait StoreSink: Send + Sync + 'static {
@@ -95,7 +101,7 @@ impl Settings {
     }
 }
 
-/// Which abstract syntaxes are accepted beyond Verification and the standard's storage classes.
+/// Which abstract syntaxes are accepted: the services, the standard's storage classes, and more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SopClasses {
     any: bool,
@@ -109,8 +115,10 @@ impl SopClasses {
         Self { any: extra.contains("*"), extra }
     }
 
-    pub fn accepts(&self, uid: &str) -> bool {
-        self.any || uid == uids::VERIFICATION || self.extra.contains(uid) || is_standard_storage(uid)
+    /// What an abstract syntax is for; none when it is not accepted.
+    fn service(&self, uid: &str) -> Option<ServiceClass> {
+        let storage = || self.any || self.extra.contains(uid) || is_standard_storage(uid);
+        ServiceClass::of(uid).or_else(|| storage().then_some(ServiceClass::Storage))
     }
 }
 
@@ -119,26 +127,28 @@ mod tests;
 
 #[cfg(test)]
 mod sop_class_tests {
+    use dicom_dictionary_std::uids;
+
     use super::*;
 
     #[track_caller]
-    fn check(extra: &[&str], uid: &str, accepted: bool) {
+    fn check(extra: &[&str], uid: &str, service: Option<ServiceClass>) {
         let classes = SopClasses::standard_and(extra.iter().map(|uid| (*uid).to_owned()));
-        assert_eq!(classes.accepts(uid), accepted, "{uid}");
+        assert_eq!(classes.service(uid), service, "{uid}");
     }
 
     #[test]
-    fn verification_and_the_storage_classes_are_accepted() {
-        check(&[], uids::VERIFICATION, true);
-        check(&[], uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION, true);
+    fn services_and_the_storage_classes_are_accepted() {
+        check(&[], uids::VERIFICATION, Some(ServiceClass::Verification));
+        check(&[], uids::STORAGE_COMMITMENT_PUSH_MODEL, Some(ServiceClass::StorageCommitment));
+        check(&[], uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION, Some(ServiceClass::Storage));
     }
 
     #[test]
     fn others_only_by_configuration() {
-        check(&[], uids::STORAGE_COMMITMENT_PUSH_MODEL, false);
-        check(&[], uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND, false);
-        check(&[], "1.2.3.4", false);
-        check(&["1.2.3.4"], "1.2.3.4", true);
-        check(&["*"], "1.2.3.5", true);
+        check(&[], uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND, None);
+        check(&[], "1.2.3.4", None);
+        check(&["1.2.3.4"], "1.2.3.4", Some(ServiceClass::Storage));
+        check(&["*"], "1.2.3.5", Some(ServiceClass::Storage));
     }
 }

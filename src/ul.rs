@@ -46,6 +46,8 @@ pub enum UlError {
     Command(#[from] command::CommandError),
     #[error("the PDU cannot be written: {0}")]
     Unwritable(String),
+    #[error("the data set to be sent cannot be read: {0}")]
+    Source(#[source] io::Error),
 }
 
 impl UlError {
@@ -59,7 +61,7 @@ impl UlError {
             Self::PduTooLong { .. } | Self::Malformed(_) | Self::UnknownContext(_) => {
                 Reason::InvalidPduParameter
             }
-            Self::Command(_) => return Some(AbortRQSource::ServiceUser),
+            Self::Command(_) | Self::Source(_) => return Some(AbortRQSource::ServiceUser),
         };
         Some(AbortRQSource::ServiceProvider(reason))
     }

@@ -1,16 +1,19 @@
 //! One association from the first byte to the last: a closed loop over events, PS3.8 9.2.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dicom_dictionary_std::tags;
 use dicom_ul::pdu::{AbortRQSource, AssociationRQ, Pdu};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::negotiation::{self, Contexts, Rejection};
+use super::admission::{self, Caller, Place, Places, Rejection};
+use super::negotiation::{self, Contexts};
+use super::operation::Meanwhile;
 use super::{Server, Settings, StoreSink, metric};
 use crate::ids;
 use crate::ingest::{Origin, Source};
@@ -25,35 +28,20 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 /// What the associations of one server have in common.
 pub(super) struct Shared<K> {
     pub(super) server: Server<K>,
-    stop: CancellationToken,
-    places: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
+    places: Places,
 }
 
 impl<K> Shared<K> {
     pub(super) fn new(server: Server<K>, stop: CancellationToken) -> Self {
-        let places = Arc::new(Semaphore::new(server.settings.associations_max));
+        let places = Places::new(&server.settings);
         Self { server, stop, places }
     }
 
-    fn place(&self) -> Result<Place, Rejection> {
-        let permit = Arc::clone(&self.places).try_acquire_owned();
-        permit.map(Place::new).map_err(|_| Rejection::TooManyAssociations)
-    }
-}
-
-/// One of the associations that may stand at a time, however it ends.
-struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
-
-impl Place {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!(metric::ASSOCIATIONS).increment(1.0);
-        Self(permit)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        metrics::gauge!(metric::ASSOCIATIONS).decrement(1.0);
+    fn admit(&self, request: &AssociationRQ, address: IpAddr) -> Result<(Caller, Place), Rejection> {
+        let caller = admission::admit(request, address, &self.server.settings)?;
+        let place = self.places.take(&caller)?;
+        Ok((caller, place))
     }
 }
 
@@ -76,11 +64,11 @@ impl fmt::Display for Ended {
 }
 
 /// Serves one connection and closes it.
-pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, shared: Arc<Shared<K>>) {
+pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, address: IpAddr, shared: Arc<Shared<K>>) {
     let settings = &shared.server.settings;
     let artim = settings.artim_timeout;
     let mut connection = Connection::new(transport, settings.pdu_bytes_max, artim);
-    let ended = negotiate_and_serve(&mut connection, &shared).await;
+    let ended = negotiate_and_serve(&mut connection, address, &shared).await;
     count_end(&ended);
     if let Some(source) = ended.err().and_then(|error| error.abort_source()) {
         // The fault that made us abort is already told; a failing goodbye adds nothing.
@@ -98,6 +86,7 @@ pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, shared: Arc<Sh
 
 async fn negotiate_and_serve<S: Transport, K: StoreSink>(
     connection: &mut Connection<S>,
+    address: IpAddr,
     shared: &Arc<Shared<K>>,
 ) -> Result<Ended, UlError> {
     let request = tokio::select! {
@@ -105,11 +94,11 @@ async fn negotiate_and_serve<S: Transport, K: StoreSink>(
         request = requested(connection) => request?,
     };
     tracing::Span::current().record("calling_aet", request.calling_ae_title.as_str());
-    let place = match negotiation::admit(&request, &shared.server.settings).and_then(|()| shared.place()) {
-        Ok(place) => place,
+    let (caller, place) = match shared.admit(&request, address) {
+        Ok(admitted) => admitted,
         Err(rejection) => return reject(connection, rejection).await,
     };
-    let mut association = establish(connection, request, shared).await?;
+    let mut association = establish(connection, request, caller, shared).await?;
     let ended = association.serve().await;
     association.on_end(&ended);
     drop(place);
@@ -130,31 +119,36 @@ async fn reject<S: Transport>(
     rejection: Rejection,
 ) -> Result<Ended, UlError> {
     metrics::counter!(metric::REJECTED, "reason" => rejection.as_str()).increment(1);
-    if rejection == Rejection::TooManyAssociations {
-        metrics::counter!(metric::LIMIT_HITS, "limit" => "associations").increment(1);
+    if let Some(limit) = rejection.limit() {
+        metrics::counter!(metric::LIMIT_HITS, "limit" => limit).increment(1);
     }
+    tracing::warn!(reason = rejection.as_str(), "association rejected");
     connection.send(&rejection.pdu().into()).await?;
     Ok(Ended::Rejected(rejection))
 }
 
-async fn establish<'a, S: Transport, K: StoreSink>(
+pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
     connection: &'a mut Connection<S>,
     request: AssociationRQ,
+    caller: Caller,
     shared: &'a Arc<Shared<K>>,
 ) -> Result<Association<'a, S, K>, UlError> {
     let settings = &shared.server.settings;
-    let (peer_pdu_bytes_max, calling_aet) =
-        (maximum_length(&request.user_variables), request.calling_ae_title.clone());
-    let (answer, contexts) = negotiation::accept(request, settings);
+    let peer_pdu_bytes_max = maximum_length(&request.user_variables);
+    let (answer, contexts) = negotiation::accept(request, &caller, settings);
     connection.send(&answer.into()).await?;
     connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
+    let calling_aet = caller.ae_title.clone();
     let origin = Origin { source: Source::Dimse, calling_aet, delivery: Some(ids::row_id()) };
     Ok(Association {
         connection,
         shared,
+        caller,
         contexts,
         origin,
         assembler: CommandAssembler::default(),
+        meanwhile: Meanwhile::default(),
+        last_message_id: 0,
         counts: Counts::default(),
     })
 }
@@ -163,9 +157,13 @@ async fn establish<'a, S: Transport, K: StoreSink>(
 pub(super) struct Association<'a, S, K> {
     pub(super) connection: &'a mut Connection<S>,
     pub(super) shared: &'a Shared<K>,
+    /// Who asks, and what it may.
+    pub(super) caller: Caller,
     pub(super) contexts: Contexts,
     pub(super) origin: Origin,
-    assembler: CommandAssembler,
+    pub(super) assembler: CommandAssembler,
+    pub(super) meanwhile: Meanwhile,
+    pub(super) last_message_id: u16,
     pub(super) counts: Counts,
 }
 
@@ -178,6 +176,13 @@ pub(super) struct Counts {
 impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     async fn serve(&mut self) -> Result<Ended, UlError> {
         loop {
+            if let Some(request) = self.meanwhile.next.take() {
+                self.on_command(request).await?;
+                continue;
+            }
+            if self.meanwhile.released {
+                return self.on_release().await;
+            }
             let incoming = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return self.on_stop().await,
@@ -205,21 +210,31 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     }
 
     async fn on_command(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
-        self.contexts.get(request.context_id)?;
-        match request.message.command_field()? {
-            field::C_STORE => self.on_store(request).await,
-            field::C_ECHO => self.on_echo(request).await,
+        let context = self.contexts.get(request.context_id)?;
+        self.meanwhile.begin();
+        match (request.message.command_field()?, context.service) {
+            (field::C_ECHO, _) => self.on_echo(request).await,
             // What it would cancel has been answered by the time it is read.
-            field::C_CANCEL => Ok(()),
-            response if response & field::RESPONSE != 0 => Err(UlError::Unexpected("a response to nothing")),
-            _ => self.on_unknown_operation(request).await,
+            (field::C_CANCEL, _) => Ok(()),
+            (response, _) if response & field::RESPONSE != 0 => self.on_late_response(&request),
+            _ if !context.roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
+            (field::C_STORE, _) => self.on_store(request).await,
+            // PS3.7 C.5.23.
+            _ => self.refuse(request, status::UNRECOGNIZED_OPERATION).await,
         }
     }
 
-    /// PS3.7 C.5.23.
-    async fn on_unknown_operation(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
+    /// To something that [`Self::ask`] did not wait for to the end.
+    fn on_late_response(&self, response: &Contextual<CommandSet>) -> Result<(), UlError> {
+        match response.message.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO)? {
+            Some(asked) if (1..=self.last_message_id).contains(&asked) => Ok(()),
+            _ => Err(UlError::Unexpected("a response to nothing")),
+        }
+    }
+
+    async fn refuse(&mut self, request: Contextual<CommandSet>, status: u16) -> Result<(), UlError> {
         self.skip_data_set(&request).await?;
-        let response = request.message.response(status::UNRECOGNIZED_OPERATION)?;
+        let response = request.message.response(status)?;
         self.connection.send_command(request.context_id, &response).await
     }
 

@@ -53,15 +53,20 @@ fn on_connection<K: StoreSink>(
         return;
     };
     let span = tracing::info_span!("association", %peer, calling_aet = tracing::field::Empty);
-    tasks.spawn(on_stream(stream, permit, Arc::clone(shared)).instrument(span));
+    tasks.spawn(on_stream(stream, peer, permit, Arc::clone(shared)).instrument(span));
 }
 
-async fn on_stream<K: StoreSink>(stream: TcpStream, _place: OwnedSemaphorePermit, shared: Arc<Shared<K>>) {
+async fn on_stream<K: StoreSink>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    _place: OwnedSemaphorePermit,
+    shared: Arc<Shared<K>>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the connection ended before it began");
         return;
     }
-    association::run(stream, shared).await;
+    association::run(stream, peer.ip(), shared).await;
 }
 
 async fn on_accept_error(error: &std::io::Error) {

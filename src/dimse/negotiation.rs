@@ -1,17 +1,18 @@
-//! Association negotiation, PS3.8 9.3.2 to 9.3.4 and PS3.7 D.3: a request in, an answer out.
+//! Negotiation of presentation contexts, PS3.8 9.3.3 and PS3.7 D.3: proposals in, an answer out.
 
 use std::collections::BTreeMap;
 
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
-    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason as AcseReason,
-    AssociationRJServiceProviderPresentationReason as PresentationReason,
-    AssociationRJServiceUserReason as UserReason, AssociationRJSource, AssociationRQ,
-    PresentationContextProposed, PresentationContextResult, PresentationContextResultReason as ContextResult,
-    UserVariableItem,
+    AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
+    PresentationContextResultReason as ContextResult, RequestorRoles, UserVariableItem,
 };
 
 use super::Settings;
+use super::admission::{Caller, unpadded};
+use super::extended::Extended;
+use super::roles::Roles;
+use super::services::ServiceClass;
 use crate::dicom::uid::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, TransferSyntaxUid};
 use crate::ul::UlError;
 
@@ -20,6 +21,9 @@ use crate::ul::UlError;
 pub(super) struct Context {
     pub(super) abstract_syntax: String,
     pub(super) transfer_syntax: TransferSyntaxUid,
+    pub(super) service: ServiceClass,
+    pub(super) roles: Roles,
+    pub(super) extended: Extended,
 }
 
 /// Accepted presentation contexts by their id.
@@ -30,166 +34,163 @@ impl Contexts {
     pub(super) fn get(&self, id: u8) -> Result<&Context, UlError> {
         self.0.get(&id).ok_or(UlError::UnknownContext(id))
     }
+
+    /// Those on which we may send objects of this SOP class, with their ids: the peer took the
+    /// role of SCP.
+    pub(super) fn to_send(&self, sop_class: &str) -> impl Iterator<Item = (u8, &Context)> {
+        let ours = move |context: &&Context| context.roles.scu && context.abstract_syntax == sop_class;
+        self.0.iter().map(|(id, context)| (*id, context)).filter(move |(_, context)| ours(context))
+    }
 }
 
-/// Why a request is turned away as a whole, PS3.8 Table 9-21.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rejection {
-    ProtocolVersion,
-    ApplicationContext,
-    CalledAeTitle,
-    TooManyAssociations,
+/// What a request says of its SOP classes beside the presentation contexts.
+#[derive(Debug, Default)]
+struct Wishes {
+    roles: BTreeMap<String, RequestorRoles>,
+    extended: BTreeMap<String, Vec<u8>>,
 }
 
-impl Rejection {
-    /// The metric's label.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::ProtocolVersion => "protocol_version",
-            Self::ApplicationContext => "application_context",
-            Self::CalledAeTitle => "called_ae_title",
-            Self::TooManyAssociations => "too_many_associations",
+impl Wishes {
+    fn of(user_variables: Vec<UserVariableItem>) -> Self {
+        let mut wishes = Self::default();
+        for item in user_variables {
+            match item {
+                UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
+                    wishes.roles.insert(unpadded(&uid).to_owned(), roles);
+                }
+                UserVariableItem::SopClassExtendedNegotiationSubItem(uid, information) => {
+                    wishes.extended.insert(unpadded(&uid).to_owned(), information);
+                }
+                _ => {}
+            }
         }
-    }
-
-    pub(super) fn pdu(self) -> AssociationRJ {
-        let permanent = |source| AssociationRJ { result: AssociationRJResult::Permanent, source };
-        match self {
-            Self::ProtocolVersion => {
-                permanent(AssociationRJSource::ServiceProviderASCE(AcseReason::ProtocolVersionNotSupported))
-            }
-            Self::ApplicationContext => {
-                permanent(AssociationRJSource::ServiceUser(UserReason::ApplicationContextNameNotSupported))
-            }
-            Self::CalledAeTitle => {
-                permanent(AssociationRJSource::ServiceUser(UserReason::CalledAETitleNotRecognized))
-            }
-            Self::TooManyAssociations => AssociationRJ {
-                result: AssociationRJResult::Transient,
-                source: AssociationRJSource::ServiceProviderPresentation(
-                    PresentationReason::LocalLimitExceeded,
-                ),
-            },
-        }
+        wishes
     }
 }
 
-/// Whether the request as a whole is acceptable; its contexts are looked at by [`accept`].
-pub(super) fn admit(request: &AssociationRQ, settings: &Settings) -> Result<(), Rejection> {
-    if request.protocol_version & 1 == 0 {
-        return Err(Rejection::ProtocolVersion);
-    }
-    if unpadded(&request.application_context_name) != uids::DICOM_APPLICATION_CONTEXT {
-        return Err(Rejection::ApplicationContext);
-    }
-    if settings.called_aet_strict && request.called_ae_title.trim() != settings.ae_title {
-        return Err(Rejection::CalledAeTitle);
-    }
-    Ok(())
-}
-
-/// The accepting answer. Optional items that it leaves out (roles, asynchronous operations,
-/// extended negotiation) take their defaults, PS3.7 D.3.3.
-pub(super) fn accept(request: AssociationRQ, settings: &Settings) -> (AssociationAC, Contexts) {
-    let mut contexts = Contexts::default();
-    let results =
-        request.presentation_contexts.iter().map(|proposed| contexts.answer(proposed, settings)).collect();
+/// The accepting answer. Optional items that it leaves out take their defaults, PS3.7 D.3.3.
+pub(super) fn accept(
+    request: AssociationRQ,
+    caller: &Caller,
+    settings: &Settings,
+) -> (AssociationAC, Contexts) {
+    let wishes = Wishes::of(request.user_variables);
+    let mut negotiation = Negotiation { caller, settings, wishes, contexts: Contexts::default() };
+    let results = request.presentation_contexts.iter().map(|proposed| negotiation.answer(proposed)).collect();
     let answer = AssociationAC {
         protocol_version: 1,
         calling_ae_title: request.calling_ae_title,
         called_ae_title: request.called_ae_title,
         application_context_name: uids::DICOM_APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: results,
-        user_variables: vec![
-            UserVariableItem::MaxLength(settings.pdu_bytes_max),
-            UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
-            UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
-        ],
+        user_variables: negotiation.user_variables(),
     };
-    (answer, contexts)
+    (answer, negotiation.contexts)
 }
 
-impl Contexts {
-    fn answer(
-        &mut self,
-        proposed: &PresentationContextProposed,
-        settings: &Settings,
-    ) -> PresentationContextResult {
-        match self.judge(proposed, settings) {
+struct Negotiation<'a> {
+    caller: &'a Caller,
+    settings: &'a Settings,
+    wishes: Wishes,
+    contexts: Contexts,
+}
+
+impl Negotiation<'_> {
+    fn answer(&mut self, proposed: &PresentationContextProposed) -> PresentationContextResult {
+        let (reason, transfer_syntax) = match self.judge(proposed) {
             Ok(context) => {
                 let transfer_syntax = context.transfer_syntax.to_string();
-                self.0.insert(proposed.id, context);
-                PresentationContextResult {
-                    id: proposed.id,
-                    reason: ContextResult::Acceptance,
-                    transfer_syntax,
-                }
+                self.contexts.0.insert(proposed.id, context);
+                (ContextResult::Acceptance, transfer_syntax)
             }
             // A transfer syntax has to be there and means nothing, PS3.8 9.3.3.2.
-            Err(reason) => PresentationContextResult {
-                id: proposed.id,
-                reason,
-                transfer_syntax: uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned(),
-            },
-        }
+            Err(reason) => (reason, uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()),
+        };
+        PresentationContextResult { id: proposed.id, reason, transfer_syntax }
     }
 
-    /// The requestor's order is its preference: the first well-formed transfer syntax is taken,
-    /// whether we could decode it or not, since objects are kept as they come.
-    fn judge(
-        &self,
-        proposed: &PresentationContextProposed,
-        settings: &Settings,
-    ) -> Result<Context, ContextResult> {
-        if proposed.id % 2 == 0 || self.0.contains_key(&proposed.id) {
+    fn judge(&self, proposed: &PresentationContextProposed) -> Result<Context, ContextResult> {
+        if proposed.id % 2 == 0 || self.contexts.0.contains_key(&proposed.id) {
             return Err(ContextResult::NoReason);
         }
         let abstract_syntax = unpadded(&proposed.abstract_syntax).to_owned();
-        if !settings.sop_classes.accepts(&abstract_syntax) {
-            return Err(ContextResult::AbstractSyntaxNotSupported);
-        }
-        let transfer_syntax = proposed.transfer_syntaxes.iter().find_map(|uid| uid.parse().ok());
+        let service = self.settings.sop_classes.service(&abstract_syntax);
+        let service = service.ok_or(ContextResult::AbstractSyntaxNotSupported)?;
+        let roles = Roles::granted(service, self.wishes.roles.get(&abstract_syntax).copied(), self.caller);
+        let roles = roles.ok_or(ContextResult::UserRejection)?;
+        let transfer_syntax = self.transfer_syntax(service, roles, &proposed.transfer_syntaxes);
         let transfer_syntax = transfer_syntax.ok_or(ContextResult::TransferSyntaxesNotSupported)?;
-        Ok(Context { abstract_syntax, transfer_syntax })
+        let information = self.wishes.extended.get(&abstract_syntax);
+        let extended = information.map_or_else(Extended::default, |bytes| Extended::agreed(service, bytes));
+        Ok(Context { abstract_syntax, transfer_syntax, service, roles, extended })
     }
-}
 
-fn unpadded(uid: &str) -> &str {
-    uid.trim_matches(['\0', ' '])
+    /// The requestor's order is its preference. Only where nothing but what we send goes over the
+    /// context is the choice ours: what the node is meant to get, then what every object can be
+    /// made into.
+    fn transfer_syntax(
+        &self,
+        service: ServiceClass,
+        roles: Roles,
+        proposed: &[String],
+    ) -> Option<TransferSyntaxUid> {
+        let proposed = proposed.iter().filter_map(|uid| unpadded(uid).parse().ok());
+        let usable: Vec<TransferSyntaxUid> = proposed.filter(|uid| service.takes(uid)).collect();
+        let of_node = self.caller.node.iter().flat_map(|node| &node.transfer_syntaxes);
+        let wanted = of_node.map(TransferSyntaxUid::as_str).chain([uids::EXPLICIT_VR_LITTLE_ENDIAN]);
+        let mut wanted = wanted.filter_map(|uid| usable.iter().find(|usable| usable.as_str() == uid));
+        let ours = if roles.scp { None } else { wanted.next() };
+        ours.or(usable.first()).cloned()
+    }
+
+    fn user_variables(&self) -> Vec<UserVariableItem> {
+        let mut items = vec![
+            UserVariableItem::MaxLength(self.settings.pdu_bytes_max),
+            UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
+            UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
+        ];
+        items.extend(self.wishes.roles.keys().filter_map(|uid| {
+            let roles = self.accepted(uid)?.roles.of_requestor();
+            Some(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles))
+        }));
+        items.extend(self.wishes.extended.iter().filter_map(|(uid, proposed)| {
+            let context = self.accepted(uid)?;
+            let information = context.extended.answer(context.service, proposed.len())?;
+            Some(UserVariableItem::SopClassExtendedNegotiationSubItem(uid.clone(), information))
+        }));
+        items
+    }
+
+    fn accepted(&self, abstract_syntax: &str) -> Option<&Context> {
+        self.contexts.0.values().find(|context| context.abstract_syntax == abstract_syntax)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dimse::tests::{request, settings};
+    use crate::config::{Node, Service};
+    use crate::dimse::tests::{node, request, settings, unknown_caller};
 
-    #[track_caller]
-    fn check_rejection(change: impl FnOnce(&mut AssociationRQ), expected: Rejection) {
-        let mut request = request(&[]);
-        change(&mut request);
-        assert_eq!(admit(&request, &settings()), Err(expected));
+    const EVERYTHING: [Service; 3] = [Service::Store, Service::Query, Service::Retrieve];
+
+    fn answer_to(request: AssociationRQ, may: &[Service]) -> (AssociationAC, Contexts) {
+        accept(request, &unknown_caller(may), &settings())
     }
 
     #[track_caller]
     fn check_context(abstract_syntax: &str, transfer_syntaxes: &[&str], reason: ContextResult, chosen: &str) {
-        let (answer, _) = accept(request(&[(abstract_syntax, transfer_syntaxes)]), &settings());
+        let (answer, _) = answer_to(request(&[(abstract_syntax, transfer_syntaxes)]), &EVERYTHING);
         let result = &answer.presentation_contexts[0];
         assert_eq!((&result.reason, result.transfer_syntax.as_str()), (&reason, chosen));
     }
 
-    #[test]
-    fn rejects_what_it_cannot_serve() {
-        check_rejection(|rq| rq.protocol_version = 2, Rejection::ProtocolVersion);
-        check_rejection(|rq| rq.application_context_name = "1.2.3".into(), Rejection::ApplicationContext);
-        check_rejection(|rq| rq.called_ae_title = "SOMEONE".into(), Rejection::CalledAeTitle);
-    }
-
-    #[test]
-    fn a_lenient_server_answers_to_any_name() {
-        let mut request = request(&[]);
-        request.called_ae_title = "SOMEONE".into();
-        let settings = Settings { called_aet_strict: false, ..settings() };
-        assert_eq!(admit(&request, &settings), Ok(()));
+    fn for_ct(transfer_syntaxes: &[&str], roles: RequestorRoles) -> AssociationRQ {
+        let roles = UserVariableItem::ScuScpRoleSelectionSubItem(uids::CT_IMAGE_STORAGE.to_owned(), roles);
+        AssociationRQ {
+            user_variables: vec![roles],
+            ..request(&[(uids::CT_IMAGE_STORAGE, transfer_syntaxes)])
+        }
     }
 
     #[test]
@@ -210,10 +211,77 @@ mod tests {
     }
 
     #[test]
+    fn identifiers_come_in_what_can_be_read() {
+        let find = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+        let (j2k, big) = (uids::JPEG2000_LOSSLESS, uids::EXPLICIT_VR_BIG_ENDIAN);
+        check_context(find, &[j2k, big], ContextResult::Acceptance, big);
+        let implicit = uids::IMPLICIT_VR_LITTLE_ENDIAN;
+        check_context(find, &[j2k], ContextResult::TransferSyntaxesNotSupported, implicit);
+    }
+
+    #[test]
     fn says_why_a_context_is_refused() {
         let implicit = uids::IMPLICIT_VR_LITTLE_ENDIAN;
         check_context("1.2.3", &[implicit], ContextResult::AbstractSyntaxNotSupported, implicit);
         check_context(uids::CT_IMAGE_STORAGE, &[], ContextResult::TransferSyntaxesNotSupported, implicit);
+    }
+
+    #[test]
+    fn a_service_that_the_caller_may_not_use_is_refused_by_its_user() {
+        let syntaxes: &[&str] = &[uids::IMPLICIT_VR_LITTLE_ENDIAN];
+        let request = request(&[
+            (uids::VERIFICATION, syntaxes),
+            (uids::CT_IMAGE_STORAGE, syntaxes),
+            (uids::STORAGE_COMMITMENT_PUSH_MODEL, syntaxes),
+            (uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, syntaxes),
+            (uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE, syntaxes),
+        ]);
+        let (answer, _) = answer_to(request, &[Service::Query]);
+        let reasons = answer.presentation_contexts.into_iter().map(|context| context.reason);
+        let (accepted, refused) = (ContextResult::Acceptance, ContextResult::UserRejection);
+        let expected = [accepted.clone(), refused.clone(), refused.clone(), accepted, refused];
+        assert_eq!(reasons.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn roles_are_answered_and_kept() {
+        let roles = RequestorRoles { scu: true, scp: true };
+        let (answer, contexts) = answer_to(for_ct(&["1.2"], roles), &EVERYTHING);
+        let item = UserVariableItem::ScuScpRoleSelectionSubItem(uids::CT_IMAGE_STORAGE.to_owned(), roles);
+        assert!(answer.user_variables.contains(&item));
+        assert_eq!(contexts.to_send(uids::CT_IMAGE_STORAGE).map(|(id, _)| id).collect::<Vec<_>>(), [1]);
+        let (_, contexts) = answer_to(request(&[(uids::CT_IMAGE_STORAGE, &["1.2"])]), &EVERYTHING);
+        assert_eq!(contexts.to_send(uids::CT_IMAGE_STORAGE).count(), 0);
+    }
+
+    #[test]
+    fn what_is_only_sent_goes_in_what_the_node_is_meant_to_get() {
+        let proposed = ["1.2", uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::JPEG2000_LOSSLESS];
+        let sent = RequestorRoles { scu: false, scp: true };
+        let chosen = |caller: &Caller| {
+            let (answer, _) = accept(for_ct(&proposed, sent), caller, &settings());
+            answer.presentation_contexts[0].transfer_syntax.clone()
+        };
+        let unknown = unknown_caller(&EVERYTHING);
+        assert_eq!(chosen(&unknown), uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let wanted = vec!["1.9".parse().unwrap(), uids::JPEG2000_LOSSLESS.parse().unwrap()];
+        let node = Node { transfer_syntaxes: wanted, ..node("SENDER") };
+        assert_eq!(chosen(&Caller { node: Some(node), ..unknown }), uids::JPEG2000_LOSSLESS);
+    }
+
+    #[test]
+    fn extended_negotiation_is_answered_for_the_contexts_that_are_accepted() {
+        let find = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+        let item = |uid: &str, information: &[u8]| {
+            UserVariableItem::SopClassExtendedNegotiationSubItem(uid.to_owned(), information.to_vec())
+        };
+        let asked = vec![item(find, &[0, 0, 1, 1, 1]), item(uids::CT_IMAGE_STORAGE, &[2]), item("1.2", &[1])];
+        let proposed =
+            request(&[(find, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), (uids::CT_IMAGE_STORAGE, &["1.2"])]);
+        let (answer, contexts) = answer_to(AssociationRQ { user_variables: asked, ..proposed }, &EVERYTHING);
+        assert_eq!(answer.user_variables[3..], [item(find, &[0, 0, 1, 1, 0])]);
+        let agreed = contexts.get(1).unwrap().extended;
+        assert!(agreed.fuzzy_names && agreed.timezone && !agreed.relational);
     }
 
     #[test]
@@ -225,7 +293,7 @@ mod tests {
         ]);
         request.presentation_contexts[1].id = 1;
         request.presentation_contexts[2].id = 4;
-        let (answer, contexts) = accept(request, &settings());
+        let (answer, contexts) = answer_to(request, &EVERYTHING);
         let reasons: Vec<_> = answer.presentation_contexts.iter().map(|context| &context.reason).collect();
         assert_eq!(reasons, [&ContextResult::Acceptance, &ContextResult::NoReason, &ContextResult::NoReason]);
         assert!(contexts.get(1).is_ok() && contexts.get(4).is_err());

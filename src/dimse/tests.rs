@@ -2,6 +2,8 @@
 
 mod harness;
 mod hostile;
+mod nodes;
+mod operations;
 
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use crate::ul::connection::put_p_data_header;
 use crate::ul::{Incoming, MessagePart, UlError};
 
 use harness::{Harness, ct, ct_context, object, peer, send_store_command};
-pub(super) use harness::{request, settings};
+pub(super) use harness::{node, request, settings, unknown_caller};
 
 #[tokio::test]
 async fn echo_succeeds() {

@@ -11,7 +11,8 @@ pub mod dimse {
     pub const REJECTED: &str = "dimse_associations_rejected_total";
     /// Counter by `how`: associations that ended.
     pub const ENDED: &str = "dimse_associations_ended_total";
-    /// Counter by `limit`: connections, associations, pdu_bytes, identifier_bytes, time.
+    /// Counter by `limit`: connections, associations, node_associations, pdu_bytes,
+    /// identifier_bytes, time.
     pub const LIMIT_HITS: &str = "dimse_limit_hits_total";
     /// Counter by `status`, hexadecimal: C-STORE responses.
     pub const STORES: &str = "dimse_stores_total";

@@ -31,6 +31,8 @@ pub mod field {
 /// Status (0000,0900), PS3.7 C.
 pub mod status {
     pub const SUCCESS: u16 = 0x0000;
+    /// Refused: not authorized.
+    pub const NOT_AUTHORIZED: u16 = 0x0124;
     pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
 }
 

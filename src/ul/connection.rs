@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use dicom_ul::pdu::{Pdu, write_pdu};
 use futures::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::codec::FramedRead;
 
@@ -23,6 +23,9 @@ const READ_BYTES: usize = 256 << 10;
 const SEND_PDU_BYTES_MAX: u32 = 128 << 10;
 /// A peer may announce any maximum; below this our messages would not be worth sending.
 const SEND_PDU_BYTES_MIN: u32 = 128;
+
+/// What [`put_p_data_header`] puts.
+const P_DATA_HEADER_BYTES: usize = PDU_HEADER_BYTES + PDV_HEADER_BYTES;
 
 /// What can carry an association: TCP, TLS, or a pipe in tests.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -79,9 +82,8 @@ impl<S: Transport> Connection<S> {
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, UlError>> {
-        if let Poll::Ready(item) = Pin::new(&mut self.framed).poll_next(cx) {
-            self.waiting = false;
-            return Poll::Ready(item.unwrap_or(Err(UlError::Closed)));
+        if let Poll::Ready(incoming) = self.poll_framed(cx) {
+            return Poll::Ready(incoming);
         }
         if !self.waiting {
             self.waiting = true;
@@ -89,6 +91,27 @@ impl<S: Transport> Connection<S> {
         }
         ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(Err(UlError::TimedOut(self.patience)))
+    }
+
+    fn poll_framed(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, UlError>> {
+        let item = ready!(Pin::new(&mut self.framed).poll_next(cx));
+        self.waiting = false;
+        Poll::Ready(item.unwrap_or(Err(UlError::Closed)))
+    }
+
+    /// What has arrived already; silence is no fault here.
+    pub async fn arrived(&mut self) -> Result<Option<Incoming>, UlError> {
+        poll_fn(|cx| match self.poll_framed(cx) {
+            Poll::Ready(incoming) => Poll::Ready(incoming.map(Some)),
+            Poll::Pending => Poll::Ready(Ok(None)),
+        })
+        .await
+    }
+
+    /// The next thing that the peer says, however long it takes: while the peer waits for us, it
+    /// has nothing to say. Loses nothing when dropped before it is done.
+    pub async fn wait(&mut self) -> Result<Incoming, UlError> {
+        poll_fn(|cx| self.poll_framed(cx)).await
     }
 
     pub async fn send(&mut self, pdu: &Pdu) -> Result<(), UlError> {
@@ -131,6 +154,41 @@ impl<S: Transport> Connection<S> {
                 return;
             }
         }
+    }
+
+    /// The data set of a command that announced it, read to its end and never held whole; one
+    /// write per PDU.
+    pub async fn send_data_set<R: AsyncRead + Unpin>(
+        &mut self,
+        context_id: u8,
+        data_set: &mut R,
+    ) -> Result<(), UlError> {
+        let (mut current, mut next) = (BytesMut::new(), BytesMut::new());
+        self.fill_pdu(&mut current, data_set).await?;
+        loop {
+            self.fill_pdu(&mut next, data_set).await?;
+            let (length, last) = (current.len() - P_DATA_HEADER_BYTES, next.len() == P_DATA_HEADER_BYTES);
+            let mut header = &mut current[..P_DATA_HEADER_BYTES];
+            put_p_data_header(&mut header, context_id, MessagePart::DataSet, last, length);
+            self.write(&current).await?;
+            if last {
+                return Ok(());
+            }
+            std::mem::swap(&mut current, &mut next);
+        }
+    }
+
+    /// Room for a header and what the data set still has, as much as a PDU takes.
+    async fn fill_pdu<R: AsyncRead + Unpin>(
+        &self,
+        pdu: &mut BytesMut,
+        data_set: &mut R,
+    ) -> Result<(), UlError> {
+        pdu.clear();
+        pdu.put_bytes(0, P_DATA_HEADER_BYTES);
+        let mut payload = data_set.take(self.payload_bytes_max() as u64);
+        while payload.read_buf(pdu).await.map_err(UlError::Source)? > 0 {}
+        Ok(())
     }
 
     /// Writes what [`put_p_data_header`] and its payload made up.

@@ -1,6 +1,7 @@
 //! A server without a network, and a sink that remembers.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blobs::Blobs;
-use crate::config::Service;
+use crate::config::{Node, Service};
 use crate::db::{Db, SqliteSettings};
+use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
 use crate::dimse::{Server, Settings, SopClasses, StoreSink};
 use crate::export::scu::ScuError;
@@ -55,6 +57,24 @@ pub(in crate::dimse) fn request(contexts: &[(&str, &[&str])]) -> AssociationRQ {
         presentation_contexts: contexts.iter().enumerate().map(proposed).collect(),
         user_variables: vec![UserVariableItem::MaxLength(0)],
     }
+}
+
+/// A node that may do everything and can be called.
+pub(in crate::dimse) fn node(ae_title: &str) -> Node {
+    Node {
+        ae_title: ae_title.into(),
+        host: Some("127.0.0.1".into()),
+        port: 104,
+        tls: false,
+        may: BTreeSet::from([Service::Store, Service::Query, Service::Retrieve]),
+        transfer_syntaxes: Vec::new(),
+        addresses: Vec::new(),
+        associations_max: None,
+    }
+}
+
+pub(in crate::dimse) fn unknown_caller(may: &[Service]) -> Caller {
+    Caller::unknown("SENDER", may.iter().copied())
 }
 
 pub(super) fn peer(address: &str) -> Peer {
@@ -159,7 +179,7 @@ fn stored(command: StoreCommand) -> Stored {
 pub(super) struct Harness {
     pub(super) sink: Arc<Sink>,
     pub(super) stop: CancellationToken,
-    shared: Arc<Shared<Sink>>,
+    pub(super) shared: Arc<Shared<Sink>>,
     ended: Arc<Mutex<Vec<String>>>,
     associations: TaskTracker,
     archive: EmptyArchive,
@@ -197,7 +217,8 @@ impl Harness {
     /// The peer's end of a connection that is being served.
     pub(super) fn connect(&self) -> DuplexStream {
         let (ours, theirs) = duplex(16 << 10);
-        self.associations.spawn(association::run(theirs, Arc::clone(&self.shared)));
+        let address = Ipv4Addr::LOCALHOST.into();
+        self.associations.spawn(association::run(theirs, address, Arc::clone(&self.shared)));
         ours
     }
 
