@@ -1,4 +1,5 @@
-//! A data set in Explicit VR Little Endian, whatever it is stored in (PS3.5 7.1, A.1 to A.4).
+//! A data set in little endian, with the VR of its elements or without, whatever it is stored in
+//! (PS3.5 7.1, A.1 to A.4).
 //!
 //! Only element headers are written anew. Values are copied, text in its own character set, and
 //! large ones are named by their place in the stored file, so that an object of any size is
@@ -70,8 +71,16 @@ const DEPTH_MAX: usize = 128;
 /// Longer values do not fit the 16-bit length of most VRs and become UN (PS3.5 6.2.2).
 const SHORT_LENGTH_MAX: u32 = 0xFFFE;
 
-pub fn explicit_little_endian(source: &Source<'_>, edits: &Edits) -> Result<Vec<Piece>, ReencodeError> {
-    let mut walker = Walker::new(source);
+/// Whether elements say their VR (PS3.5 7.1.2) or not (7.1.3). What peers must take is implicit
+/// (PS3.5 10.1), and nothing else is sent so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Explicit,
+    Implicit,
+}
+
+pub fn little_endian(source: &Source<'_>, edits: &Edits, form: Form) -> Result<Vec<Piece>, ReencodeError> {
+    let mut walker = Walker::new(source, form);
     walker.root(edits)?;
     walker.flush();
     Ok(walker.pieces)
@@ -81,6 +90,7 @@ type Decoder<'a> = Box<dyn DecodeFrom<&'a [u8]>>;
 
 struct Walker<'a> {
     source: &'a Source<'a>,
+    form: Form,
     stored: Decoder<'a>,
     implicit: Decoder<'a>,
     position: u64,
@@ -99,11 +109,12 @@ enum Headers {
 }
 
 impl<'a> Walker<'a> {
-    fn new(source: &'a Source<'a>) -> Self {
+    fn new(source: &'a Source<'a>, form: Form) -> Self {
         let implicit = || Box::new(ImplicitVRLittleEndianDecoder::with_std_dict());
         let stored = source.syntax.decoder_for().unwrap_or_else(|| implicit() as Decoder<'a>);
         Self {
             source,
+            form,
             stored,
             implicit: implicit(),
             position: 0,
@@ -114,7 +125,7 @@ impl<'a> Walker<'a> {
     }
 
     fn root(&mut self, edits: &Edits) -> Result<(), ReencodeError> {
-        let mut written = edits.written();
+        let mut written = edits.written(self.form);
         while self.position < self.source.data.length() {
             let header = self.header(Headers::Stored)?;
             written.copy_up_to(header.tag, &mut self.bytes);
@@ -246,7 +257,8 @@ impl<'a> Walker<'a> {
         let length = header.len.get().ok_or(ReencodeError::Header(self.position))?;
         let is_odd = length % 2 == 1 && length < u32::MAX - 1;
         let written = if is_odd { length + 1 } else { length };
-        let vr = if written > SHORT_LENGTH_MAX && has_short_length(header.vr) { VR::UN } else { header.vr };
+        let is_too_long = written > SHORT_LENGTH_MAX && has_short_length(header.vr);
+        let vr = if is_too_long && self.form == Form::Explicit { VR::UN } else { header.vr };
         self.write_header(header.tag, vr, Length(written));
         let is_big = headers == Headers::Stored && self.source.syntax.endianness() == Endianness::Big;
         self.copy(length, if is_big { swap_unit(header.vr) } else { 1 })?;
@@ -274,7 +286,7 @@ impl<'a> Walker<'a> {
     }
 
     fn write_header(&mut self, tag: Tag, vr: VR, length: Length) {
-        write_header(&mut self.bytes, tag, vr, length);
+        self.form.write_header(&mut self.bytes, tag, vr, length);
     }
 
     fn delimiter(&mut self, tag: Tag) {
@@ -297,6 +309,16 @@ impl<'a> Walker<'a> {
     }
 }
 
+impl Form {
+    /// The header of an element; where its VR is told, the length must fit it.
+    pub fn write_header(self, bytes: &mut Vec<u8>, tag: Tag, vr: VR, length: Length) {
+        match self {
+            Self::Explicit => write_header(bytes, tag, vr, length),
+            Self::Implicit => write_item_header(bytes, tag, length.0),
+        }
+    }
+}
+
 /// The header of an element in Explicit VR Little Endian; the length must fit the VR.
 pub fn write_header(bytes: &mut Vec<u8>, tag: Tag, vr: VR, length: Length) {
     let header = DataElementHeader::new(tag, vr, length);
@@ -304,7 +326,7 @@ pub fn write_header(bytes: &mut Vec<u8>, tag: Tag, vr: VR, length: Length) {
     let _ = ExplicitVRLittleEndianEncoder::default().encode_element_header(bytes, header);
 }
 
-/// An item or a delimiter (PS3.5 7.5).
+/// An item or a delimiter (PS3.5 7.5), or an element without its VR.
 pub fn write_item_header(bytes: &mut Vec<u8>, tag: Tag, length: u32) {
     bytes.extend_from_slice(&tag.group().to_le_bytes());
     bytes.extend_from_slice(&tag.element().to_le_bytes());

@@ -22,8 +22,8 @@ use super::decoding::{Decodes, DecodesError};
 use super::stored_object::{Chunks, ReadError, StoredObject};
 use crate::db::Db;
 use crate::dicom::file_meta;
-use crate::dicom::reencode::{self, Edits, Piece, ReencodeError, Source, reverse_units};
-use crate::dicom::uid::TransferSyntaxUid;
+use crate::dicom::reencode::{self, Edits, Form, Piece, ReencodeError, Source, reverse_units};
+use crate::dicom::uid::{SopInstanceUid, TransferSyntaxUid};
 use crate::ingest::layout::PixelDataLayout;
 use crate::volume::attributes::integer;
 use crate::volume::pixels::PixelError;
@@ -34,6 +34,16 @@ use pixels::Pixels;
 /// An object on its way out, a whole Part 10 file.
 pub struct Transcoded {
     pub transfer_syntax: TransferSyntaxUid,
+    /// Unknown while frames are still to be compressed.
+    pub length: Option<u64>,
+    pub content: Chunks,
+}
+
+/// A data set on its way out.
+pub struct TranscodedDataSet {
+    pub transfer_syntax: TransferSyntaxUid,
+    /// Other than the stored one for a lossy copy.
+    pub sop_instance: SopInstanceUid,
     /// Unknown while frames are still to be compressed.
     pub length: Option<u64>,
     pub content: Chunks,
@@ -88,23 +98,36 @@ impl Transcoder<'_> {
         object: StoredObject,
         transfer_syntax: &str,
     ) -> Result<Transcoded, TranscodeError> {
+        let sop_class = object.instance.sop_class.clone();
+        let data_set = self.data_set(object, transfer_syntax).await?;
+        let TranscodedDataSet { transfer_syntax, sop_instance, length, content } = data_set;
+        let meta = Bytes::from(file_meta::write(&sop_class, &sop_instance, &transfer_syntax));
+        let length = length.map(|length| length + meta.len() as u64);
+        let content = stream::iter([Ok(meta)]).chain(content).boxed();
+        Ok(Transcoded { transfer_syntax, length, content })
+    }
+
+    /// What goes over an association: no file meta information (PS3.7 9.1.1).
+    pub async fn data_set(
+        &self,
+        object: StoredObject,
+        transfer_syntax: &str,
+    ) -> Result<TranscodedDataSet, TranscodeError> {
         let unknown = || TranscodeError::NoEncoder(transfer_syntax.to_owned());
-        let encoding = Encoding::of(transfer_syntax).ok_or_else(unknown)?;
+        let (form, encoding) = match transfer_syntax {
+            uids::IMPLICIT_VR_LITTLE_ENDIAN => (Form::Implicit, Encoding::Native),
+            other => (Form::Explicit, Encoding::of(other).ok_or_else(unknown)?),
+        };
         let target: TransferSyntaxUid = transfer_syntax.parse().map_err(|_| unknown())?;
         let object = Arc::new(object);
         let pixels = self.pixels(&object, encoding).await?;
-        let pieces = self.pieces(&object, pixels.edits()).await?;
-        let sop_instance = pixels.sop_instance().unwrap_or(&object.instance.sop_instance);
-        let meta = Bytes::from(file_meta::write(&object.instance.sop_class, sop_instance, &target));
-        let data_set = DataSet { object, pieces, pixels };
-        if transfer_syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
-            let content = deflate::deflated(data_set.stream());
-            let content = stream::iter([Ok(meta)]).chain(content).boxed();
-            return Ok(Transcoded { transfer_syntax: target, length: None, content });
-        }
-        let length = data_set.length().map(|length| length + meta.len() as u64);
-        let content = stream::iter([Ok(meta)]).chain(data_set.stream()).boxed();
-        Ok(Transcoded { transfer_syntax: target, length, content })
+        let pieces = self.pieces(&object, pixels.edits(), form).await?;
+        let sop_instance = pixels.sop_instance().unwrap_or(&object.instance.sop_instance).clone();
+        let data_set = DataSet { object, pieces, pixels, form };
+        let is_deflated = transfer_syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+        let length = if is_deflated { None } else { data_set.length() };
+        let content = if is_deflated { deflate::deflated(data_set.stream()) } else { data_set.stream() };
+        Ok(TranscodedDataSet { transfer_syntax: target, sop_instance, length, content })
     }
 
     async fn pixels(&self, object: &Arc<StoredObject>, encoding: Encoding) -> Result<Pixels, TranscodeError> {
@@ -120,7 +143,12 @@ impl Transcoder<'_> {
     }
 
     /// The data set in pieces, made where computing is allowed.
-    async fn pieces(&self, object: &StoredObject, edits: Edits) -> Result<Vec<Piece>, TranscodeError> {
+    async fn pieces(
+        &self,
+        object: &StoredObject,
+        edits: Edits,
+        form: Form,
+    ) -> Result<Vec<Piece>, TranscodeError> {
         let data = object.header().await?;
         let signed =
             integer(&object.attributes(self.db).await?, dicom_dictionary_std::tags::PIXEL_REPRESENTATION);
@@ -135,7 +163,7 @@ impl Transcoder<'_> {
         let pixel_data = object.layout.pixel_data_range().map(|range| range.start..range.end + delimiter);
         let work = move || {
             let source = Source { data: &data, syntax, pixel_data, signed: signed == Some(1) };
-            reencode::explicit_little_endian(&source, &edits)
+            reencode::little_endian(&source, &edits, form)
         };
         Ok(self.decodes.run(work).await??)
     }
@@ -146,6 +174,7 @@ struct DataSet {
     object: Arc<StoredObject>,
     pieces: Vec<Piece>,
     pixels: Pixels,
+    form: Form,
 }
 
 impl DataSet {
@@ -153,13 +182,13 @@ impl DataSet {
         let length = |piece: &Piece| match piece {
             Piece::Bytes(bytes) => Some(bytes.len() as u64),
             Piece::Stored { range, .. } => Some(range.end - range.start),
-            Piece::PixelData => self.pixels.length(),
+            Piece::PixelData => self.pixels.length(self.form),
         };
         self.pieces.iter().map(length).sum()
     }
 
     fn stream(self) -> Chunks {
-        let Self { object, pieces, pixels } = self;
+        let Self { object, pieces, pixels, form } = self;
         let mut pixels = Some(pixels);
         let streams: Vec<Chunks> = pieces
             .into_iter()
@@ -167,7 +196,9 @@ impl DataSet {
                 Piece::Bytes(bytes) => stream::iter([Ok(bytes.into())]).boxed(),
                 Piece::Stored { range, swap } => stored(Arc::clone(&object), range, swap),
                 // It stands at the root, once.
-                Piece::PixelData => pixels.take().map_or_else(|| stream::empty().boxed(), Pixels::stream),
+                Piece::PixelData => {
+                    pixels.take().map_or_else(|| stream::empty().boxed(), |pixels| pixels.stream(form))
+                }
             })
             .collect();
         stream::iter(streams).flatten().boxed()

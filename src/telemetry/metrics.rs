@@ -20,6 +20,12 @@ pub mod dimse {
     pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
 }
 
+/// Objects to other nodes.
+pub mod scu {
+    /// Counter by `status` of the peer, hexadecimal, or "none": C-STORE requests for stored instances.
+    pub const STORES: &str = "scu_stores_total";
+}
+
 /// Requests.
 pub mod http {
     /// Counter by `endpoint` and `status`.
@@ -74,6 +80,7 @@ fn describe() {
     describe_counter!(dimse::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
+    describe_counter!(scu::STORES, "stored instances sent by C-STORE, by the peer's status");
     describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");
     describe_counter!(http::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");

@@ -34,6 +34,11 @@ pub mod status {
     /// Refused: not authorized.
     pub const NOT_AUTHORIZED: u16 = 0x0124;
     pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
+
+    /// Done, with something to say about it (PS3.7 C.3).
+    pub fn is_warning(status: u16) -> bool {
+        matches!(status, 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +92,11 @@ impl CommandSet {
 
     pub fn with_uid(self, tag: Tag, uid: &str) -> Self {
         self.with_padded(tag, uid, 0)
+    }
+
+    /// A value of a text VR.
+    pub fn with_text(self, tag: Tag, text: &str) -> Self {
+        self.with_padded(tag, text, b' ')
     }
 
     /// Error Comment (0000,0902), cut to what VR LO holds.

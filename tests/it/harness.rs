@@ -96,11 +96,7 @@ impl TestApp {
     }
 
     pub(crate) fn peer(&self) -> Peer {
-        Peer {
-            address: self.app.dimse_address.to_string(),
-            called_aet: "RADIANT".to_owned(),
-            calling_aet: "TEST".to_owned(),
-        }
+        Peer::new(self.app.dimse_address.to_string(), "RADIANT", "TEST")
     }
 
     pub(crate) async fn get(&self, path: &str, accept: &str) -> (StatusCode, Bytes) {

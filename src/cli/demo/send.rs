@@ -20,11 +20,7 @@ pub(super) async fn send(
     address: SocketAddr,
     board: &Board,
 ) -> Result<(), DemoError> {
-    let peer = Peer {
-        address: address.to_string(),
-        called_aet: config.dimse.ae_title.trim().to_owned(),
-        calling_aet: CALLING_AET.to_owned(),
-    };
+    let peer = Peer::new(address.to_string(), config.dimse.ae_title.trim(), CALLING_AET);
     let outbox = config.server.data_dir.join(OUTBOX);
     for (index, study) in studies.iter().enumerate() {
         let files = write(study, &outbox)?;

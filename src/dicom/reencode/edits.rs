@@ -7,11 +7,18 @@ use std::iter::Peekable;
 use dicom_core::header::Length;
 use dicom_core::{Tag, VR};
 
-use super::{ITEM, write_header, write_item_header};
+use super::{Form, ITEM, write_item_header};
 
 /// Elements to be written instead of the stored ones, or left out.
 #[derive(Debug, Default, Clone)]
-pub struct Edits(BTreeMap<Tag, Option<Vec<u8>>>);
+pub struct Edits(BTreeMap<Tag, Option<Element>>);
+
+#[derive(Debug, Clone)]
+enum Element {
+    Value(VR, Vec<u8>),
+    /// A sequence of one item.
+    Item(Edits),
+}
 
 impl Edits {
     pub fn remove(&mut self, tag: Tag) {
@@ -32,44 +39,64 @@ impl Edits {
     }
 
     /// A sequence of one item with these elements.
-    pub fn item(&mut self, tag: Tag, elements: &Self) {
-        let content: Vec<u8> = elements.0.values().flatten().flatten().copied().collect();
-        let mut value = Vec::new();
-        write_item_header(&mut value, ITEM, content.len() as u32);
-        value.extend_from_slice(&content);
-        self.element(tag, VR::SQ, &value);
+    pub fn item(&mut self, tag: Tag, elements: Self) {
+        self.0.insert(tag, Some(Element::Item(elements)));
     }
 
     fn element(&mut self, tag: Tag, vr: VR, value: &[u8]) {
-        let mut bytes = Vec::with_capacity(12 + value.len());
-        write_header(&mut bytes, tag, vr, Length(value.len() as u32));
-        bytes.extend_from_slice(value);
-        self.0.insert(tag, Some(bytes));
+        self.0.insert(tag, Some(Element::Value(vr, value.to_vec())));
+    }
+
+    fn encoded(&self, form: Form) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.written(form).copy_rest(&mut bytes);
+        bytes
     }
 
     pub(super) fn touches(&self, tag: Tag) -> bool {
         self.0.contains_key(&tag)
     }
 
-    pub(super) fn written(&self) -> Written<'_> {
-        Written(self.0.iter().peekable())
+    pub(super) fn written(&self, form: Form) -> Written<'_> {
+        Written { elements: self.0.iter().peekable(), form }
+    }
+}
+
+impl Element {
+    fn write(&self, tag: Tag, form: Form, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Value(vr, value) => {
+                form.write_header(bytes, tag, *vr, Length(value.len() as u32));
+                bytes.extend_from_slice(value);
+            }
+            Self::Item(elements) => {
+                let content = elements.encoded(form);
+                // An item header is tag and length.
+                form.write_header(bytes, tag, VR::SQ, Length(content.len() as u32 + 8));
+                write_item_header(bytes, ITEM, content.len() as u32);
+                bytes.extend_from_slice(&content);
+            }
+        }
     }
 }
 
 /// Hands the new elements out in the order of their tags.
-pub(super) struct Written<'a>(Peekable<Iter<'a, Tag, Option<Vec<u8>>>>);
+pub(super) struct Written<'a> {
+    elements: Peekable<Iter<'a, Tag, Option<Element>>>,
+    form: Form,
+}
 
 impl Written<'_> {
     /// Those up to and including the place of a stored element.
     pub(super) fn copy_up_to(&mut self, tag: Tag, bytes: &mut Vec<u8>) {
-        while let Some((_, element)) = self.0.next_if(|(next, _)| **next <= tag) {
-            bytes.extend_from_slice(element.as_deref().unwrap_or_default());
+        while let Some((tag, element)) = self.elements.next_if(|(next, _)| **next <= tag) {
+            element.iter().for_each(|element| element.write(*tag, self.form, bytes));
         }
     }
 
     pub(super) fn copy_rest(&mut self, bytes: &mut Vec<u8>) {
-        self.0
-            .by_ref()
-            .for_each(|(_, element)| bytes.extend_from_slice(element.as_deref().unwrap_or_default()));
+        for (tag, element) in self.elements.by_ref() {
+            element.iter().for_each(|element| element.write(*tag, self.form, bytes));
+        }
     }
 }

@@ -36,11 +36,16 @@ fn written(object: &InMemDicomObject, syntax: &TransferSyntax) -> Bytes {
     bytes.into()
 }
 
-fn reencoded(bytes: &Bytes, uid: &str, edits: &Edits) -> Result<Vec<Piece>, ReencodeError> {
+fn whole(bytes: &Bytes) -> Sparse {
     let mut data = Sparse::new(bytes.len() as u64);
     data.insert(0, bytes.clone());
+    data
+}
+
+fn reencoded(bytes: &Bytes, uid: &str, edits: &Edits) -> Result<Vec<Piece>, ReencodeError> {
+    let data = whole(bytes);
     let source = Source { data: &data, syntax: syntax(uid), pixel_data: None, signed: true };
-    explicit_little_endian(&source, edits)
+    little_endian(&source, edits, Form::Explicit)
 }
 
 fn read(pieces: &[Piece]) -> InMemDicomObject {
@@ -56,6 +61,35 @@ fn every_syntax_becomes_the_same_explicit_data_set_g10() {
         let pieces = reencoded(&written(&object(), syntax(uid)), uid, &Edits::default()).unwrap();
         assert_eq!(written(&read(&pieces), syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)), explicit, "{uid}");
     }
+}
+
+#[test]
+fn every_syntax_becomes_the_same_implicit_data_set() {
+    let implicit = syntax(uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    let expected = written(&object(), implicit);
+    for uid in [uids::EXPLICIT_VR_LITTLE_ENDIAN, BIG_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN] {
+        let data = whole(&written(&object(), syntax(uid)));
+        let source = Source { data: &data, syntax: syntax(uid), pixel_data: None, signed: true };
+        let pieces = little_endian(&source, &Edits::default(), Form::Implicit).unwrap();
+        let [Piece::Bytes(bytes)] = pieces.as_slice() else { panic!("{pieces:?}") };
+        let read = InMemDicomObject::read_dataset_with_ts(bytes.as_slice(), implicit).unwrap();
+        assert_eq!(written(&read, implicit), expected, "{uid}");
+    }
+}
+
+#[test]
+fn edits_are_written_as_the_rest_is() {
+    let mut source_image = Edits::default();
+    source_image.text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "1.2");
+    let mut edits = Edits::default();
+    edits.item(tags::SOURCE_IMAGE_SEQUENCE, source_image);
+    let data = Sparse::new(0);
+    let implicit = syntax(uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    let source = Source { data: &data, syntax: implicit, pixel_data: None, signed: false };
+    let pieces = little_endian(&source, &edits, Form::Implicit).unwrap();
+    let [Piece::Bytes(bytes)] = pieces.as_slice() else { panic!("{pieces:?}") };
+    assert_eq!(&bytes[..8], b"\x08\0\x12\x21\x14\0\0\0");
+    assert_eq!(&bytes[8..], b"\xfe\xff\0\xe0\x0c\0\0\0\x08\0\x55\x11\x04\0\0\x001.2\0");
 }
 
 #[test]
@@ -83,7 +117,7 @@ fn a_value_that_is_not_in_memory_is_named_by_its_place() {
     let mut data = Sparse::new(bytes.len() as u64);
     data.insert(0, bytes.slice(..value as usize));
     let source = Source { data: &data, syntax: syntax(BIG_ENDIAN), pixel_data: None, signed: false };
-    let pieces = explicit_little_endian(&source, &Edits::default()).unwrap();
+    let pieces = little_endian(&source, &Edits::default(), Form::Explicit).unwrap();
     assert_eq!(pieces[1..], [Piece::Stored { range: value..value + 6, swap: 2 }]);
 }
 

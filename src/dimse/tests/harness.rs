@@ -78,19 +78,20 @@ pub(in crate::dimse) fn unknown_caller(may: &[Service]) -> Caller {
 }
 
 pub(super) fn peer(address: &str) -> Peer {
-    Peer { address: address.into(), called_aet: "RADIANT".into(), calling_aet: "SENDER".into() }
+    Peer::new(address, "RADIANT", "SENDER")
 }
 
 pub(super) fn ct_context() -> ProposedContext {
-    ProposedContext {
-        sop_class: uids::CT_IMAGE_STORAGE.parse().unwrap(),
-        transfer_syntax: uids::JPEG2000_LOSSLESS.parse().unwrap(),
-    }
+    let ct = ct("1.2.3");
+    ProposedContext::single(ct.sop_class, ct.transfer_syntax)
 }
 
 pub(super) fn ct(sop_instance: &str) -> StoreCommand {
-    let ProposedContext { sop_class, transfer_syntax } = ct_context();
-    StoreCommand { sop_class, sop_instance: sop_instance.parse().unwrap(), transfer_syntax }
+    StoreCommand {
+        sop_class: uids::CT_IMAGE_STORAGE.parse().unwrap(),
+        sop_instance: sop_instance.parse().unwrap(),
+        transfer_syntax: uids::JPEG2000_LOSSLESS.parse().unwrap(),
+    }
 }
 
 pub(super) fn object(bytes: usize) -> Vec<u8> {

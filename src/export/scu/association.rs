@@ -1,34 +1,48 @@
 //! An association as its requestor: C-ECHO and C-STORE, one message at a time.
 
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use dicom_dictionary_std::{tags, uids};
 use dicom_ul::pdu::{
-    AbortRQSource, AssociationAC, AssociationRQ, Pdu, PresentationContextProposed,
+    AbortRQSource, AssociationAC, AssociationRJResult, AssociationRQ, Pdu, PresentationContextProposed,
     PresentationContextResultReason as ContextResult, UserVariableItem,
 };
+use futures::{TryStream, TryStreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_util::io::ReaderStream;
 
 use super::part10::Part10;
 use super::{CONTEXTS_MAX, ScuError};
 use crate::dicom::uid::{
-    IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SopClassUid, TransferSyntaxUid,
+    IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, SopClassUid, TransferSyntaxUid, UidError,
 };
 use crate::ingest::StoreCommand;
 use crate::ul::command::{CommandAssembler, CommandSet, field, status};
-use crate::ul::connection::{Connection, Transport, maximum_length, put_p_data_header};
-use crate::ul::{Incoming, MessagePart, UlError};
+use crate::ul::connection::{Connection, Contextual, Transport, maximum_length, put_p_data_header};
+use crate::ul::data_set::DataSet;
+use crate::ul::{Incoming, MessagePart, PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError};
 
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-/// A response may have to wait for the peer's disk.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Of a file at a time.
+const READ_BYTES: usize = 64 << 10;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
-/// The peer sends us nothing but short responses.
+/// The peer sends us nothing but short messages.
 const PDU_BYTES_MAX: u32 = 16 << 10;
 const MEDIUM_PRIORITY: u16 = 0;
+/// In front of the payload of a P-DATA-TF.
+const P_DATA_HEADER_BYTES: usize = PDU_HEADER_BYTES + PDV_HEADER_BYTES;
+
+/// What a connection to a peer runs on.
+pub type Stream = Box<dyn Transport>;
 
 /// Whom to call, and as whom.
 #[derive(Debug, Clone)]
@@ -37,13 +51,82 @@ pub struct Peer {
     pub address: String,
     pub called_aet: String,
     pub calling_aet: String,
+    pub patience: Patience,
+    /// Call over TLS, on these terms.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
-/// One presentation context with a single transfer syntax.
+/// How long a peer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// To take the connection, TLS included.
+    pub connect: Duration,
+    /// To answer, which may have to wait for its disk, and to take a PDU.
+    pub response: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), response: Duration::from_secs(60) }
+    }
+}
+
+impl Peer {
+    /// In the clear and with the usual patience.
+    pub fn new(
+        address: impl Into<String>,
+        called_aet: impl Into<String>,
+        calling_aet: impl Into<String>,
+    ) -> Self {
+        Self {
+            address: address.into(),
+            called_aet: called_aet.into(),
+            calling_aet: calling_aet.into(),
+            patience: Patience::default(),
+            tls: None,
+        }
+    }
+
+    async fn connect(&self) -> Result<Stream, ScuError> {
+        let connecting = timeout(self.patience.connect, self.try_connect()).await;
+        let stream = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        stream.map_err(|source| ScuError::Connect { address: self.address.clone(), source })
+    }
+
+    async fn try_connect(&self) -> io::Result<Stream> {
+        let stream = TcpStream::connect(&self.address).await?;
+        stream.set_nodelay(true)?;
+        let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(self.host().to_owned()).map_err(io::Error::other)?;
+        Ok(Box::new(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?))
+    }
+
+    fn host(&self) -> &str {
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        host.trim_matches(['[', ']'])
+    }
+}
+
+/// A presentation context to ask for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProposedContext {
     pub sop_class: SopClassUid,
-    pub transfer_syntax: TransferSyntaxUid,
+    /// Of several the peer takes the one it likes best.
+    pub transfer_syntaxes: Vec<TransferSyntaxUid>,
+}
+
+impl ProposedContext {
+    /// With the only one that will do.
+    pub fn single(sop_class: SopClassUid, transfer_syntax: TransferSyntaxUid) -> Self {
+        Self { sop_class, transfer_syntaxes: vec![transfer_syntax] }
+    }
+}
+
+/// On whose behalf an object is sent, PS3.7 9.1.1.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveOriginator {
+    pub ae_title: String,
+    pub message_id: u16,
 }
 
 /// How the peer answered a C-STORE.
@@ -57,14 +140,27 @@ pub struct StoreReply {
 impl StoreReply {
     /// Success or one of the warnings of PS3.7 C, with which the object is kept.
     pub fn is_stored(&self) -> bool {
-        matches!(self.status, status::SUCCESS | 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF)
+        self.status == status::SUCCESS || self.is_warning()
+    }
+
+    pub fn is_warning(&self) -> bool {
+        status::is_warning(self.status)
     }
 }
 
-#[derive(Debug)]
+/// A message of the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub context_id: u8,
+    pub command: CommandSet,
+    pub data_set: Option<Vec<u8>>,
+}
+
 pub struct Association<S> {
     connection: Connection<S>,
     contexts: Vec<NegotiatedContext>,
+    /// What the peer said of itself: roles, extended negotiation.
+    pub answered: Vec<UserVariableItem>,
     last_message_id: u16,
 }
 
@@ -72,37 +168,57 @@ pub struct Association<S> {
 struct NegotiatedContext {
     id: u8,
     proposed: ProposedContext,
-    accepted: bool,
+    accepted: Option<TransferSyntaxUid>,
 }
 
-impl Association<TcpStream> {
+impl<S> fmt::Debug for Association<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Association").field("contexts", &self.contexts).finish_non_exhaustive()
+    }
+}
+
+impl Association<Stream> {
     pub async fn connect(peer: &Peer, contexts: &[ProposedContext]) -> Result<Self, ScuError> {
-        let connecting = timeout(CONNECT_PATIENCE, TcpStream::connect(&peer.address)).await;
-        let stream = connecting.unwrap_or_else(|elapsed| Err(elapsed.into()));
-        let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-        let stream = stream.map_err(|source| ScuError::Connect { address: peer.address.clone(), source })?;
-        Self::request(stream, peer, contexts).await
+        Self::connect_with(peer, contexts, Vec::new()).await
+    }
+
+    /// With further items of user information: roles, extended negotiation.
+    pub async fn connect_with(
+        peer: &Peer,
+        contexts: &[ProposedContext],
+        items: Vec<UserVariableItem>,
+    ) -> Result<Self, ScuError> {
+        Self::request_with(peer.connect().await?, peer, contexts, items).await
     }
 }
 
 impl<S: Transport> Association<S> {
     /// Negotiates on a transport that stands. Verification is always proposed as well.
     pub async fn request(transport: S, peer: &Peer, contexts: &[ProposedContext]) -> Result<Self, ScuError> {
+        Self::request_with(transport, peer, contexts, Vec::new()).await
+    }
+
+    pub async fn request_with(
+        transport: S,
+        peer: &Peer,
+        contexts: &[ProposedContext],
+        items: Vec<UserVariableItem>,
+    ) -> Result<Self, ScuError> {
         let mut contexts = numbered(contexts)?;
-        let mut connection = Connection::new(transport, PDU_BYTES_MAX, PATIENCE);
-        connection.send(&request(peer, &contexts).into()).await?;
+        let patience = peer.patience.response;
+        let mut connection = Connection::new(transport, PDU_BYTES_MAX, patience);
+        connection.send(&request(peer, &contexts, items).into()).await?;
         let answer = negotiated(&mut connection).await?;
         for context in &mut contexts {
-            context.accepted = is_accepted(&answer, context);
+            context.accepted = accepted(&answer, context);
         }
-        connection.establish(maximum_length(&answer.user_variables), PATIENCE);
-        Ok(Self { connection, contexts, last_message_id: 0 })
+        connection.establish(maximum_length(&answer.user_variables), patience);
+        Ok(Self { connection, contexts, answered: answer.user_variables, last_message_id: 0 })
     }
 
     /// The status of a C-ECHO.
     pub async fn echo(&mut self) -> Result<u16, ScuError> {
-        let verification = verification()?;
-        let context_id = self.context_id(&verification)?;
+        let (context_id, _) = self.context(&verification()?)?;
         let request = CommandSet::request(field::C_ECHO, self.next_message_id())
             .with_uid(tags::AFFECTED_SOP_CLASS_UID, uids::VERIFICATION);
         self.connection.send_command(context_id, &request).await?;
@@ -117,16 +233,24 @@ impl<S: Transport> Association<S> {
         bytes: u64,
     ) -> Result<StoreReply, ScuError>
     where
-        R: AsyncRead + Unpin,
+        R: AsyncRead + Unpin + Send,
     {
-        let proposed = ProposedContext {
-            sop_class: command.sop_class.clone(),
-            transfer_syntax: command.transfer_syntax.clone(),
-        };
-        let context_id = self.context_id(&proposed)?;
-        let request = store_request(command, self.next_message_id());
+        let content = ReaderStream::with_capacity(data_set.take(bytes), READ_BYTES);
+        self.store_streamed(command, None, content, Some(bytes)).await
+    }
+
+    /// Sends a data set as it comes; `bytes` where it is known how long it is.
+    pub async fn store_streamed(
+        &mut self,
+        command: &StoreCommand,
+        originator: Option<&MoveOriginator>,
+        content: impl TryStream<Ok = Bytes, Error = io::Error> + Unpin + Send,
+        bytes: Option<u64>,
+    ) -> Result<StoreReply, ScuError> {
+        let context_id = self.context_id(command)?;
+        let request = store_request(command, self.next_message_id(), originator);
         self.connection.send_command(context_id, &request).await?;
-        self.send_data_set(context_id, data_set, bytes).await?;
+        send_data_set(&mut self.connection, context_id, content, bytes).await?;
         let response = self.response(&request).await?;
         let status = response.status().map_err(UlError::from)?;
         Ok(StoreReply { status, comment: response.text(tags::ERROR_COMMENT) })
@@ -136,8 +260,60 @@ impl<S: Transport> Association<S> {
         self.store(&object.command, &mut object.data_set, object.data_set_bytes).await
     }
 
+    /// Sends a message whose data set, if it has one, is small enough to be held.
+    pub async fn send(
+        &mut self,
+        context_id: u8,
+        command: CommandSet,
+        data_set: Option<&[u8]>,
+    ) -> Result<(), ScuError> {
+        match data_set {
+            Some(data_set) => self.connection.send_message(context_id, command, data_set).await?,
+            None => self.connection.send_command(context_id, &command).await?,
+        }
+        Ok(())
+    }
+
+    /// The next message of the peer; its data set may have `data_set_bytes_max` bytes.
+    pub async fn receive(&mut self, data_set_bytes_max: u64) -> Result<Message, ScuError> {
+        let Contextual { context_id, message: command } = self.command_set().await?;
+        let data_set = match command.has_data_set().map_err(UlError::from)? {
+            true => Some(self.small_data_set(context_id, data_set_bytes_max).await?),
+            false => None,
+        };
+        Ok(Message { context_id, command, data_set })
+    }
+
+    async fn small_data_set(&mut self, context_id: u8, bytes_max: u64) -> Result<Vec<u8>, ScuError> {
+        let mut bytes = Vec::new();
+        let mut data_set = DataSet::new(&mut self.connection, context_id);
+        // A reader that fails says so again below, with the error of the connection.
+        let _ = (&mut data_set).take(bytes_max).read_to_end(&mut bytes).await;
+        let length = data_set.finish(CLOSE_PATIENCE).await?;
+        if length > bytes_max { Err(ScuError::DataSetTooLong(bytes_max)) } else { Ok(bytes) }
+    }
+
     pub fn has_proposed(&self, context: &ProposedContext) -> bool {
         self.contexts.iter().any(|known| known.proposed == *context)
+    }
+
+    /// What the peer takes objects of a class in, as they were proposed.
+    pub fn accepted(&self, sop_class: &SopClassUid) -> Vec<TransferSyntaxUid> {
+        let of_class = self.contexts.iter().filter(|context| context.proposed.sop_class == *sop_class);
+        of_class.filter_map(|context| context.accepted.clone()).collect()
+    }
+
+    /// The first context that was accepted for a class.
+    pub fn context(&self, sop_class: &SopClassUid) -> Result<(u8, &TransferSyntaxUid), ScuError> {
+        let of_class = self.contexts.iter().filter(|context| context.proposed.sop_class == *sop_class);
+        let mut accepted = of_class.filter_map(|context| Some((context.id, context.accepted.as_ref()?)));
+        accepted.next().ok_or_else(|| ScuError::ClassRefused(sop_class.clone()))
+    }
+
+    /// For a request that is to be sent on this association.
+    pub fn next_message_id(&mut self) -> u16 {
+        self.last_message_id = self.last_message_id.wrapping_add(1);
+        self.last_message_id
     }
 
     pub async fn release(mut self) -> Result<(), ScuError> {
@@ -157,42 +333,20 @@ impl<S: Transport> Association<S> {
         self.connection.close(CLOSE_PATIENCE).await;
     }
 
-    fn context_id(&self, wanted: &ProposedContext) -> Result<u8, ScuError> {
-        let accepted = self.contexts.iter().find(|context| context.accepted && context.proposed == *wanted);
-        accepted.map(|context| context.id).ok_or_else(|| ScuError::ContextRefused {
-            sop_class: wanted.sop_class.clone(),
-            transfer_syntax: wanted.transfer_syntax.clone(),
-        })
-    }
-
-    fn next_message_id(&mut self) -> u16 {
-        self.last_message_id = self.last_message_id.wrapping_add(1);
-        self.last_message_id
-    }
-
-    /// One write per PDU.
-    async fn send_data_set<R>(&mut self, context_id: u8, data_set: &mut R, bytes: u64) -> Result<(), ScuError>
-    where
-        R: AsyncRead + Unpin,
-    {
-        let (mut left, mut pdu) = (bytes, BytesMut::new());
-        loop {
-            let length = usize::try_from(left).unwrap_or(usize::MAX).min(self.connection.payload_bytes_max());
-            left -= length as u64;
-            pdu.clear();
-            put_p_data_header(&mut pdu, context_id, MessagePart::DataSet, left == 0, length);
-            let payload = pdu.len();
-            pdu.resize(payload + length, 0);
-            data_set.read_exact(&mut pdu[payload..]).await.map_err(ScuError::Read)?;
-            self.connection.write(&pdu).await?;
-            if left == 0 {
-                return Ok(());
-            }
-        }
+    fn context_id(&self, command: &StoreCommand) -> Result<u8, ScuError> {
+        let is_wanted = |context: &&NegotiatedContext| {
+            context.proposed.sop_class == command.sop_class
+                && context.accepted.as_ref() == Some(&command.transfer_syntax)
+        };
+        let context = self.contexts.iter().find(is_wanted).ok_or_else(|| ScuError::ContextRefused {
+            sop_class: command.sop_class.clone(),
+            transfer_syntax: command.transfer_syntax.clone(),
+        })?;
+        Ok(context.id)
     }
 
     async fn response(&mut self, request: &CommandSet) -> Result<CommandSet, ScuError> {
-        let response = self.command_set().await?;
+        let response = self.command_set().await?.message;
         let expected = request.message_id().map_err(UlError::from)?;
         let got = response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO).map_err(UlError::from)?;
         match got {
@@ -201,31 +355,70 @@ impl<S: Transport> Association<S> {
         }
     }
 
-    async fn command_set(&mut self) -> Result<CommandSet, UlError> {
+    async fn command_set(&mut self) -> Result<Contextual<CommandSet>, UlError> {
         let mut assembler = CommandAssembler::default();
         loop {
             match self.connection.next().await? {
                 Incoming::Fragment(fragment) if fragment.part == MessagePart::Command => {
                     if let Some(response) = assembler.push(&fragment)? {
-                        return Ok(response.message);
+                        return Ok(response);
                     }
                 }
                 Incoming::Pdu(Pdu::AbortRQ { .. }) => return Err(UlError::Aborted),
                 _ => {
-                    return Err(UlError::Unexpected("anything but a command set as response"));
+                    return Err(UlError::Unexpected("anything but a command set"));
                 }
             }
         }
     }
 }
 
-fn verification() -> Result<ProposedContext, UlError> {
-    // Both are constants of the standard; a parse error would be told, not hidden.
-    let broken = |error: crate::dicom::uid::UidError| UlError::Unwritable(error.to_string());
-    Ok(ProposedContext {
-        sop_class: uids::VERIFICATION.parse().map_err(broken)?,
-        transfer_syntax: uids::IMPLICIT_VR_LITTLE_ENDIAN.parse().map_err(broken)?,
-    })
+/// Sends a data set as it comes, one write per PDU; `bytes` where it is known how long it is.
+pub(crate) async fn send_data_set<S: Transport>(
+    connection: &mut Connection<S>,
+    context_id: u8,
+    mut content: impl TryStream<Ok = Bytes, Error = io::Error> + Unpin,
+    bytes: Option<u64>,
+) -> Result<(), ScuError> {
+    let capacity = P_DATA_HEADER_BYTES + connection.payload_bytes_max();
+    let (mut pdu, mut sent) = (BytesMut::zeroed(P_DATA_HEADER_BYTES), 0);
+    while let Some(mut chunk) = content.try_next().await.map_err(ScuError::Read)? {
+        sent += chunk.len() as u64;
+        while !chunk.is_empty() {
+            if pdu.len() == capacity {
+                write_data(connection, context_id, false, &mut pdu).await?;
+            }
+            pdu.extend_from_slice(&chunk.split_to(chunk.len().min(capacity - pdu.len())));
+        }
+    }
+    match bytes {
+        Some(bytes) if bytes != sent => Err(ScuError::Read(io::ErrorKind::UnexpectedEof.into())),
+        _ => write_data(connection, context_id, true, &mut pdu).await,
+    }
+}
+
+/// Writes what stands behind the room for the headers.
+async fn write_data<S: Transport>(
+    connection: &mut Connection<S>,
+    context_id: u8,
+    last: bool,
+    pdu: &mut BytesMut,
+) -> Result<(), ScuError> {
+    let payload = pdu.len() - P_DATA_HEADER_BYTES;
+    let mut headers = &mut pdu[..P_DATA_HEADER_BYTES];
+    put_p_data_header(&mut headers, context_id, MessagePart::DataSet, last, payload);
+    connection.write(pdu).await?;
+    pdu.truncate(P_DATA_HEADER_BYTES);
+    Ok(())
+}
+
+fn verification() -> Result<SopClassUid, UlError> {
+    constant(uids::VERIFICATION)
+}
+
+/// A UID of the standard; a parse error would be told, not hidden.
+fn constant<T: FromStr<Err = UidError>>(uid: &str) -> Result<T, UlError> {
+    uid.parse().map_err(|error: UidError| UlError::Unwritable(error.to_string()))
 }
 
 /// Verification goes last, and only where there is room.
@@ -233,49 +426,76 @@ fn numbered(contexts: &[ProposedContext]) -> Result<Vec<NegotiatedContext>, ScuE
     if contexts.len() > CONTEXTS_MAX {
         return Err(ScuError::TooManyContexts);
     }
-    let all = contexts.iter().cloned().chain([verification()?]).take(CONTEXTS_MAX);
+    let echo = ProposedContext::single(verification()?, constant(uids::IMPLICIT_VR_LITTLE_ENDIAN)?);
+    let all = contexts.iter().cloned().chain([echo]).take(CONTEXTS_MAX);
     let ids = (1..=u8::MAX).step_by(2);
-    Ok(ids.zip(all).map(|(id, proposed)| NegotiatedContext { id, proposed, accepted: false }).collect())
+    Ok(ids.zip(all).map(|(id, proposed)| NegotiatedContext { id, proposed, accepted: None }).collect())
 }
 
-fn request(peer: &Peer, contexts: &[NegotiatedContext]) -> AssociationRQ {
+fn request(peer: &Peer, contexts: &[NegotiatedContext], items: Vec<UserVariableItem>) -> AssociationRQ {
     let proposed = |context: &NegotiatedContext| PresentationContextProposed {
         id: context.id,
         abstract_syntax: context.proposed.sop_class.to_string(),
-        transfer_syntaxes: vec![context.proposed.transfer_syntax.to_string()],
+        transfer_syntaxes: context.proposed.transfer_syntaxes.iter().map(ToString::to_string).collect(),
     };
+    let mut user_variables = vec![
+        UserVariableItem::MaxLength(PDU_BYTES_MAX),
+        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
+        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
+    ];
+    user_variables.extend(items);
     AssociationRQ {
         protocol_version: 1,
         calling_ae_title: peer.calling_aet.clone(),
         called_ae_title: peer.called_aet.clone(),
         application_context_name: uids::DICOM_APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: contexts.iter().map(proposed).collect(),
-        user_variables: vec![
-            UserVariableItem::MaxLength(PDU_BYTES_MAX),
-            UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
-            UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
-        ],
+        user_variables,
     }
 }
 
 async fn negotiated<S: Transport>(connection: &mut Connection<S>) -> Result<AssociationAC, ScuError> {
     match connection.next().await? {
         Incoming::Pdu(Pdu::AssociationAC(answer)) => Ok(answer),
-        Incoming::Pdu(Pdu::AssociationRJ(rejection)) => Err(ScuError::Rejected(rejection.source.to_string())),
+        Incoming::Pdu(Pdu::AssociationRJ(rejection)) => Err(ScuError::Rejected {
+            reason: rejection.source.to_string(),
+            is_transient: rejection.result == AssociationRJResult::Transient,
+        }),
         Incoming::Pdu(Pdu::AbortRQ { .. }) => Err(UlError::Aborted.into()),
         _ => Err(UlError::Unexpected("anything but an answer to A-ASSOCIATE-RQ").into()),
     }
 }
 
-fn is_accepted(answer: &AssociationAC, context: &NegotiatedContext) -> bool {
+/// A peer that accepts one of one need not say which.
+fn accepted(answer: &AssociationAC, context: &NegotiatedContext) -> Option<TransferSyntaxUid> {
     let mut results = answer.presentation_contexts.iter();
-    results.any(|result| result.id == context.id && result.reason == ContextResult::Acceptance)
+    let result =
+        results.find(|result| result.id == context.id && result.reason == ContextResult::Acceptance)?;
+    match context.proposed.transfer_syntaxes.as_slice() {
+        [only] => Some(only.clone()),
+        several => several.iter().find(|uid| uid.as_str() == unpadded(&result.transfer_syntax)).cloned(),
+    }
 }
 
-fn store_request(command: &StoreCommand, message_id: u16) -> CommandSet {
-    CommandSet::request(field::C_STORE, message_id)
+fn unpadded(uid: &str) -> &str {
+    uid.trim_matches(['\0', ' '])
+}
+
+/// A C-STORE-RQ, PS3.7 9.3.1.1.
+pub(crate) fn store_request(
+    command: &StoreCommand,
+    message_id: u16,
+    originator: Option<&MoveOriginator>,
+) -> CommandSet {
+    let request = CommandSet::request(field::C_STORE, message_id)
         .with_u16(tags::PRIORITY, MEDIUM_PRIORITY)
         .with_uid(tags::AFFECTED_SOP_CLASS_UID, command.sop_class.as_str())
         .with_uid(tags::AFFECTED_SOP_INSTANCE_UID, command.sop_instance.as_str())
-        .announcing_data_set()
+        .announcing_data_set();
+    match originator {
+        Some(originator) => request
+            .with_text(tags::MOVE_ORIGINATOR_APPLICATION_ENTITY_TITLE, &originator.ae_title)
+            .with_u16(tags::MOVE_ORIGINATOR_MESSAGE_ID, originator.message_id),
+        None => request,
+    }
 }

@@ -53,10 +53,7 @@ impl Part10 {
     }
 
     pub fn context(&self) -> ProposedContext {
-        ProposedContext {
-            sop_class: self.command.sop_class.clone(),
-            transfer_syntax: self.command.transfer_syntax.clone(),
-        }
+        ProposedContext::single(self.command.sop_class.clone(), self.command.transfer_syntax.clone())
     }
 }
 

@@ -88,6 +88,6 @@ pub(super) fn derive(
     let mut source = Edits::default();
     source.text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, instance.sop_class.as_str());
     source.text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance.sop_instance.as_str());
-    edits.item(tags::SOURCE_IMAGE_SEQUENCE, &source);
+    edits.item(tags::SOURCE_IMAGE_SEQUENCE, source);
     uid.parse().ok()
 }

@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt};
 
 use super::{TranscodeError, attributes, stored};
 use crate::db::Db;
-use crate::dicom::reencode::{Edits, ITEM, SEQUENCE_DELIMITATION, write_header, write_item_header};
+use crate::dicom::reencode::{Edits, Form, ITEM, SEQUENCE_DELIMITATION, write_item_header};
 use crate::dicom::uid::SopInstanceUid;
 use crate::ingest::layout::PixelDataLayout;
 use crate::query::decoding::Decodes;
@@ -89,22 +89,22 @@ impl Pixels {
     }
 
     /// Of the element with its header; unknown until every frame is compressed.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub(super) fn length(&self, form: Form) -> Option<u64> {
         match self {
             Self::None => Some(0),
             Self::Copied(copied) => {
                 let length = copied.range.end - copied.range.start;
-                Some(12 + length + length % 2)
+                Some(header_bytes(form) + length + length % 2)
             }
-            Self::Encoded(encoded) => encoded.length(),
+            Self::Encoded(encoded) => encoded.length(form),
         }
     }
 
-    pub(super) fn stream(self) -> Chunks {
+    pub(super) fn stream(self, form: Form) -> Chunks {
         match self {
             Self::None => stream::empty().boxed(),
-            Self::Copied(copied) => copied.stream(),
-            Self::Encoded(encoded) => encoded.stream(),
+            Self::Copied(copied) => copied.stream(form),
+            Self::Encoded(encoded) => encoded.stream(form),
         }
     }
 }
@@ -117,10 +117,10 @@ pub(super) struct Copied {
 }
 
 impl Copied {
-    fn stream(self) -> Chunks {
+    fn stream(self, form: Form) -> Chunks {
         let length = self.range.end - self.range.start;
         let padding = length % 2;
-        let header = pixel_data_header(self.vr, Length((length + padding) as u32));
+        let header = pixel_data_header(form, self.vr, Length((length + padding) as u32));
         let value = stored(self.object, self.range, self.swap);
         let padding = Bytes::from_static(&[0]).slice(..padding as usize);
         bytes(header).chain(value).chain(bytes(padding)).boxed()
@@ -154,17 +154,17 @@ impl Encoded {
         self.frames * self.first.len() as u64
     }
 
-    fn length(&self) -> Option<u64> {
+    fn length(&self, form: Form) -> Option<u64> {
         let native = self.native_length();
         match (self.codec.encoding, self.frames) {
-            (Encoding::Native, _) => Some(12 + native + native % 2),
+            (Encoding::Native, _) => Some(header_bytes(form) + native + native % 2),
             // Header, an empty offset table, one item, the delimiter.
-            (_, 1) => Some(12 + 8 + 8 + self.first.len() as u64 + DELIMITER_BYTES),
+            (_, 1) => Some(header_bytes(form) + 8 + 8 + self.first.len() as u64 + DELIMITER_BYTES),
             _ => None,
         }
     }
 
-    fn stream(self) -> Chunks {
+    fn stream(self, form: Form) -> Chunks {
         let native = self.native_length();
         let Self { codec, first, frames, bits_allocated, .. } = self;
         let is_native = codec.encoding == Encoding::Native;
@@ -175,11 +175,11 @@ impl Encoded {
         let made = stream::iter([Ok(first)]).chain(rest.buffered(AHEAD));
         if is_native {
             let vr = if bits_allocated > 8 { VR::OW } else { VR::OB };
-            let header = pixel_data_header(vr, Length((native + native % 2) as u32));
+            let header = pixel_data_header(form, vr, Length((native + native % 2) as u32));
             let padding = Bytes::from_static(&[0]).slice(..(native % 2) as usize);
             return bytes(header).chain(made).chain(bytes(padding)).boxed();
         }
-        let mut header = pixel_data_header(VR::OB, Length::UNDEFINED).to_vec();
+        let mut header = pixel_data_header(form, VR::OB, Length::UNDEFINED).to_vec();
         write_item_header(&mut header, ITEM, 0);
         let items = made.map(|frame| frame.map(|frame| [item(ITEM, frame.len()), frame]));
         let items = items.map(|item| match item {
@@ -191,10 +191,18 @@ impl Encoded {
     }
 }
 
-fn pixel_data_header(vr: VR, length: Length) -> Bytes {
+fn pixel_data_header(form: Form, vr: VR, length: Length) -> Bytes {
     let mut bytes = Vec::with_capacity(12);
-    write_header(&mut bytes, tags::PIXEL_DATA, vr, length);
+    form.write_header(&mut bytes, tags::PIXEL_DATA, vr, length);
     bytes.into()
+}
+
+/// Of Pixel Data, whose VR has a length of 32 bits (PS3.5 7.1.2).
+fn header_bytes(form: Form) -> u64 {
+    match form {
+        Form::Explicit => 12,
+        Form::Implicit => 8,
+    }
 }
 
 fn item(tag: Tag, length: usize) -> Bytes {
