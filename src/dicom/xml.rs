@@ -12,7 +12,7 @@ mod write;
 use dicom_core::Tag;
 
 pub use read::read;
-pub use write::{allowed, write};
+pub use write::{allowed, write, write_with};
 
 pub const MEDIA_TYPE: &str = "application/dicom+xml";
 

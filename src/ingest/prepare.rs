@@ -2,9 +2,10 @@
 //! Blocking.
 
 mod describe;
+mod inflated;
 mod spool;
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Seek, SeekFrom};
 use std::sync::Arc;
 
 use dicom_core::{Tag, VR};
@@ -21,6 +22,7 @@ use crate::dicom::header::{self, Header, HeaderError};
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
 
 use describe::describe;
+use inflated::Inflated;
 use spool::{Spool, Spooled};
 
 const DEFLATED_EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1.99";
@@ -191,8 +193,9 @@ fn parse(policy: &Policy, spooled: Spooled) -> Result<Parsed, Refusal> {
             if length > limit {
                 return Err(Refusal::LimitExceeded { what: "the deflated data set", limit });
             }
-            let mut data = inflate(file, policy).map_err(header_refusal)?;
-            (header::read(&mut data, syntax, policy.header), data.get_ref().len() as u64)
+            // No image worth its pixels is sent this way: all of it may be no longer than a header.
+            let mut data = Inflated::open(file, limit).map_err(header_refusal)?;
+            (header::read(&mut data, syntax, policy.header), data.length())
         }
         false => (header::read(&mut file, syntax, policy.header), length),
     };
@@ -210,18 +213,6 @@ fn parsing_syntax(uid: &str) -> Result<&'static TransferSyntax, Refusal> {
         .get(known)
         .or_else(|| TransferSyntaxRegistry.get(EXPLICIT_LITTLE_ENDIAN))
         .ok_or_else(|| Refusal::TransferSyntaxNotAccepted(uid.to_owned()))
-}
-
-/// Inflates a whole data set, PS3.5 A.5; it may not grow past the limit of the header, for no
-/// image worth its pixels is sent this way.
-fn inflate(file: impl Read, policy: &Policy) -> Result<io::Cursor<Vec<u8>>, HeaderError> {
-    let limit = policy.header.header_bytes_max;
-    let mut data = Vec::new();
-    flate2::read::DeflateDecoder::new(file).take(limit + 1).read_to_end(&mut data)?;
-    match data.len() as u64 > limit {
-        true => Err(HeaderError::Limit { what: "the inflated data set", limit }),
-        false => Ok(io::Cursor::new(data)),
-    }
 }
 
 fn header_refusal(error: HeaderError) -> Refusal {

@@ -110,7 +110,7 @@ impl StoredObject {
             return Err(ReadError::Inflate(io::ErrorKind::Unsupported.into()));
         };
         let inflating = tokio::task::spawn_blocking(move || {
-            let mut inflated = Vec::new();
+            let mut inflated = Vec::with_capacity(needed as usize);
             let reader = adapter.adapt_reader(Box::new(io::Cursor::new(deflated)));
             reader.take(needed).read_to_end(&mut inflated).map(|_| inflated)
         });

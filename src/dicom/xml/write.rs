@@ -22,12 +22,42 @@ type Document = Writer<Vec<u8>>;
 ///
 /// XML 1.0 has no way to write some control characters; U+FFFD stands for them.
 pub fn write(set: &Map<String, Value>) -> io::Result<Vec<u8>> {
+    document(|out| data_set(out, set))
+}
+
+/// [`write()`] with sequences behind the attributes of `set`, each item of which is asked for when
+/// the one before it has been written.
+pub fn write_with<I>(
+    set: &Map<String, Value>,
+    sequences: impl IntoIterator<Item = (Tag, I)>,
+) -> io::Result<Vec<u8>>
+where
+    I: Iterator<Item = Map<String, Value>>,
+{
+    document(|out| {
+        data_set(out, set)?;
+        sequences.into_iter().try_for_each(|(tag, items)| sequence(out, tag, items))
+    })
+}
+
+fn document(content: impl FnOnce(&mut Document) -> io::Result<()>) -> io::Result<Vec<u8>> {
     let mut out = Writer::new(Vec::new());
     out.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     out.create_element("NativeDicomModel")
         .with_attributes([("xmlns", NAMESPACE), ("xml:space", "preserve")])
-        .write_inner_content(|out| data_set(out, set))?;
+        .write_inner_content(content)?;
     Ok(out.into_inner())
+}
+
+fn sequence(out: &mut Document, tag: Tag, items: impl Iterator<Item = Map<String, Value>>) -> io::Result<()> {
+    let mut start = out.create_element("DicomAttribute").with_attributes([("tag", &*hex(tag)), ("vr", "SQ")]);
+    if let Some(keyword) = keyword(tag) {
+        start = start.with_attribute(("keyword", keyword));
+    }
+    start.write_inner_content(|out| {
+        (1..).zip(items).try_for_each(|(number, item)| one(out, "SQ", number, &Value::Object(item)))
+    })?;
+    Ok(())
 }
 
 fn data_set(out: &mut Document, set: &Map<String, Value>) -> io::Result<()> {

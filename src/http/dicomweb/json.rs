@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use dicom_core::{Tag, VR};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::dicom::attributes::AttributeId;
@@ -33,17 +35,43 @@ impl DataSet {
         self.0.insert(AttributeId(tag).to_string(), element);
     }
 
-    pub(crate) fn into_value(self) -> Value {
-        Value::Object(self.into_map())
-    }
-
     pub(crate) fn into_map(self) -> Map<String, Value> {
         self.0.into_iter().collect()
     }
 
-    /// The text of the data set with its keys in order.
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(&self.0).unwrap_or_default()
+    /// The text of the data set with its keys in order, and of sequences behind them, whose items
+    /// are made one by one.
+    pub(crate) fn to_json_with<I>(
+        &self,
+        sequences: impl Iterator<Item = (Tag, I)>,
+    ) -> serde_json::Result<Vec<u8>>
+    where
+        I: Iterator<Item = DataSet> + Clone,
+    {
+        let mut text = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut text);
+        let mut map = serializer.serialize_map(None)?;
+        self.0.iter().try_for_each(|(key, element)| map.serialize_entry(key, element))?;
+        for (tag, items) in sequences {
+            map.serialize_entry(&AttributeId(tag).to_string(), &Sequence { vr: "SQ", items: Items(items) })?;
+        }
+        map.end()?;
+        Ok(text)
+    }
+}
+
+#[derive(Serialize)]
+struct Sequence<T> {
+    vr: &'static str,
+    #[serde(rename = "Value")]
+    items: T,
+}
+
+struct Items<I>(I);
+
+impl<I: Iterator<Item = DataSet> + Clone> Serialize for Items<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone().map(|item| item.0))
     }
 }
 
@@ -66,7 +94,9 @@ mod tests {
             VR::SH,
             vec![],
         );
-        assert_eq!(set.to_json(), r#"{"00080050":{"vr":"SH"},"0020000D":{"vr":"UI","Value":["1.2"]}}"#);
+        let text = r#"{"00080050":{"vr":"SH"},"0020000D":{"vr":"UI","Value":["1.2"]}}"#;
+        let none = std::iter::empty::<(Tag, std::iter::Empty<DataSet>)>();
+        assert_eq!(String::from_utf8(set.to_json_with(none).unwrap()).unwrap(), text);
     }
 
     #[test]

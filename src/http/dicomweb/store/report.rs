@@ -1,10 +1,11 @@
 //! The Store Instances Response Module, PS3.18 Table I.1-1, and the status that follows from it.
 
+use std::io;
+
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
-use serde_json::Value;
 
 use super::super::json::DataSet;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, StudyUid};
@@ -101,12 +102,44 @@ impl Item {
     }
 }
 
+/// As small as can be: a hostile message has many parts.
 #[derive(Default)]
 pub(super) struct Report {
     stored: Vec<Stored>,
-    failed: Vec<DataSet>,
-    other: Vec<DataSet>,
+    failed: Vec<Failure>,
+    /// Reasons of failures that no instance is known of.
+    other: Vec<u16>,
     faults: Vec<Fault>,
+}
+
+struct Failure {
+    class: SopClassUid,
+    instance: SopInstanceUid,
+    reason: u16,
+}
+
+/// What an item of a sequence of the module is made of when it is written.
+#[derive(Clone, Copy)]
+enum Entry<'a> {
+    Stored(&'a Stored),
+    Failed(&'a Failure),
+    Other(u16),
+}
+
+impl Entry<'_> {
+    fn item(self, urls: &Urls) -> DataSet {
+        match self {
+            Self::Stored(stored) => reference(stored, urls),
+            Self::Failed(Failure { class, instance, reason }) => {
+                with_reason(sop_reference(class.as_str(), instance.as_str()), *reason)
+            }
+            Self::Other(reason) => with_reason(DataSet::default(), reason),
+        }
+    }
+}
+
+fn with_reason(set: DataSet, reason: u16) -> DataSet {
+    set.with(tags::FAILURE_REASON, VR::US, vec![reason.into()])
 }
 
 impl Report {
@@ -114,13 +147,11 @@ impl Report {
         match item {
             Item::Stored(stored) => self.stored.push(stored),
             Item::Failed { class, instance, reason, fault } => {
-                let reference = sop_reference(class.as_str(), instance.as_str());
-                self.failed.push(reference.with(tags::FAILURE_REASON, VR::US, vec![reason.into()]));
+                self.failed.push(Failure { class, instance, reason });
                 self.faults.push(fault);
             }
             Item::Other { reason, fault } => {
-                let failure = DataSet::default().with(tags::FAILURE_REASON, VR::US, vec![reason.into()]);
-                self.other.push(failure);
+                self.other.push(reason);
                 self.faults.push(fault);
             }
         }
@@ -147,15 +178,36 @@ impl Report {
         }
     }
 
-    /// Sequences without items stay out (Table I.1-1, type 1C).
+    /// The attributes outside of the sequences.
     fn data_set(&self, urls: &Urls) -> DataSet {
         let study_url = self.common_study().map(|study| urls.study(study).into());
-        let mut set = DataSet::default().with(tags::RETRIEVE_URL, VR::UR, study_url.into_iter().collect());
-        let stored = self.stored.iter().map(|stored| reference(stored, urls)).collect();
-        set_sequence(&mut set, tags::REFERENCED_SOP_SEQUENCE, stored);
-        set_sequence(&mut set, tags::FAILED_SOP_SEQUENCE, self.failed.clone());
-        set_sequence(&mut set, tags::OTHER_FAILURES_SEQUENCE, self.other.clone());
-        set
+        DataSet::default().with(tags::RETRIEVE_URL, VR::UR, study_url.into_iter().collect())
+    }
+
+    /// In ascending order; those without items stay out (Table I.1-1, type 1C).
+    fn sequences(&self) -> Vec<(Tag, Vec<Entry<'_>>)> {
+        let sequences = [
+            (tags::FAILED_SOP_SEQUENCE, self.failed.iter().map(Entry::Failed).collect()),
+            (tags::REFERENCED_SOP_SEQUENCE, self.stored.iter().map(Entry::Stored).collect()),
+            (tags::OTHER_FAILURES_SEQUENCE, self.other.iter().copied().map(Entry::Other).collect()),
+        ];
+        sequences.into_iter().filter(|(_, entries): &(_, Vec<_>)| !entries.is_empty()).collect()
+    }
+
+    fn to_json(&self, urls: &Urls) -> serde_json::Result<Vec<u8>> {
+        let sequences = self.sequences();
+        let item = |entry: Entry<'_>| entry.item(urls);
+        self.data_set(urls)
+            .to_json_with(sequences.iter().map(|(tag, entries)| (*tag, entries.iter().copied().map(item))))
+    }
+
+    fn to_xml(&self, urls: &Urls) -> io::Result<Vec<u8>> {
+        let sequences = self.sequences();
+        let item = |entry: Entry<'_>| entry.item(urls).into_map();
+        xml::write_with(
+            &self.data_set(urls).into_map(),
+            sequences.iter().map(|(tag, entries)| (*tag, entries.iter().copied().map(item))),
+        )
     }
 
     fn common_study(&self) -> Option<&StudyUid> {
@@ -164,10 +216,9 @@ impl Report {
     }
 
     pub(super) fn into_response(self, media_type: &'static str, urls: &Urls) -> Answer {
-        let set = self.data_set(urls);
         let content = match media_type {
-            xml::MEDIA_TYPE => xml::write(&set.into_map()).map_err(HttpError::internal("the report"))?,
-            _ => set.to_json().into_bytes(),
+            xml::MEDIA_TYPE => self.to_xml(urls).map_err(HttpError::internal("the report"))?,
+            _ => self.to_json(urls).map_err(HttpError::internal("the report"))?,
         };
         let mut response = Response::new(body::full(content));
         *response.status_mut() = self.status();
@@ -185,13 +236,6 @@ impl Report {
         let created = self.stored.iter().any(Stored::is_new);
         let study = self.common_study().filter(|_| created)?;
         HeaderValue::from_str(&urls.study(study)).ok()
-    }
-}
-
-fn set_sequence(set: &mut DataSet, tag: Tag, items: Vec<DataSet>) {
-    if !items.is_empty() {
-        let items: Vec<Value> = items.into_iter().map(DataSet::into_value).collect();
-        set.set(tag, VR::SQ, items);
     }
 }
 
@@ -247,6 +291,10 @@ mod tests {
         Urls::at("http://h")
     }
 
+    fn written(report: &Report) -> serde_json::Value {
+        serde_json::from_slice(&report.to_json(&urls()).unwrap()).unwrap()
+    }
+
     #[track_caller]
     fn check(items: Vec<Item>, status: u16) {
         assert_eq!(report(items).status().as_u16(), status);
@@ -265,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_report_holds_only_what_happened_s3_s4_s9() {
-        let set = report(vec![new("1.2"), other(Fault::Syntax)]).data_set(&urls()).into_value();
+        let set = written(&report(vec![new("1.2"), other(Fault::Syntax)]));
         assert_eq!(set["00081190"]["Value"][0], "http://h/dicom-web/studies/1.2");
         assert_eq!(set["00081199"]["Value"][0]["00081190"]["vr"], "UR");
         assert_eq!(set["0008119A"]["Value"][0]["00081197"]["Value"][0], 0xC000);
@@ -273,8 +321,26 @@ mod tests {
     }
 
     #[test]
+    fn json_and_xml_tell_the_same_s3_g1() {
+        let failed = Item::Failed {
+            class: "1.5".parse().unwrap(),
+            instance: "1.4".parse().unwrap(),
+            reason: 0x0111,
+            fault: Fault::Conflict,
+        };
+        let report = report(vec![new("1.2"), other(Fault::Syntax), failed, new("1.2")]);
+        let xml = String::from_utf8(report.to_xml(&urls()).unwrap()).unwrap();
+        let limits = xml::Limits { depth_max: 4, elements_max: 100 };
+        let mut read = xml::read(&xml, limits).unwrap();
+        read.sort_keys();
+        assert_eq!(serde_json::Value::Object(read), written(&report));
+        let keys: Vec<_> = written(&report).as_object().unwrap().keys().cloned().collect();
+        assert_eq!(keys, ["00081190", "00081198", "00081199", "0008119A"]);
+    }
+
+    #[test]
     fn objects_of_several_studies_have_no_common_url_s4b() {
-        let set = report(vec![new("1.2"), new("1.3")]).data_set(&urls()).into_value();
+        let set = written(&report(vec![new("1.2"), new("1.3")]));
         assert_eq!(set["00081190"], serde_json::json!({ "vr": "UR" }));
     }
 
@@ -282,7 +348,7 @@ mod tests {
     fn an_object_that_is_not_as_it_was_sent_has_a_warning_s9d() {
         let report = report(vec![stored("1.2", Outcome::KeptFirst)]);
         assert_eq!(report.status(), StatusCode::ACCEPTED);
-        let set = report.data_set(&urls()).into_value();
+        let set = written(&report);
         assert_eq!(set["00081199"]["Value"][0]["00081196"]["Value"][0], 0xB006);
     }
 
