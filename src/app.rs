@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::analysis::{Analyses, Model, NO_MODEL};
 use crate::blobs::BlobError;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, Deletion};
+use crate::config::{Config, Deletion, Dimse};
 use crate::db::DbError;
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
@@ -29,7 +29,8 @@ use crate::jobs::{JobKind, driver};
 use crate::lifecycle::Lifecycle;
 use crate::query::decoding::Decodes;
 use crate::telemetry::metrics::sweep as metric;
-use crate::{dimse, http};
+use crate::ul::tls::{Tls, TlsError};
+use crate::{dimse, http, lifecycle};
 
 use self::readiness::ModelReadiness;
 use self::requests::Requests;
@@ -50,6 +51,10 @@ pub enum AppError {
     DataDir { path: PathBuf, source: io::Error },
     #[error("server.data_dir = {} is in use by another radiant process", path.display())]
     DataDirInUse { path: PathBuf },
+    #[error("TLS cannot be used")]
+    Tls(#[from] TlsError),
+    #[error("SIGHUP cannot be listened to")]
+    Hangup(#[source] io::Error),
     #[error("the index cannot be opened")]
     Index(#[from] DbError),
     #[error("the objects cannot be opened")]
@@ -68,15 +73,17 @@ pub enum AppError {
 /// The addresses, taken and not yet answered.
 pub struct Listeners {
     http: TcpListener,
-    dimse: TcpListener,
+    dimse: dimse::Listeners,
+    /// For associations that come in, and for the nodes that are called.
+    tls: Tls,
 }
 
 impl Listeners {
     pub async fn bind(config: &Config) -> Result<Self, AppError> {
-        Ok(Self {
-            http: bind("http.listen", "--http", config.http.listen).await?,
-            dimse: bind("dimse.listen", "--dimse", config.dimse.listen).await?,
-        })
+        let tls = Tls::load(&config.dimse.tls)?;
+        let http = bind("http.listen", "--http", config.http.listen).await?;
+        let dimse = bind_dimse(&config.dimse, &tls).await?;
+        Ok(Self { http, dimse, tls })
     }
 
     /// The ports are known even when any were asked for.
@@ -84,9 +91,33 @@ impl Listeners {
         self.http.local_addr().map_err(AppError::Address)
     }
 
+    /// Of the plain listener, where there is one.
     pub fn dimse_address(&self) -> Result<SocketAddr, AppError> {
-        self.dimse.local_addr().map_err(AppError::Address)
+        let over_tls = self.dimse.tls.as_ref().map(|(listener, _)| listener);
+        let listener = self.dimse.plain.as_ref().or(over_tls);
+        let none = || io::Error::from(io::ErrorKind::NotConnected);
+        listener.ok_or_else(none).and_then(TcpListener::local_addr).map_err(AppError::Address)
     }
+
+    /// Where associations over TLS are accepted.
+    pub fn dimse_tls_address(&self) -> Result<Option<SocketAddr>, AppError> {
+        let address = self.dimse.tls.as_ref().map(|(listener, _)| listener.local_addr());
+        address.transpose().map_err(AppError::Address)
+    }
+}
+
+/// One listener where both have the same address; any port (0) is never the same.
+async fn bind_dimse(section: &Dimse, tls: &Tls) -> Result<dimse::Listeners, AppError> {
+    let only_tls = section.tls.listen == Some(section.listen) && section.listen.port() != 0;
+    let plain = match only_tls {
+        true => None,
+        false => Some(bind("dimse.listen", "--dimse", section.listen).await?),
+    };
+    let over_tls = match section.tls.listen {
+        Some(address) => Some((bind("dimse.tls.listen", "--config", address).await?, tls.clone())),
+        None => None,
+    };
+    Ok(dimse::Listeners { plain, tls: over_tls })
 }
 
 async fn bind(key: &'static str, flag: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
@@ -117,6 +148,8 @@ pub struct App {
     pub http_address: SocketAddr,
     /// Where associations are accepted.
     pub dimse_address: SocketAddr,
+    /// Where they are accepted over TLS.
+    pub dimse_tls_address: Option<SocketAddr>,
 }
 
 impl App {
@@ -129,12 +162,14 @@ impl App {
         let app = Self {
             http_address: listeners.http_address()?,
             dimse_address: listeners.dimse_address()?,
+            dimse_tls_address: listeners.dimse_tls_address()?,
             analyses: Arc::clone(&work.analyses),
             config,
             archive,
         };
         app.start_work(&work, lifecycle);
-        app.start_dimse(listeners.dimse, work.deliveries, lifecycle);
+        app.start_reload(listeners.tls.clone(), lifecycle)?;
+        app.start_dimse(listeners.dimse, listeners.tls, work.deliveries, lifecycle);
         app.start_http(listeners.http, readiness, metrics, lifecycle);
         app.start_sweep(lifecycle);
         Ok(app)
@@ -157,16 +192,41 @@ impl App {
         }
     }
 
-    fn start_dimse(&self, listener: TcpListener, deliveries: Deliveries, lifecycle: &mut Lifecycle) {
+    /// Certificates are read again at SIGHUP. Without any the signal keeps its meaning, which is
+    /// to end.
+    fn start_reload(&self, tls: Tls, lifecycle: &mut Lifecycle) -> Result<(), AppError> {
+        if self.config.dimse.tls.files().next().is_none() {
+            return Ok(());
+        }
+        let mut hangups = lifecycle::hangups().map_err(AppError::Hangup)?;
+        let stop = lifecycle.stop_token();
+        lifecycle.spawn("reload of certificates", async move {
+            while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+                reload(&tls).await;
+            }
+            endless(())
+        });
+        Ok(())
+    }
+
+    fn start_dimse(
+        &self,
+        listeners: dimse::Listeners,
+        tls: Tls,
+        deliveries: Deliveries,
+        lifecycle: &mut Lifecycle,
+    ) {
         let server = dimse::Server {
             settings: dimse::Settings::new(&self.config.dimse, self.config.server.stop_timeout()),
             sink: Arc::clone(&self.archive.ingest),
             association_ended: Arc::new(move |delivery| tell_end(deliveries.clone(), delivery)),
             db: self.archive.db.clone(),
             blobs: self.archive.blobs.clone(),
+            tls,
         };
         let stop = lifecycle.stop_token();
-        lifecycle.spawn("DIMSE listener", async move { endless(dimse::serve(listener, server, stop).await) });
+        lifecycle
+            .spawn("DIMSE listener", async move { endless(dimse::serve(listeners, server, stop).await) });
     }
 
     fn start_http(
@@ -216,6 +276,15 @@ fn tell_end(deliveries: Deliveries, delivery: String) {
     });
 }
 
+async fn reload(tls: &Tls) {
+    let tls = tls.clone();
+    match tokio::task::spawn_blocking(move || tls.reload()).await {
+        Ok(Ok(())) => tracing::info!("certificates were read again"),
+        Ok(Err(error)) => tracing::error!(%error, "the certificates stay as they were"),
+        Err(panic) => tracing::error!(%panic, "the certificates stay as they were"),
+    }
+}
+
 /// For tasks that do not fail.
 fn endless((): ()) -> Result<(), std::convert::Infallible> {
     Ok(())
@@ -253,6 +322,9 @@ async fn sweep_deleted(ingest: &Ingest, settings: &Deletion, clock: &Clock, stop
 
 fn announce(listeners: &Listeners, model: &Model) -> Result<(), AppError> {
     let (http, dimse) = (listeners.http_address()?, listeners.dimse_address()?);
+    if let Some(address) = listeners.dimse_tls_address()? {
+        tracing::info!(dimse = %address, "associations over TLS are accepted");
+    }
     tracing::info!(%http, %dimse, "access control is not built yet: listening on loopback only");
     match model {
         Model::Ready(engine) => {

@@ -5,6 +5,7 @@
 mod network;
 pub mod nodes;
 mod sections;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ pub use sections::{
     Analysis, Deletion, Dimse, Http, Index, Ingest, Log, LogFormat, Model, ModelPrecision, OnDuplicate,
     Preamble, Rule, Server, UrlForm,
 };
+pub use tls::{ClientCertificates, DimseTls};
 
 const DEFAULT: &str = include_str!("config/default.toml");
 const PREFIX: &str = "RADIANT__";
@@ -97,7 +99,9 @@ impl Config {
         Layers::assemble(overrides, environment).map(|layers| layers.config)
     }
     fn check(&self) -> Result<(), ConfigError> {
-        for (key, address) in [("http.listen", self.http.listen), ("dimse.listen", self.dimse.listen)] {
+        let listeners = [("http.listen", self.http.listen), ("dimse.listen", self.dimse.listen)];
+        let over_tls = self.dimse.tls.listen.map(|address| ("dimse.tls.listen", address));
+        for (key, address) in listeners.into_iter().chain(over_tls) {
             if !address.ip().is_loopback() {
                 return Err(ConfigError::NotLoopback { key, address });
             }
@@ -119,13 +123,20 @@ impl Config {
             let reason = format!("ingest.sequence_depth_max must be 1 to {SEQUENCE_DEPTH_MAX}");
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
-        let aet = self.dimse.ae_title.trim();
-        if aet.is_empty() || aet.len() > 16 || !aet.bytes().all(|b| (0x20..0x7F).contains(&b) && b != b'\\') {
+        if !is_ae_title(&self.dimse.ae_title) {
             let reason = "dimse.ae_title must have 1 to 16 characters (VR AE)".to_owned();
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
-        Ok(())
+        let checked =
+            nodes::check(&self.dimse.nodes).and_then(|()| self.dimse.tls.check().map_err(str::to_owned));
+        checked.map_err(|reason| ConfigError::BadValue { origin: "configuration".to_owned(), reason })
     }
+}
+
+/// VR AE, PS3.5 6.2.
+fn is_ae_title(text: &str) -> bool {
+    let text = text.trim();
+    (1..=16).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7F).contains(&b) && b != b'\\')
 }
 
 /// Empty, or what a path can follow.
@@ -307,6 +318,22 @@ mod tests {
         let overrides = Overrides { file: Some(file), keys: vec![] };
         let error = Config::assemble(&overrides, vec![]).unwrap_err().to_string();
         assert!(error.contains("radiant.toml") && error.contains("dimse.port"), "{error}");
+    }
+
+    #[test]
+    fn tls_without_a_certificate_is_refused() {
+        let error = with_environment("RADIANT__DIMSE__TLS__LISTEN", "127.0.0.1:2762").unwrap_err();
+        assert!(error.to_string().contains("dimse.tls.certificate"), "{error}");
+        let error = with_environment("RADIANT__DIMSE__TLS__LISTEN", "0.0.0.0:2762").unwrap_err();
+        assert!(matches!(error, ConfigError::NotLoopback { key: "dimse.tls.listen", .. }));
+    }
+
+    #[test]
+    fn nodes_have_titles_of_their_own() {
+        for nodes in ["[{ ae_title = \"A\" }, { ae_title = \"A \" }]", "[{ ae_title = \"\" }]"] {
+            let error = with_environment("RADIANT__DIMSE__NODES", nodes).unwrap_err().to_string();
+            assert!(error.contains("dimse.nodes"), "{error}");
+        }
     }
 
     #[test]

@@ -27,8 +27,9 @@ use crate::db::Db;
 use crate::dicom::sop_class::is_standard_storage;
 use crate::ingest::{Ingest, Received, Refused, Stored};
 use crate::telemetry::metrics::dimse as metric;
+use crate::ul::tls::Tls;
 
-pub use listener::serve;
+pub use listener::{Listeners, serve};
 
 use services::ServiceClass;
 
@@ -58,6 +59,8 @@ pub struct Server<K> {
     /// What queries, retrievals and commitments read.
     pub db: Db,
     pub blobs: Blobs,
+    /// For the nodes that are called.
+    pub tls: Tls,
 }
 
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -140,6 +140,11 @@ async fn next(interrupts: &mut Interrupts) -> &'static str {
         Some(signal) => signal,
         None => pending().await,
     }
+}
+
+/// SIGHUP from now on; it no longer ends the process.
+pub fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 /// SIGINT and SIGTERM from now on.

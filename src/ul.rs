@@ -8,6 +8,8 @@ pub mod command;
 pub mod connection;
 pub mod data_set;
 mod decoder;
+pub mod tls;
+pub mod transport;
 
 use std::io;
 use std::time::Duration;

@@ -65,3 +65,17 @@ impl Node {
 pub fn named<'a>(nodes: &'a [Node], ae_title: &str) -> Option<&'a Node> {
     nodes.iter().find(|node| node.ae_title.trim() == ae_title.trim())
 }
+
+/// What is wrong with them as a whole.
+pub(super) fn check(nodes: &[Node]) -> Result<(), String> {
+    let mut titles = BTreeSet::new();
+    for node in nodes {
+        if !super::is_ae_title(&node.ae_title) {
+            return Err(format!("dimse.nodes: {:?} is not an AE title of 1 to 16 characters", node.ae_title));
+        }
+        if !titles.insert(node.ae_title.trim()) {
+            return Err(format!("dimse.nodes: {:?} is there twice", node.ae_title));
+        }
+    }
+    Ok(())
+}

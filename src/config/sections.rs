@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Network, Node, Service};
+use super::{DimseTls, Network, Node, Service};
 use crate::dicom::temporal::Offset;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -87,6 +87,7 @@ pub struct Dimse {
     pub identifier_bytes_max: u64,
     pub unknown_callers_may: BTreeSet<Service>,
     pub nodes: Vec<Node>,
+    pub tls: DimseTls,
 }
 
 /// The reader of JSON stops at a depth of 128, and a sequence takes three levels of it: metadata

@@ -4,6 +4,7 @@ mod harness;
 mod hostile;
 mod nodes;
 mod operations;
+mod tls;
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use dicom_ul::pdu::Pdu;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Settings, serve};
+use super::{Listeners, Settings, serve};
 use crate::export::scu::ScuError;
 use crate::export::scu::association::{Association, ProposedContext};
 use crate::ingest::Refusal;
@@ -184,7 +185,8 @@ async fn serves_associations_side_by_side_over_tcp_and_stops() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = peer(&listener.local_addr().unwrap().to_string());
     let server = harness.server();
-    let serving = tokio::spawn(serve(listener, server, stop.clone()));
+    let listeners = Listeners { plain: Some(listener), tls: None };
+    let serving = tokio::spawn(serve(listeners, server, stop.clone()));
     let mut first = Association::connect(&peer, &[ct_context()]).await.unwrap();
     let mut second = Association::connect(&peer, &[ct_context()]).await.unwrap();
     assert!(second.store(&ct("1.2.3"), &mut &object(500_000)[..], 500_000).await.unwrap().is_stored());

@@ -14,6 +14,8 @@ pub mod dimse {
     /// Counter by `limit`: connections, associations, node_associations, pdu_bytes,
     /// identifier_bytes, time.
     pub const LIMIT_HITS: &str = "dimse_limit_hits_total";
+    /// Counter: TLS handshakes of callers that came to nothing.
+    pub const TLS_FAILED: &str = "dimse_tls_handshakes_failed_total";
     /// Counter by `status`, hexadecimal: C-STORE responses.
     pub const STORES: &str = "dimse_stores_total";
     /// Counter: data set bytes received.
@@ -78,6 +80,7 @@ fn describe() {
     describe_counter!(dimse::REJECTED, "association requests rejected, by reason");
     describe_counter!(dimse::ENDED, "associations that ended, by how");
     describe_counter!(dimse::LIMIT_HITS, "limits of the configuration that were hit");
+    describe_counter!(dimse::TLS_FAILED, "TLS handshakes of callers that failed");
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
     describe_counter!(scu::STORES, "stored instances sent by C-STORE, by the peer's status");

@@ -193,7 +193,13 @@ impl<S: Transport> Connection<S> {
 
     /// Writes what [`put_p_data_header`] and its payload made up.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), UlError> {
-        match timeout(self.patience, self.framed.get_mut().write_all(bytes)).await {
+        let stream = self.framed.get_mut();
+        // TLS keeps what the socket did not take; only a flush says that it is gone.
+        let written = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        match timeout(self.patience, written).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(UlError::TimedOut(self.patience)),
         }
@@ -204,9 +210,9 @@ impl<S: Transport> Connection<S> {
     pub async fn close(mut self, artim: Duration) {
         let stream = self.framed.get_mut();
         // The peer may be gone already, and there is no further step to fail.
-        let _ = stream.flush().await;
         let _ = timeout(artim, discard(stream)).await;
-        let _ = self.framed.get_mut().shutdown().await;
+        // Under TLS this writes, and who does not read could hold it up.
+        let _ = timeout(artim, stream.shutdown()).await;
     }
 }
 

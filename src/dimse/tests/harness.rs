@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blobs::Blobs;
-use crate::config::{Node, Service};
+use crate::config::{DimseTls, Node, Service};
 use crate::db::{Db, SqliteSettings};
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
@@ -23,6 +23,7 @@ use crate::export::scu::association::{Association, Peer, ProposedContext};
 use crate::ingest::{Body, InstanceIdentity, Outcome, Received, Refusal, Refused, StoreCommand, Stored};
 use crate::ul::command::{CommandAssembler, CommandSet, field};
 use crate::ul::connection::{Connection, put_p_data_header};
+use crate::ul::tls::Tls;
 use crate::ul::{Incoming, MessagePart};
 
 pub(in crate::dimse) fn settings() -> Settings {
@@ -271,7 +272,8 @@ fn server(
     let ended = Arc::clone(ended);
     let association_ended = Arc::new(move |delivery| ended.lock().unwrap().push(delivery));
     let (db, blobs) = (archive.db.clone(), archive.blobs.clone());
-    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs }
+    let tls = Tls::load(&DimseTls::default()).unwrap();
+    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs, tls }
 }
 
 pub(super) fn store_command(sop_class: &str, sop_instance: &str) -> CommandSet {

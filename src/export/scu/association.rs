@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,9 +15,6 @@ use futures::{TryStream, TryStreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::io::ReaderStream;
 
 use super::part10::Part10;
@@ -30,6 +26,8 @@ use crate::ingest::StoreCommand;
 use crate::ul::command::{CommandAssembler, CommandSet, field, status};
 use crate::ul::connection::{Connection, Contextual, Transport, maximum_length, put_p_data_header};
 use crate::ul::data_set::DataSet;
+use crate::ul::tls::Tls;
+pub use crate::ul::transport::Stream;
 use crate::ul::{Incoming, MessagePart, PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError};
 
 /// Of a file at a time.
@@ -41,9 +39,6 @@ const MEDIUM_PRIORITY: u16 = 0;
 /// In front of the payload of a P-DATA-TF.
 const P_DATA_HEADER_BYTES: usize = PDU_HEADER_BYTES + PDV_HEADER_BYTES;
 
-/// What a connection to a peer runs on.
-pub type Stream = Box<dyn Transport>;
-
 /// Whom to call, and as whom.
 #[derive(Debug, Clone)]
 pub struct Peer {
@@ -53,7 +48,7 @@ pub struct Peer {
     pub calling_aet: String,
     pub patience: Patience,
     /// Call over TLS, on these terms.
-    pub tls: Option<Arc<ClientConfig>>,
+    pub tls: Option<Tls>,
 }
 
 /// How long a peer may take.
@@ -96,9 +91,10 @@ impl Peer {
     async fn try_connect(&self) -> io::Result<Stream> {
         let stream = TcpStream::connect(&self.address).await?;
         stream.set_nodelay(true)?;
-        let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
-        let name = ServerName::try_from(self.host().to_owned()).map_err(io::Error::other)?;
-        Ok(Box::new(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?))
+        match &self.tls {
+            Some(tls) => tls.connect(self.host(), stream).await,
+            None => Ok(Stream::Plain(stream)),
+        }
     }
 
     fn host(&self) -> &str {
