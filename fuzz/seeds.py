@@ -158,6 +158,46 @@ PDUS = {
     "empty-value": pdu(4, struct.pack(">I", 0)),
 }
 
+STORE = (
+    implicit(0x0002, b"1.2.840.10008.5.1.4.1.1.2") + implicit(0x0100, b"\1\0") + implicit(0x0110, b"\7\0")
+    + implicit(0x0700, b"\0\0") + implicit(0x0800, b"\1\0") + implicit(0x1000, b"1.2.3.4")
+)
+MOVE = implicit(0x0100, b"\x21\0") + implicit(0x0110, b"\2\0") + implicit(0x0600, b"SOMEBODY") + implicit(0x0800, b"\1\0")
+COMMANDS = {
+    "echo": b"\xff" + COMMAND,
+    "store-in-fragments": b"\7" + implicit(0, struct.pack("<I", len(STORE))) + STORE,
+    "move-without-a-length": b"\x20" + MOVE,
+    "answer": b"\x40" + implicit(0x0100, b"\1\x80") + implicit(0x0120, b"\1\0") + implicit(0x0800, b"\1\1")
+    + implicit(0x0900, b"\0\xc0") + implicit(0x0902, b"why"),
+    "long": b"\1" + implicit(0x0110, b"\1\0\0") + struct.pack("<HHI", 0, 0x1000, 0xFFFFFFFF),
+    "another-group": b"\x10" + implicit(0x00080018, b"1.2"),
+}
+
+
+def value(context, control, part):
+    """As the `association` target reads them: context, message control header, length, bytes."""
+    return struct.pack(">BBH", context, control, len(part)) + part
+
+
+def command(field, context, *elements):
+    """A command set that announces a data set, on one of the contexts of the target."""
+    body = implicit(0x0100, struct.pack("<H", field)) + implicit(0x0110, b"\1\0") + b"".join(elements) + implicit(0x0800, b"\1\0")
+    return value(context, 3, implicit(0, struct.pack("<I", len(body))) + body)
+
+
+STUDY_LEVEL = implicit(0x00080052, b"STUDY ") + implicit(0x00100010, b"A*") + implicit(0x0020000D, b"1.2")
+ASSOCIATIONS = {
+    "request": b"\0" + REQUEST + PDUS["echo"],
+    "pdus": b"\1" + PDUS["echo"] + PDUS["fragments"],
+    "store": b"\2" + command(0x0001, 3, implicit(0x1000, b"1.2.3.4")) + value(3, 0, b"some") + value(3, 2, b"data"),
+    "find": b"\2" + command(0x0020, 5) + value(5, 2, STUDY_LEVEL),
+    "move": b"\2" + command(0x0021, 7, implicit(0x0600, b"SOMEBODY")) + value(7, 2, STUDY_LEVEL),
+    "get": b"\2" + command(0x0010, 9) + value(9, 2, STUDY_LEVEL),
+    "commitment": b"\2" + command(0x0130, 11, implicit(0x1001, b"1.2.840.10008.1.20.1.1"), implicit(0x1008, b"\1\0"))
+    + value(11, 2, implicit(0x00081195, b"1.2.9") + struct.pack("<HHI", 8, 0x1199, 0)),
+    "interleaved": b"\2" + command(0x0001, 3) + value(1, 0, b"data") + value(3, 3, COMMAND),
+}
+
 
 def write(target, name, content):
     folder = HERE / "seeds" / target
@@ -170,7 +210,8 @@ def main():
         write("dicom_json", name, bytes([syntax]) + content)
     for name, (size, content) in MULTIPART.items():
         write("multipart", name, size + content)
-    for target, seeds in {"headers": HEADERS, "target": TARGETS, "xml": XML, "pdu": PDUS}.items():
+    plain = {"headers": HEADERS, "target": TARGETS, "xml": XML, "pdu": PDUS, "command_set": COMMANDS, "association": ASSOCIATIONS}
+    for target, seeds in plain.items():
         for name, content in seeds.items():
             write(target, name, content)
 

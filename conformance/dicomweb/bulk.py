@@ -12,9 +12,8 @@ import dataset
 import documents
 import syntaxes
 import video
-from exchange import NotApplicable
 from origin import JSON, REFERENCED_SOP, WARNING_REASON, XML, items, multipart, related
-from report import equal, row
+from report import NotApplicable, equal, row
 
 
 def without_bulk(made, tag, location):

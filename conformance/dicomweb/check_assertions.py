@@ -28,42 +28,28 @@ import retrieve  # noqa: F401
 import search  # noqa: F401
 import store  # noqa: F401
 from origin import Choices, Origin
-from report import CHECKS, FAILED, ROWS, Check, Outcome, Report, rows_without_check
+from report import BOOK, FAILED, Report, lines
 
 
 def main():
     arguments = parse_arguments()
     if arguments.list:
-        print("\n".join(f"{id} ({ROWS[id]['clause']}) {ROWS[id]['text']}" for id in ROWS))
+        print(BOOK.list())
         return 0
     choices = Choices.read(arguments.declare) if arguments.declare else Choices()
     choices.pid = arguments.pid or choices.pid
     headers = [tuple(part.strip() for part in header.split(":", 1)) for header in arguments.header]
-    origin, report = Origin(arguments.url, headers, choices), Report(arguments.url)
-    for id in rows_without_check():
-        report.add(Outcome(Check((id,), no_check), FAILED, "no check of the suite proves it"))
-    for check in in_order_of_rows():
-        if not arguments.only or set(arguments.only) & set(check.rows):
-            report.judge(check, origin)
-    report.print_summary()
+    origin, report = Origin(arguments.url, headers, choices), Report(arguments.url, BOOK, lines)
+    BOOK.judge(report, origin, arguments.only)
     if arguments.report:
         report.write(arguments.report)
     return 1 if report.count(FAILED) else 0
 
 
-def in_order_of_rows():
-    places = {id: place for place, id in enumerate(ROWS)}
-    return sorted(CHECKS, key=lambda check: min(places[id] for id in check.rows))
-
-
-def no_check(origin):
-    """Stands for a row that nothing judges."""
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("url", nargs="?", default="", help="the DICOMweb root")
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help="these rows alone")
+    parser.add_argument("--only", nargs="+", choices=list(BOOK.rows), metavar="ROW", help="these rows alone")
     parser.add_argument("--report", metavar="FILE", help="every check with its exchange, in JSON")
     parser.add_argument(
         "--declare", type=Path, metavar="FILE", help="choices of the server, in TOML; see origin.Choices"

@@ -12,20 +12,10 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
+from report import Failed
+
 TIMEOUT_S = 60
 SHOWN_BYTES = 400
-
-
-class Failed(AssertionError):
-    """What was expected and is not so, with the exchange that shows it."""
-
-    def __init__(self, message, answer=None):
-        super().__init__(message)
-        self.answer = answer
-
-
-class NotApplicable(Exception):
-    """Why the row cannot be judged on this server."""
 
 
 class MediaType:

@@ -3,9 +3,9 @@
 import dataset
 import documents
 from dataset import TOKEN, path
-from exchange import NotApplicable, decoded
+from exchange import decoded
 from origin import DICOM, JSON, OCTETS, first, multipart, related
-from report import contains, equal, row
+from report import NotApplicable, contains, equal, row
 
 BOUNDARY_CHARACTERS = set("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'()+_,-./:=? ")
 BCHARS_OF_EVERY_KIND = "rows'()+_,-./:=?and checks"

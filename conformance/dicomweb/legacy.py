@@ -10,10 +10,9 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 import dataset
 import documents
 import syntaxes
-from exchange import NotApplicable
 from origin import DICOM, OCTETS, related
 from pictures import identity, near, shades
-from report import contains, equal, row
+from report import NotApplicable, contains, equal, row
 
 
 def wado(origin, made, accept="*/*", **query):

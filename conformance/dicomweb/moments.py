@@ -1,9 +1,8 @@
 """Search: dates, times and timezones. PS3.18 8.3.4.1.1, PS3.4 C.2.2.2.5."""
 
 from archive import check_agenda, finds, on
-from exchange import NotApplicable
 from origin import first
-from report import equal, row
+from report import NotApplicable, equal, row
 
 
 @row("Q12")

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from urllib.parse import quote, urljoin
 
 import dataset
-from exchange import Client, Failed, NotApplicable
+from exchange import Client
+from report import Failed, NotApplicable
 
 JSON = "application/dicom+json"
 XML = "application/dicom+xml"

@@ -7,7 +7,6 @@ from PIL import Image, ImageCms
 
 import dataset
 from dataset import COLUMNS, ROWS, TOKEN, path
-from exchange import NotApplicable
 from origin import related
 from pictures import (
     GIF,
@@ -27,7 +26,7 @@ from pictures import (
     square,
     windowed,
 )
-from report import equal, row
+from report import NotApplicable, equal, row
 
 
 @row("W28")

@@ -21,9 +21,8 @@ import dataset
 import documents
 import syntaxes
 from dataset import JPEG_XL, path
-from exchange import NotApplicable
 from origin import DICOM, JSON, OCTETS, related
-from report import equal, row
+from report import NotApplicable, equal, row
 from syntaxes import FRAME_TYPES
 
 ZIP = "application/zip"

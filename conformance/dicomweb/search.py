@@ -3,9 +3,8 @@
 import dataset
 from archive import PATIENT, agenda, finds, on, studies_of, two_modalities
 from dataset import TOKEN
-from exchange import NotApplicable
 from origin import JSON, first, values
-from report import equal, row
+from report import NotApplicable, equal, row
 
 LITERAL_ONLY = "Only literal matching has been performed"
 

@@ -10,7 +10,6 @@ import dataset
 import documents
 import syntaxes
 from dataset import path
-from exchange import NotApplicable
 from origin import (
     DICOM,
     FAILED_SOP,
@@ -28,7 +27,7 @@ from origin import (
     related,
     values,
 )
-from report import contains, equal, row
+from report import NotApplicable, contains, equal, row
 
 GARBAGE = b"This is no DICOM object, whatever its type says. " * 20
 GIGABYTE, BLOCK = 1 << 30, 1 << 20

@@ -10,7 +10,6 @@ import dataset
 import documents
 import syntaxes
 from dataset import TOKEN, path
-from exchange import NotApplicable
 from origin import DICOM, JSON, OCTETS, Origin, first, multipart, values
 from pictures import identity
 
