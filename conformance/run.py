@@ -103,6 +103,7 @@ SUITES = {
     "full-disk": peer("full_disk"),
     "hostile-http": peer("hostile_http"),
     "hostile-dimse": peer("hostile_dimse"),
+    "dimse-tls": peer("dimse_tls"),
     "associations": peer("associations"),
     "proxied": peer("proxied"),
     "deletion": peer("deletion"),

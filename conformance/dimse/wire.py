@@ -142,8 +142,31 @@ class Pdu:
         words = f"{self.name}, {len(self.body)} bytes"
         if self.kind in (A_ABORT, ASSOCIATE_RJ):
             return f"{words}: {'/'.join(map(str, self.fault))}"
+        if self.kind == P_DATA:
+            return f"{words}: {', '.join(self.values_shown())}"
         more = "…" if len(self.body) > SHOWN_BYTES else ""
         return f"{words}: {self.body[:SHOWN_BYTES].hex(' ')}{more}"
+
+    def values_shown(self):
+        """Each value by its context and what it is, a command by its field and status."""
+        try:
+            found = self.values()
+        except AssertionError as fault:
+            return [f"{fault}: {self.body[:SHOWN_BYTES].hex(' ')}"]
+        return [f"[{context}{' last' * (control >> 1 & 1)}] {value_shown(control, value)}" for context, control, value in found[:4]]
+
+
+def value_shown(control, value):
+    if not control & COMMAND:
+        return f"data {value[:24].hex(' ')}"
+    numbers = {0x0100: "field", 0x0900: "status"}
+    at, told = 0, []
+    while at + 8 <= len(value):
+        _, number, length = struct.unpack_from("<HHI", value, at)
+        if number in numbers and length == 2 and at + 10 <= len(value):
+            told.append(f"{numbers[number]} {struct.unpack_from('<H', value, at + 8)[0]:04X}")
+        at += 8 + length
+    return f"command {' '.join(told)}"
 
 
 def split_items(data):
