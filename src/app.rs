@@ -223,6 +223,7 @@ impl App {
             db: self.archive.db.clone(),
             blobs: self.archive.blobs.clone(),
             tls,
+            identify: dimse::everybody(),
         };
         let stop = lifecycle.stop_token();
         lifecycle

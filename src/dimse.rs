@@ -14,6 +14,7 @@ mod operation;
 mod roles;
 mod services;
 mod store;
+mod user_identity;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::telemetry::metrics::dimse as metric;
 use crate::ul::tls::Tls;
 
 pub use listener::{Listeners, serve};
+pub use user_identity::{Identified, Identify, UserIdentity, everybody};
 
 use services::ServiceClass;
 
@@ -61,6 +63,8 @@ pub struct Server<K> {
     pub blobs: Blobs,
     /// For the nodes that are called.
     pub tls: Tls,
+    /// Says whether a user is let in.
+    pub identify: Identify,
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +78,8 @@ pub struct Settings {
     pub pdu_bytes_max: u32,
     /// How long a peer may take to send a whole PDU or to take a response.
     pub idle_timeout: Duration,
+    /// The fewest bytes per second of a message that has been waited for longer than that.
+    pub data_rate_min: u64,
     /// Before negotiation and while closing, PS3.8 9.1.5.
     pub artim_timeout: Duration,
     /// How long objects in flight may take once the server stops.
@@ -95,6 +101,7 @@ impl Settings {
             associations_max: section.associations_max,
             pdu_bytes_max: section.pdu_bytes_max,
             idle_timeout: section.idle_timeout(),
+            data_rate_min: section.data_rate_min,
             artim_timeout: section.artim_timeout(),
             stop_timeout,
             identifier_bytes_max: section.identifier_bytes_max,

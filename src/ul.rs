@@ -4,10 +4,12 @@
 //! `dicom-ul` reads and writes the negotiation PDUs. P-DATA is cut here, because a data set
 //! must stream through without ever being held whole.
 
+mod associate;
 pub mod command;
 pub mod connection;
 pub mod data_set;
 mod decoder;
+pub mod oddities;
 pub mod tls;
 pub mod transport;
 
@@ -34,6 +36,10 @@ pub enum UlError {
     Aborted,
     #[error("no complete PDU came or went within {0:?}")]
     TimedOut(Duration),
+    #[error("{waited:?} of waiting brought {bytes} bytes of a message, the least is {rate_min} a second")]
+    TooSlow { bytes: u64, waited: Duration, rate_min: u64 },
+    #[error("TLS came where none is spoken")]
+    UnexpectedTls,
     #[error("PDU type {0:02X}H does not exist")]
     UnrecognizedPdu(u8),
     #[error("a PDU of {length} bytes was announced, the limit is {limit}")]
@@ -57,8 +63,8 @@ impl UlError {
     pub fn abort_source(&self) -> Option<AbortRQSource> {
         let reason = match self {
             Self::Io(_) | Self::Closed | Self::Aborted => return None,
-            Self::TimedOut(_) | Self::Unwritable(_) => Reason::ReasonNotSpecified,
-            Self::UnrecognizedPdu(_) => Reason::UnrecognizedPdu,
+            Self::TimedOut(_) | Self::TooSlow { .. } | Self::Unwritable(_) => Reason::ReasonNotSpecified,
+            Self::UnrecognizedPdu(_) | Self::UnexpectedTls => Reason::UnrecognizedPdu,
             Self::Unexpected(_) => Reason::UnexpectedPdu,
             Self::PduTooLong { .. } | Self::Malformed(_) | Self::UnknownContext(_) => {
                 Reason::InvalidPduParameter

@@ -61,9 +61,11 @@ impl Node {
 }
 
 /// Of several nodes, the one of this AE title; leading and trailing spaces do not count
-/// (PS3.5 6.2).
+/// (PS3.5 6.2). Without one, the one whose title differs in upper and lower case alone.
 pub fn named<'a>(nodes: &'a [Node], ae_title: &str) -> Option<&'a Node> {
-    nodes.iter().find(|node| node.ae_title.trim() == ae_title.trim())
+    let title = ae_title.trim();
+    let same = nodes.iter().find(|node| node.ae_title.trim() == title);
+    same.or_else(|| nodes.iter().find(|node| node.ae_title.trim().eq_ignore_ascii_case(title)))
 }
 
 /// What is wrong with them as a whole.

@@ -83,6 +83,7 @@ pub struct Dimse {
     pub associations_max: usize,
     pub pdu_bytes_max: u32,
     idle_timeout_s: u64,
+    pub data_rate_min: u64,
     artim_timeout_s: u64,
     pub identifier_bytes_max: u64,
     pub unknown_callers_may: BTreeSet<Service>,

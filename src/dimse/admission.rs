@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Settings, metric};
 use crate::config::Service;
 use crate::config::nodes::{self, Node};
+use crate::ul::oddities::Oddity;
 
 /// The requestor of an association.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(super) struct Caller {
     /// What is known of it.
     pub(super) node: Option<Node>,
     pub(super) may: BTreeSet<Service>,
+    /// The answer to its user identity, where it asked for one.
+    pub(super) user_answer: Option<Vec<u8>>,
 }
 
 impl Caller {
@@ -35,7 +38,8 @@ impl Caller {
     #[cfg(test)]
     pub(super) fn unknown(ae_title: &str, may: impl IntoIterator<Item = Service>) -> Self {
         let address = std::net::Ipv4Addr::LOCALHOST.into();
-        Self { ae_title: ae_title.to_owned(), address, node: None, may: may.into_iter().collect() }
+        let may = may.into_iter().collect();
+        Self { ae_title: ae_title.to_owned(), address, node: None, may, user_answer: None }
     }
 }
 
@@ -48,6 +52,8 @@ pub(super) enum Rejection {
     CallingAeTitle,
     /// A node that calls from where it may not.
     CallingAddress,
+    /// A user identity that is not accepted.
+    User,
     TooManyAssociations,
     TooManyOfNode,
 }
@@ -61,6 +67,7 @@ impl Rejection {
             Self::CalledAeTitle => "called_ae_title",
             Self::CallingAeTitle => "calling_ae_title",
             Self::CallingAddress => "calling_address",
+            Self::User => "user_identity",
             Self::TooManyAssociations => "too_many_associations",
             Self::TooManyOfNode => "too_many_of_node",
         }
@@ -91,6 +98,7 @@ impl Rejection {
             }
             Self::ApplicationContext => user(UserReason::ApplicationContextNameNotSupported),
             Self::CalledAeTitle => user(UserReason::CalledAETitleNotRecognized),
+            Self::User => user(UserReason::NoReasonGiven),
             Self::CallingAeTitle | Self::CallingAddress => user(UserReason::CallingAETitleNotRecognized),
             Self::TooManyAssociations | Self::TooManyOfNode => {
                 AssociationRJSource::ServiceProviderPresentation(PresentationReason::LocalLimitExceeded)
@@ -112,7 +120,7 @@ pub(super) fn admit(
     if unpadded(&request.application_context_name) != uids::DICOM_APPLICATION_CONTEXT {
         return Err(Rejection::ApplicationContext);
     }
-    if settings.called_aet_strict && unpadded(&request.called_ae_title) != settings.ae_title {
+    if settings.called_aet_strict && !is_ours(&request.called_ae_title, settings) {
         return Err(Rejection::CalledAeTitle);
     }
     caller(unpadded(&request.calling_ae_title), address, settings)
@@ -126,7 +134,21 @@ fn caller(ae_title: &str, address: IpAddr, settings: &Settings) -> Result<Caller
         None if settings.unknown_callers_may.is_empty() => return Err(Rejection::CallingAeTitle),
         None => settings.unknown_callers_may.clone(),
     };
-    Ok(Caller { ae_title: ae_title.to_owned(), address, node, may })
+    Ok(Caller { ae_title: ae_title.to_owned(), address, node, may, user_answer: None })
+}
+
+/// Upper and lower case alone do not make another title.
+fn is_ours(called: &str, settings: &Settings) -> bool {
+    unpadded(called).eq_ignore_ascii_case(settings.ae_title.trim())
+}
+
+/// Whether a title was taken although it is written in other letters.
+pub(super) fn oddity(request: &AssociationRQ, caller: &Caller, settings: &Settings) -> Option<Oddity> {
+    let called = unpadded(&request.called_ae_title);
+    let ours = settings.ae_title.trim();
+    let of_node = caller.node.as_ref().is_none_or(|node| node.ae_title.trim() == caller.ae_title);
+    let odd = (called != ours && is_ours(called, settings)) || !of_node;
+    odd.then_some(Oddity::AeTitleCase)
 }
 
 fn may_call_from(node: &Node, address: IpAddr) -> bool {
@@ -198,6 +220,18 @@ mod tests {
         check_rejection(|rq| rq.protocol_version = 2, Rejection::ProtocolVersion);
         check_rejection(|rq| rq.application_context_name = "1.2.3".into(), Rejection::ApplicationContext);
         check_rejection(|rq| rq.called_ae_title = "SOMEONE".into(), Rejection::CalledAeTitle);
+    }
+
+    #[test]
+    fn titles_in_other_letters_are_taken_and_told() {
+        let mut request = request(&[]);
+        request.called_ae_title = "radiant".into();
+        let settings = Settings { nodes: vec![node("Sender")], ..settings() };
+        let caller = admit(&request, &settings).unwrap();
+        assert_eq!(caller.node.as_ref().map(|node| node.ae_title.as_str()), Some("Sender"));
+        assert_eq!(oddity(&request, &caller, &settings), Some(Oddity::AeTitleCase));
+        request.called_ae_title = "RADIANT".into();
+        assert_eq!(oddity(&request, &Caller { node: None, ..caller }, &settings), None);
     }
 
     #[test]

@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::admission::{self, Caller, Place, Places, Rejection};
 use super::negotiation::{self, Contexts};
 use super::operation::Meanwhile;
-use super::{Server, Settings, StoreSink, metric};
+use super::{Server, Settings, StoreSink, metric, user_identity};
 use crate::ids;
 use crate::ingest::{Origin, Source};
 use crate::ul::command::{CommandAssembler, CommandSet, field, status};
 use crate::ul::connection::{Connection, Contextual, Transport, maximum_length};
 use crate::ul::data_set::DataSet;
+use crate::ul::oddities::Oddities;
 use crate::ul::{Fragment, Incoming, MessagePart, UlError};
 
 /// How long a stopping server waits for a peer to close.
@@ -70,6 +71,7 @@ pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, address: IpAdd
     let mut connection = Connection::new(transport, settings.pdu_bytes_max, artim);
     let ended = negotiate_and_serve(&mut connection, address, &shared).await;
     count_end(&ended);
+    tell(connection.oddities());
     if let Some(source) = ended.err().and_then(|error| error.abort_source()) {
         // The fault that made us abort is already told; a failing goodbye adds nothing.
         let _ = connection.send(&Pdu::AbortRQ { source }).await;
@@ -94,10 +96,18 @@ async fn negotiate_and_serve<S: Transport, K: StoreSink>(
         request = requested(connection) => request?,
     };
     tracing::Span::current().record("calling_aet", request.calling_ae_title.as_str());
-    let (caller, place) = match shared.admit(&request, address) {
+    let (mut caller, place) = match shared.admit(&request, address) {
         Ok(admitted) => admitted,
         Err(rejection) => return reject(connection, rejection).await,
     };
+    caller.user_answer =
+        match user_identity::answer_to(&request.user_variables, &shared.server.identify).await {
+            Ok(answer) => answer,
+            Err(rejection) => return reject(connection, rejection).await,
+        };
+    if let Some(oddity) = admission::oddity(&request, &caller, &shared.server.settings) {
+        connection.note(oddity);
+    }
     let mut association = establish(connection, request, caller, shared).await?;
     let ended = association.serve().await;
     association.on_end(&ended);
@@ -138,6 +148,7 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
     let (answer, contexts) = negotiation::accept(request, &caller, settings);
     connection.send(&answer.into()).await?;
     connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
+    connection.require_rate(settings.data_rate_min);
     let calling_aet = caller.ae_title.clone();
     let origin = Origin { source: Source::Dimse, calling_aet, delivery: Some(ids::row_id()) };
     Ok(Association {
@@ -285,6 +296,18 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     }
 }
 
+/// What was taken although the standard has it otherwise.
+fn tell(oddities: &Oddities) {
+    if oddities.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = oddities.iter().map(|oddity| oddity.as_str()).collect();
+    for name in &names {
+        metrics::counter!(metric::TOLERATED, "what" => *name).increment(1);
+    }
+    tracing::info!(tolerated = names.join(" "), "the peer does not keep to the standard");
+}
+
 fn count_end(ended: &Result<Ended, UlError>) {
     let how = match ended {
         Ok(Ended::Released) => "released",
@@ -296,6 +319,7 @@ fn count_end(ended: &Result<Ended, UlError>) {
     metrics::counter!(metric::ENDED, "how" => how).increment(1);
     let limit = match ended {
         Err(UlError::TimedOut(_)) => "time",
+        Err(UlError::TooSlow { .. }) => "data_rate",
         Err(UlError::PduTooLong { .. }) => "pdu_bytes",
         _ => return,
     };

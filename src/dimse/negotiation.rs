@@ -13,8 +13,14 @@ use super::admission::{Caller, unpadded};
 use super::extended::Extended;
 use super::roles::Roles;
 use super::services::ServiceClass;
+use super::user_identity;
 use crate::dicom::uid::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, TransferSyntaxUid};
 use crate::ul::UlError;
+
+/// Asynchronous Operations Window, PS3.7 D.3.3.3; dicom-ul has no type for it.
+const ASYNCHRONOUS_OPERATIONS: u8 = 0x53;
+/// One operation at a time that we invoke, and one that we perform: 16 bits each.
+const ONE_EACH_WAY: [u8; 4] = [0, 1, 0, 1];
 
 /// An accepted presentation context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,7 @@ impl Contexts {
 /// What a request says of its SOP classes beside the presentation contexts.
 #[derive(Debug, Default)]
 struct Wishes {
+    asynchronous_operations: bool,
     roles: BTreeMap<String, RequestorRoles>,
     extended: BTreeMap<String, Vec<u8>>,
 }
@@ -60,6 +67,9 @@ impl Wishes {
                 }
                 UserVariableItem::SopClassExtendedNegotiationSubItem(uid, information) => {
                     wishes.extended.insert(unpadded(&uid).to_owned(), information);
+                }
+                UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, _) => {
+                    wishes.asynchronous_operations = true
                 }
                 _ => {}
             }
@@ -149,6 +159,10 @@ impl Negotiation<'_> {
             UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
             UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
         ];
+        if self.wishes.asynchronous_operations {
+            items.push(UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, ONE_EACH_WAY.into()));
+        }
+        items.extend(self.caller.user_answer.as_deref().map(user_identity::answer));
         items.extend(self.wishes.roles.keys().filter_map(|uid| {
             let roles = self.accepted(uid)?.roles.of_requestor();
             Some(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles))
@@ -211,6 +225,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(deprecated, reason = "retired, and still what older peers propose")]
     fn identifiers_come_in_what_can_be_read() {
         let find = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
         let (j2k, big) = (uids::JPEG2000_LOSSLESS, uids::EXPLICIT_VR_BIG_ENDIAN);
@@ -282,6 +297,15 @@ mod tests {
         assert_eq!(answer.user_variables[3..], [item(find, &[0, 0, 1, 1, 0])]);
         let agreed = contexts.get(1).unwrap().extended;
         assert!(agreed.fuzzy_names && agreed.timezone && !agreed.relational);
+    }
+
+    #[test]
+    fn one_operation_at_a_time_is_agreed_on() {
+        let asked = vec![UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 0, 0, 9])];
+        let (answer, _) = answer_to(AssociationRQ { user_variables: asked, ..request(&[]) }, &[]);
+        let agreed = UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 1, 0, 1]);
+        assert_eq!(answer.user_variables[3..], [agreed]);
+        assert_eq!(answer_to(request(&[]), &[]).0.user_variables.len(), 3);
     }
 
     #[test]

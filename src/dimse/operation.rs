@@ -20,6 +20,7 @@ use super::association::Association;
 use crate::ingest::StoreCommand;
 use crate::ul::command::{CommandSet, field};
 use crate::ul::connection::{Contextual, Transport};
+use crate::ul::oddities::Oddity;
 use crate::ul::{Fragment, Incoming, MessagePart, UlError};
 
 const MEDIUM_PRIORITY: u16 = 0;
@@ -163,6 +164,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             }
             response if response & field::RESPONSE != 0 => Ok(Some(request.message)),
             _ => {
+                self.connection.note(Oddity::EarlyRequest);
                 self.meanwhile.next = Some(request);
                 Ok(None)
             }

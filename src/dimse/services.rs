@@ -45,6 +45,7 @@ const SERVICES: &[(&str, ServiceClass)] = &[
 ];
 
 /// What identifiers and the information of actions can be read and written in.
+#[expect(deprecated, reason = "retired, and still what older peers propose")]
 const IDENTIFIER_SYNTAXES: [&str; 3] =
     [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_BIG_ENDIAN];
 

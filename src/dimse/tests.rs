@@ -3,6 +3,7 @@
 mod harness;
 mod hostile;
 mod nodes;
+mod odd;
 mod operations;
 mod tls;
 

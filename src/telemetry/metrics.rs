@@ -12,10 +12,14 @@ pub mod dimse {
     /// Counter by `how`: associations that ended.
     pub const ENDED: &str = "dimse_associations_ended_total";
     /// Counter by `limit`: connections, associations, node_associations, pdu_bytes,
-    /// identifier_bytes, time.
+    /// identifier_bytes, time, data_rate.
     pub const LIMIT_HITS: &str = "dimse_limit_hits_total";
     /// Counter: TLS handshakes of callers that came to nothing.
     pub const TLS_FAILED: &str = "dimse_tls_handshakes_failed_total";
+    /// Counter by `what`: associations whose peer departed from the standard without harm.
+    pub const TOLERATED: &str = "dimse_tolerated_total";
+    /// Counter by `type`: user identities that came with association requests.
+    pub const USER_IDENTITIES: &str = "dimse_user_identities_total";
     /// Counter by `status`, hexadecimal: C-STORE responses.
     pub const STORES: &str = "dimse_stores_total";
     /// Counter: data set bytes received.
@@ -81,6 +85,8 @@ fn describe() {
     describe_counter!(dimse::ENDED, "associations that ended, by how");
     describe_counter!(dimse::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(dimse::TLS_FAILED, "TLS handshakes of callers that failed");
+    describe_counter!(dimse::TOLERATED, "associations with departures from the standard, by what");
+    describe_counter!(dimse::USER_IDENTITIES, "user identities of association requests, by type");
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
     describe_counter!(scu::STORES, "stored instances sent by C-STORE, by the peer's status");

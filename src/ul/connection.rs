@@ -15,6 +15,7 @@ use tokio_util::codec::FramedRead;
 
 use super::command::CommandSet;
 use super::decoder::PduDecoder;
+use super::oddities::{Oddities, Oddity};
 use super::{Incoming, MessagePart, PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError};
 
 /// One read may bring this much once an association stands.
@@ -46,7 +47,20 @@ pub struct Connection<S> {
     /// and then does not put it off, and the time that storing takes does not count.
     deadline: Pin<Box<Sleep>>,
     waiting: bool,
+    /// When a read began that has brought nothing yet.
+    pending_since: Option<Instant>,
+    /// None between messages: a peer may be silent there as long as its patience says.
+    pace: Option<Pace>,
+    rate_min: u64,
     send_pdu_bytes: u32,
+}
+
+/// How fast the fragments of a command set or data set come; the time that we take ourselves
+/// does not count.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    bytes: u64,
+    waited: Duration,
 }
 
 impl<S: Transport> Connection<S> {
@@ -57,6 +71,9 @@ impl<S: Transport> Connection<S> {
             patience,
             deadline: Box::pin(sleep(patience)),
             waiting: false,
+            pending_since: None,
+            pace: None,
+            rate_min: 0,
             send_pdu_bytes: SEND_PDU_BYTES_MIN,
         }
     }
@@ -69,6 +86,21 @@ impl<S: Transport> Connection<S> {
         self.patience = patience;
         self.waiting = false;
         self.framed.decoder_mut().set_read_bytes(READ_BYTES);
+    }
+
+    /// From now on a message that has been waited for longer than the patience must have brought
+    /// this many bytes for each second: single bytes in time do not keep a place.
+    pub fn require_rate(&mut self, bytes_per_second: u64) {
+        self.rate_min = bytes_per_second;
+    }
+
+    /// What the peer did beside the standard so far.
+    pub fn oddities(&self) -> &Oddities {
+        &self.framed.decoder().oddities
+    }
+
+    pub fn note(&mut self, oddity: Oddity) {
+        self.framed.decoder_mut().oddities.insert(oddity);
     }
 
     /// How many bytes of a message one P-DATA-TF takes along; even, as data sets are.
@@ -94,9 +126,28 @@ impl<S: Transport> Connection<S> {
     }
 
     fn poll_framed(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, UlError>> {
-        let item = ready!(Pin::new(&mut self.framed).poll_next(cx));
+        let Poll::Ready(item) = Pin::new(&mut self.framed).poll_next(cx) else {
+            self.pending_since.get_or_insert_with(Instant::now);
+            return Poll::Pending;
+        };
         self.waiting = false;
-        Poll::Ready(item.unwrap_or(Err(UlError::Closed)))
+        let waited = self.pending_since.take().map(|since| since.elapsed()).unwrap_or_default();
+        let incoming = item.unwrap_or(Err(UlError::Closed))?;
+        self.keep_pace(&incoming, waited)?;
+        Poll::Ready(Ok(incoming))
+    }
+
+    fn keep_pace(&mut self, incoming: &Incoming, waited: Duration) -> Result<(), UlError> {
+        let Incoming::Fragment(fragment) = incoming else { return Ok(()) };
+        let mut pace = self.pace.take().map_or_else(Pace::default, |pace| pace.after(waited));
+        pace.bytes += fragment.bytes.len() as u64;
+        let Pace { bytes, waited } = pace;
+        let least = u128::from(self.rate_min) * waited.as_millis() / 1000;
+        if waited > self.patience && u128::from(bytes) < least {
+            return Err(UlError::TooSlow { bytes, waited, rate_min: self.rate_min });
+        }
+        self.pace = (!fragment.last).then_some(pace);
+        Ok(())
     }
 
     /// What has arrived already; silence is no fault here.
@@ -213,6 +264,12 @@ impl<S: Transport> Connection<S> {
         let _ = timeout(artim, discard(stream)).await;
         // Under TLS this writes, and who does not read could hold it up.
         let _ = timeout(artim, stream.shutdown()).await;
+    }
+}
+
+impl Pace {
+    fn after(self, waited: Duration) -> Self {
+        Self { waited: self.waited + waited, ..self }
     }
 }
 

@@ -1,18 +1,23 @@
 //! Cuts the byte stream into PDUs and P-DATA fragments, PS3.8 9.3.
 
 use bytes::{Buf, Bytes, BytesMut};
-use dicom_ul::pdu::{MAXIMUM_PDU_SIZE, Pdu, read_pdu};
+use dicom_ul::pdu::{AbortRQSource, MAXIMUM_PDU_SIZE, Pdu, read_pdu};
 use tokio_util::codec::Decoder;
 
-use super::{PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError};
+use super::oddities::{Oddities, Oddity};
+use super::{PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError, associate};
 
 /// Room for 128 presentation contexts with about a hundred transfer syntaxes each; the
 /// negotiated length bounds P-DATA only (PS3.8 D.1).
 const NEGOTIATION_PDU_BYTES_MAX: u32 = 1 << 20;
 /// Until a peer is known it gets a small buffer: silent connections are cheap that way.
 const NEGOTIATION_READ_BYTES: usize = 4 << 10;
+const A_ASSOCIATE_RQ: u8 = 0x01;
+const A_ASSOCIATE_AC: u8 = 0x02;
 const P_DATA_TF: u8 = 0x04;
 const A_ABORT: u8 = 0x07;
+/// The first byte of a TLS connection: the content type of a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The next thing that a peer said.
 #[derive(Debug)]
@@ -45,11 +50,17 @@ pub(super) struct PduDecoder {
     read_bytes: usize,
     /// What is left of a P-DATA-TF that arrived with several values.
     values: Bytes,
+    pub(super) oddities: Oddities,
 }
 
 impl PduDecoder {
     pub(super) fn new(p_data_bytes_max: u32) -> Self {
-        Self { p_data_bytes_max, read_bytes: NEGOTIATION_READ_BYTES, values: Bytes::new() }
+        Self {
+            p_data_bytes_max,
+            read_bytes: NEGOTIATION_READ_BYTES,
+            values: Bytes::new(),
+            oddities: Oddities::new(),
+        }
     }
 
     /// From now on data is expected: one read may bring this much.
@@ -61,6 +72,7 @@ impl PduDecoder {
         match kind {
             P_DATA_TF => Ok(self.p_data_bytes_max),
             0x01..=A_ABORT => Ok(NEGOTIATION_PDU_BYTES_MAX),
+            TLS_HANDSHAKE => Err(UlError::UnexpectedTls),
             unknown => Err(UlError::UnrecognizedPdu(unknown)),
         }
     }
@@ -89,12 +101,21 @@ impl PduDecoder {
     }
 
     fn incoming(&mut self, mut pdu: Bytes) -> Result<Incoming, UlError> {
-        if pdu.first() != Some(&P_DATA_TF) {
-            return negotiation_pdu(pdu).map(Incoming::Pdu);
+        let kind = pdu.first().copied();
+        if kind == Some(P_DATA_TF) {
+            pdu.advance(PDU_HEADER_BYTES);
+            self.values = pdu;
+            return self.next_value().map(Incoming::Fragment);
         }
-        pdu.advance(PDU_HEADER_BYTES);
-        self.values = pdu;
-        self.next_value().map(Incoming::Fragment)
+        let variable = pdu.slice(PDU_HEADER_BYTES..);
+        let read = match kind {
+            Some(A_ASSOCIATE_RQ) => associate::request(variable, &mut self.oddities)?.into(),
+            Some(A_ASSOCIATE_AC) => associate::acceptance(variable, &mut self.oddities)?.into(),
+            // Whatever reason it gives, and however long it is.
+            Some(A_ABORT) => short_pdu(pdu).unwrap_or(Pdu::AbortRQ { source: AbortRQSource::Reserved }),
+            _ => short_pdu(pdu)?,
+        };
+        Ok(Incoming::Pdu(read))
     }
 
     fn next_value(&mut self) -> Result<Fragment, UlError> {
@@ -106,6 +127,9 @@ impl PduDecoder {
         let (context_id, control) = (self.values.get_u8(), self.values.get_u8());
         match length {
             Some(length) if length <= self.values.len() => {
+                if length % 2 == 1 {
+                    self.oddities.insert(Oddity::OddFragment);
+                }
                 Ok(Fragment::new(context_id, control, self.values.split_to(length)))
             }
             _ => Err(UlError::Malformed("a presentation data value is longer than its PDU".into())),
@@ -120,7 +144,8 @@ impl Fragment {
     }
 }
 
-fn negotiation_pdu(pdu: Bytes) -> Result<Pdu, UlError> {
+/// A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT, PS3.8 9.3.4 and 9.3.6 to 9.3.8.
+fn short_pdu(pdu: Bytes) -> Result<Pdu, UlError> {
     match read_pdu(pdu, MAXIMUM_PDU_SIZE, false) {
         Ok(Some(pdu)) => Ok(pdu),
         Ok(None) => Err(UlError::Malformed("an item is longer than its PDU".into())),
@@ -185,6 +210,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_pdu() {
         assert!(matches!(decode(b"GET / HTTP/1.1\r\n"), Err(UlError::UnrecognizedPdu(b'G'))));
+        assert!(matches!(decode(b"\x16\x03\x01\x02\0\x01"), Err(UlError::UnexpectedTls)));
         assert!(matches!(decode(&[0, 0, 0, 0, 0, 0]), Err(UlError::UnrecognizedPdu(0))));
     }
 
@@ -197,6 +223,21 @@ mod tests {
         ] {
             assert!(matches!(decode(pdu), Err(UlError::Malformed(_))), "{pdu:?}");
         }
+    }
+
+    #[test]
+    fn an_abort_is_one_for_whatever_reason() {
+        for pdu in [&[7, 0, 0, 0, 0, 4, 0, 0, 9, 9][..], &[7, 0, 0, 0, 0, 0]] {
+            assert!(matches!(decode(pdu), Ok(Some(Incoming::Pdu(Pdu::AbortRQ { .. })))), "{pdu:?}");
+        }
+    }
+
+    #[test]
+    fn an_odd_fragment_is_taken_and_told() {
+        let mut decoder = PduDecoder::new(1000);
+        let mut src = BytesMut::from(&[4, 0, 0, 0, 0, 7, 0, 0, 0, 3, 1, 2, b'a'][..]);
+        assert!(matches!(decoder.decode(&mut src), Ok(Some(Incoming::Fragment(_)))));
+        assert!(decoder.oddities.contains(&Oddity::OddFragment));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::config::{DimseTls, Node, Service};
 use crate::db::{Db, SqliteSettings};
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
-use crate::dimse::{Server, Settings, SopClasses, StoreSink};
+use crate::dimse::{Identified, Identify, Server, Settings, SopClasses, StoreSink};
 use crate::export::scu::ScuError;
 use crate::export::scu::association::{Association, Peer, ProposedContext};
 use crate::ingest::{Body, InstanceIdentity, Outcome, Received, Refusal, Refused, StoreCommand, Stored};
@@ -34,6 +34,7 @@ pub(in crate::dimse) fn settings() -> Settings {
         associations_max: 8,
         pdu_bytes_max: 64 << 10,
         idle_timeout: Duration::from_secs(20),
+        data_rate_min: 0,
         artim_timeout: Duration::from_secs(20),
         stop_timeout: Duration::from_secs(20),
         identifier_bytes_max: 1 << 20,
@@ -273,7 +274,14 @@ fn server(
     let association_ended = Arc::new(move |delivery| ended.lock().unwrap().push(delivery));
     let (db, blobs) = (archive.db.clone(), archive.blobs.clone());
     let tls = Tls::load(&DimseTls::default()).unwrap();
-    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs, tls }
+    let identify: Identify = Arc::new(|user| {
+        let identified = match user.primary().as_slice() {
+            b"stranger" => Identified::Refused,
+            _ => Identified::Accepted { response: Vec::new() },
+        };
+        Box::pin(std::future::ready(identified))
+    });
+    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs, tls, identify }
 }
 
 pub(super) fn store_command(sop_class: &str, sop_instance: &str) -> CommandSet {

@@ -104,6 +104,27 @@ async fn a_peer_that_drips_bytes_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_peer_that_sends_whole_fragments_of_single_bytes_is_cut_off() {
+    let harness = Harness::new(Settings { data_rate_min: 1000, ..impatient() });
+    let mut raw = within_a_data_set(&harness).await;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if raw.write(&[4, 0, 0, 0, 0, 7, 0, 0, 0, 3, 1, 0, b'x']).await.is_err() {
+            break;
+        }
+    }
+    check_abort(&raw.next().await, Reason::ReasonNotSpecified);
+    drop(raw);
+    check_nothing_is_kept(&harness).await;
+}
+
+#[tokio::test]
+async fn tls_on_a_plain_connection_is_no_pdu() {
+    let harness = Harness::new(settings());
+    assert_eq!(answer_to(&harness, b"\x16\x03\x01\x02\0\x01").await, [7, 0, 0, 0, 0, 4, 0, 0, 2, 1]);
+}
+
+#[tokio::test]
 async fn a_refused_object_that_never_ends_is_cut_off() {
     let harness = Harness::new(impatient());
     harness.sink.refuse_next(crate::ingest::Refusal::TooLarge { limit_bytes: 1 });

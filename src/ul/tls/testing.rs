@@ -1,6 +1,6 @@
 //! An authority of its own for a test, in files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::config::DimseTls;
 
 pub(crate) struct Authority {
-    pub(crate) dir: TempDir,
+    dir: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
@@ -45,9 +45,5 @@ impl Authority {
     /// Of a client that trusts this authority and has nothing to show.
     pub(crate) fn client(&self) -> DimseTls {
         DimseTls { peer_ca: Some(self.file("ca.pem")), ..DimseTls::default() }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
     }
 }
