@@ -23,6 +23,7 @@ use crate::blobs::BlobError;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Deletion, Dimse};
 use crate::db::DbError;
+use crate::export::scu::Directory;
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
 use crate::jobs::{JobKind, driver};
@@ -168,9 +169,11 @@ impl App {
             archive,
         };
         app.start_work(&work, lifecycle);
-        app.start_reload(listeners.tls.clone(), lifecycle)?;
-        app.start_dimse(listeners.dimse, listeners.tls, work.deliveries, lifecycle);
-        app.start_http(listeners.http, readiness, metrics, lifecycle);
+        let decodes = Decodes::new(settings::decodes());
+        let directory = Directory::from_config(&app.config.dimse, listeners.tls.clone());
+        app.start_reload(listeners.tls, lifecycle)?;
+        app.start_dimse(listeners.dimse, directory, work.deliveries, decodes.clone(), lifecycle);
+        app.start_http(listeners.http, readiness, metrics, decodes, lifecycle);
         app.start_sweep(lifecycle);
         Ok(app)
     }
@@ -212,8 +215,9 @@ impl App {
     fn start_dimse(
         &self,
         listeners: dimse::Listeners,
-        tls: Tls,
+        directory: Directory,
         deliveries: Deliveries,
+        decodes: Decodes,
         lifecycle: &mut Lifecycle,
     ) {
         let server = dimse::Server {
@@ -222,7 +226,8 @@ impl App {
             association_ended: Arc::new(move |delivery| tell_end(deliveries.clone(), delivery)),
             db: self.archive.db.clone(),
             blobs: self.archive.blobs.clone(),
-            tls,
+            decodes,
+            directory,
             identify: dimse::everybody(),
         };
         let stop = lifecycle.stop_token();
@@ -235,6 +240,7 @@ impl App {
         listener: TcpListener,
         readiness: ModelReadiness,
         metrics: PrometheusHandle,
+        decodes: Decodes,
         lifecycle: &mut Lifecycle,
     ) {
         let state = http::State {
@@ -248,7 +254,7 @@ impl App {
             },
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
             readiness: Arc::new(readiness),
-            decodes: Decodes::new(settings::decodes()),
+            decodes,
             answers: http::Answers::new(self.config.http.answers_bytes_max),
             metrics: Arc::new(move || metrics.render()),
         };

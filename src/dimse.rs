@@ -11,6 +11,7 @@ mod extended;
 mod listener;
 mod negotiation;
 mod operation;
+mod retrieve;
 mod roles;
 mod services;
 mod store;
@@ -26,9 +27,11 @@ use crate::blobs::Blobs;
 use crate::config::{self, Node, Service};
 use crate::db::Db;
 use crate::dicom::sop_class::is_standard_storage;
+use crate::export::scu::Directory;
+use crate::export::scu::outgoing::Source;
 use crate::ingest::{Ingest, Received, Refused, Stored};
+use crate::query::decoding::Decodes;
 use crate::telemetry::metrics::dimse as metric;
-use crate::ul::tls::Tls;
 
 pub use listener::{Listeners, serve};
 pub use user_identity::{Identified, Identify, UserIdentity, everybody};
@@ -61,10 +64,18 @@ pub struct Server<K> {
     /// What queries, retrievals and commitments read.
     pub db: Db,
     pub blobs: Blobs,
-    /// For the nodes that are called.
-    pub tls: Tls,
+    /// Where retrieved objects are made into what a peer takes.
+    pub decodes: Decodes,
+    /// The nodes that are called.
+    pub directory: Directory,
     /// Says whether a user is let in.
     pub identify: Identify,
+}
+
+impl<K> Server<K> {
+    fn source(&self) -> Source {
+        Source { db: self.db.clone(), blobs: self.blobs.clone(), decodes: self.decodes.clone() }
+    }
 }
 
 #[derive(Debug, Clone)]

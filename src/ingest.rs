@@ -15,6 +15,8 @@ mod refusal;
 mod rows;
 mod sweep;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

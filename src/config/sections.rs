@@ -85,6 +85,8 @@ pub struct Dimse {
     idle_timeout_s: u64,
     pub data_rate_min: u64,
     artim_timeout_s: u64,
+    connect_timeout_s: u64,
+    response_timeout_s: u64,
     pub identifier_bytes_max: u64,
     pub unknown_callers_may: BTreeSet<Service>,
     pub nodes: Vec<Node>,
@@ -214,7 +216,8 @@ durations! {
         response_stall_timeout <- response_stall_timeout_s,
     }
     Deletion { sweep_every <- sweep_every_s, }
-    Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s, }
+    Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s,
+        connect_timeout <- connect_timeout_s, response_timeout <- response_timeout_s, }
     Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s, }
 }
 

@@ -1,8 +1,12 @@
 //! What a retrieval reads, page by page in the order of arrival.
 
+mod selection;
+
 use crate::db::{Db, DbError, Row, Statement, Value};
 use crate::query::Scope;
 use crate::query::retrieve::{Held, StoredInstance, StoredMetadata};
+
+pub use selection::{count, portion, studies_of};
 
 /// Rows of one page; a study of any size takes this much memory.
 const PAGE: i64 = 100;
@@ -12,10 +16,7 @@ pub async fn instances(db: &Db, scope: &Scope, after: i64) -> Result<Vec<StoredI
     if is_past(scope, after) {
         return Ok(Vec::new());
     }
-    const COLUMNS: &str = "instance.id, study.study_uid, series.series_uid, instance.sop_instance_uid, \
-                           instance.sop_class_uid, instance.transfer_syntax, instance.blob_key, \
-                           instance.size_bytes, instance.sha256";
-    let rows = db.look_up(page("retrieve_instances", COLUMNS, scope, after)).await?;
+    let rows = db.look_up(page("retrieve_instances", STORED_INSTANCE, scope, after)).await?;
     rows.iter().map(stored_instance).collect()
 }
 
@@ -168,6 +169,10 @@ fn scope_clause(scope: &Scope, values: &mut Vec<Value>) -> String {
     }
     clause
 }
+
+const STORED_INSTANCE: &str = "instance.id, study.study_uid, series.series_uid, instance.sop_instance_uid, \
+                               instance.sop_class_uid, instance.transfer_syntax, instance.blob_key, \
+                               instance.size_bytes, instance.sha256";
 
 fn stored_instance(row: &Row) -> Result<StoredInstance, DbError> {
     Ok(StoredInstance {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::admission::{self, Caller, Place, Places, Rejection};
 use super::negotiation::{self, Contexts};
 use super::operation::Meanwhile;
+use super::services::ServiceClass;
 use super::{Server, Settings, StoreSink, metric, user_identity};
 use crate::ids;
 use crate::ingest::{Origin, Source};
@@ -230,6 +231,8 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             (response, _) if response & field::RESPONSE != 0 => self.on_late_response(&request),
             _ if !context.roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
             (field::C_STORE, _) => self.on_store(request).await,
+            (field::C_MOVE, ServiceClass::Move(_)) => self.on_move(request).await,
+            (field::C_GET, ServiceClass::Get(_)) => self.on_get(request).await,
             // PS3.7 C.5.23.
             _ => self.refuse(request, status::UNRECOGNIZED_OPERATION).await,
         }

@@ -17,13 +17,12 @@ use tokio::io::AsyncRead;
 
 use super::StoreSink;
 use super::association::Association;
+use crate::export::scu::association::store_request;
 use crate::ingest::StoreCommand;
 use crate::ul::command::{CommandSet, field};
 use crate::ul::connection::{Contextual, Transport};
 use crate::ul::oddities::Oddity;
 use crate::ul::{Fragment, Incoming, MessagePart, UlError};
-
-const MEDIUM_PRIORITY: u16 = 0;
 
 /// What the peer said while an operation ran.
 #[derive(Debug, Default)]
@@ -84,11 +83,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         data_set: &mut R,
     ) -> Result<CommandSet, UlError> {
         let asked = self.next_message_id();
-        let request = CommandSet::request(field::C_STORE, asked)
-            .with_u16(tags::PRIORITY, MEDIUM_PRIORITY)
-            .with_uid(tags::AFFECTED_SOP_CLASS_UID, object.sop_class.as_str())
-            .with_uid(tags::AFFECTED_SOP_INSTANCE_UID, object.sop_instance.as_str())
-            .announcing_data_set();
+        let request = store_request(object, asked, None);
         self.connection.send_command(context_id, &request).await?;
         self.connection.send_data_set(context_id, data_set).await?;
         let response = self.response_to(asked, running).await?;

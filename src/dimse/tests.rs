@@ -5,6 +5,7 @@ mod hostile;
 mod nodes;
 mod odd;
 mod operations;
+mod retrieve;
 mod tls;
 
 use std::time::Duration;

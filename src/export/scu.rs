@@ -2,6 +2,7 @@
 //! the peer takes them.
 
 pub mod association;
+mod directory;
 mod files;
 pub mod outgoing;
 pub mod part10;
@@ -12,11 +13,13 @@ use std::io;
 use association::{Association, Stream};
 use part10::Part10Error;
 
+use crate::causes::chain;
 use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use crate::query::stored_object::ReadError;
 use crate::query::transcoding::TranscodeError;
 use crate::ul::UlError;
 
+pub use directory::Directory;
 pub use files::{SendOutcome, send_files};
 pub use sender::{Destination, Sender};
 
@@ -43,11 +46,9 @@ pub enum ScuError {
     ContextRefused { sop_class: SopClassUid, transfer_syntax: TransferSyntaxUid },
     #[error("the peer takes {sop_class} in no transfer syntax that can be made of {stored}")]
     NoCommonSyntax { sop_class: SopClassUid, stored: TransferSyntaxUid },
-    #[error("the object cannot be read: {0}")]
-    Read(#[source] io::Error),
-    #[error("the stored object cannot be opened: {0}")]
+    #[error("the stored object cannot be opened: {}", chain(.0))]
     Open(#[from] ReadError),
-    #[error("the stored object cannot be transcoded: {0}")]
+    #[error("the stored object cannot be transcoded: {}", chain(.0))]
     Transcode(#[from] TranscodeError),
     #[error(transparent)]
     Part10(#[from] Part10Error),

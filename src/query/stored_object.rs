@@ -148,16 +148,11 @@ impl StoredObject {
         blobs.stream(&BlobKey::from_index(&instance.blob_key), range).await
     }
 
-    /// The data set as it is stored, behind the file meta information, and its length.
-    pub async fn data_set(
-        db: &Db,
-        blobs: &Blobs,
-        instance: &StoredInstance,
-    ) -> Result<(u64, Chunks), ReadError> {
+    /// The data set as it is stored, behind the file meta information.
+    pub async fn data_set(db: &Db, blobs: &Blobs, instance: &StoredInstance) -> Result<Chunks, ReadError> {
         let layout = db::retrieve::layout(db, instance).await?.ok_or(ReadError::Gone)?;
         let range = Layout::decode(&layout)?.dataset_offset..instance.size_bytes;
-        let length = range.end.saturating_sub(range.start);
-        Ok((length, Self::file(blobs, instance, Some(range)).await?))
+        Ok(Self::file(blobs, instance, Some(range)).await?)
     }
 
     /// Where a frame (from 1) lies; `None` when there is no such frame.

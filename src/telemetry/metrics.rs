@@ -22,6 +22,8 @@ pub mod dimse {
     pub const USER_IDENTITIES: &str = "dimse_user_identities_total";
     /// Counter by `status`, hexadecimal: C-STORE responses.
     pub const STORES: &str = "dimse_stores_total";
+    /// Counter by `operation` and `status`, hexadecimal: last responses of C-MOVE and C-GET.
+    pub const RETRIEVALS: &str = "dimse_retrievals_total";
     /// Counter: data set bytes received.
     pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
 }
@@ -88,6 +90,7 @@ fn describe() {
     describe_counter!(dimse::TOLERATED, "associations with departures from the standard, by what");
     describe_counter!(dimse::USER_IDENTITIES, "user identities of association requests, by type");
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
+    describe_counter!(dimse::RETRIEVALS, "C-MOVE and C-GET operations, by how they ended");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
     describe_counter!(scu::STORES, "stored instances sent by C-STORE, by the peer's status");
     describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");

@@ -31,6 +31,10 @@ pub mod field {
 /// Status (0000,0900), PS3.7 C.
 pub mod status {
     pub const SUCCESS: u16 = 0x0000;
+    /// An operation ended because the peer cancelled it.
+    pub const CANCEL: u16 = 0xFE00;
+    /// A match or a sub-operation; more follows.
+    pub const PENDING: u16 = 0xFF00;
     /// Refused: not authorized.
     pub const NOT_AUTHORIZED: u16 = 0x0124;
     pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
@@ -87,6 +91,14 @@ impl CommandSet {
 
     pub fn with_u16(mut self, tag: Tag, value: u16) -> Self {
         self.0.insert(tag, Bytes::copy_from_slice(&value.to_le_bytes()));
+        self
+    }
+
+    /// An element of VR AT.
+    pub fn with_tag(mut self, tag: Tag, value: Tag) -> Self {
+        let [a, b] = value.group().to_le_bytes();
+        let [c, d] = value.element().to_le_bytes();
+        self.0.insert(tag, Bytes::copy_from_slice(&[a, b, c, d]));
         self
     }
 

@@ -18,9 +18,11 @@ use crate::db::{Db, SqliteSettings};
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
 use crate::dimse::{Identified, Identify, Server, Settings, SopClasses, StoreSink};
-use crate::export::scu::ScuError;
-use crate::export::scu::association::{Association, Peer, ProposedContext};
+use crate::export::scu::association::{Association, Patience, Peer, ProposedContext};
+use crate::export::scu::{Directory, ScuError};
+use crate::ingest::testing;
 use crate::ingest::{Body, InstanceIdentity, Outcome, Received, Refusal, Refused, StoreCommand, Stored};
+use crate::query::decoding::Decodes;
 use crate::ul::command::{CommandAssembler, CommandSet, field};
 use crate::ul::connection::{Connection, put_p_data_header};
 use crate::ul::tls::Tls;
@@ -213,6 +215,11 @@ impl Harness {
         Self { sink, stop, shared, ended, associations: TaskTracker::new(), archive }
     }
 
+    /// Objects to query and retrieve.
+    pub(super) async fn hold(&self, files: &[Vec<u8>]) {
+        testing::hold(&self.archive.db, &self.archive.blobs, files).await;
+    }
+
     pub(super) fn server(&self) -> Server<Sink> {
         server(self.shared.server.settings.clone(), &self.sink, &self.ended, &self.archive)
     }
@@ -274,6 +281,7 @@ fn server(
     let association_ended = Arc::new(move |delivery| ended.lock().unwrap().push(delivery));
     let (db, blobs) = (archive.db.clone(), archive.blobs.clone());
     let tls = Tls::load(&DimseTls::default()).unwrap();
+    let directory = Directory::new(&settings.nodes, &settings.ae_title, Patience::default(), tls);
     let identify: Identify = Arc::new(|user| {
         let identified = match user.primary().as_slice() {
             b"stranger" => Identified::Refused,
@@ -281,7 +289,8 @@ fn server(
         };
         Box::pin(std::future::ready(identified))
     });
-    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs, tls, identify }
+    let decodes = Decodes::new(1);
+    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs, decodes, directory, identify }
 }
 
 pub(super) fn store_command(sop_class: &str, sop_instance: &str) -> CommandSet {

@@ -2,20 +2,19 @@
 
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::str::FromStr;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use dicom_dictionary_std::{tags, uids};
 use dicom_ul::pdu::{
     AbortRQSource, AssociationAC, AssociationRJResult, AssociationRQ, Pdu, PresentationContextProposed,
     PresentationContextResultReason as ContextResult, UserVariableItem,
 };
-use futures::{TryStream, TryStreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, Take};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_util::io::ReaderStream;
 
 use super::part10::Part10;
 use super::{CONTEXTS_MAX, ScuError};
@@ -24,20 +23,16 @@ use crate::dicom::uid::{
 };
 use crate::ingest::StoreCommand;
 use crate::ul::command::{CommandAssembler, CommandSet, field, status};
-use crate::ul::connection::{Connection, Contextual, Transport, maximum_length, put_p_data_header};
+use crate::ul::connection::{Connection, Contextual, Transport, maximum_length};
 use crate::ul::data_set::DataSet;
 use crate::ul::tls::Tls;
 pub use crate::ul::transport::Stream;
-use crate::ul::{Incoming, MessagePart, PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError};
+use crate::ul::{Incoming, MessagePart, UlError};
 
-/// Of a file at a time.
-const READ_BYTES: usize = 64 << 10;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// The peer sends us nothing but short messages.
 const PDU_BYTES_MAX: u32 = 16 << 10;
 const MEDIUM_PRIORITY: u16 = 0;
-/// In front of the payload of a P-DATA-TF.
-const P_DATA_HEADER_BYTES: usize = PDU_HEADER_BYTES + PDV_HEADER_BYTES;
 
 /// Whom to call, and as whom.
 #[derive(Debug, Clone)]
@@ -231,22 +226,23 @@ impl<S: Transport> Association<S> {
     where
         R: AsyncRead + Unpin + Send,
     {
-        let content = ReaderStream::with_capacity(data_set.take(bytes), READ_BYTES);
-        self.store_streamed(command, None, content, Some(bytes)).await
+        self.store_all(command, None, &mut Whole(data_set.take(bytes))).await
     }
 
-    /// Sends a data set as it comes; `bytes` where it is known how long it is.
-    pub async fn store_streamed(
+    /// Sends a data set to its end.
+    pub async fn store_all<R>(
         &mut self,
         command: &StoreCommand,
         originator: Option<&MoveOriginator>,
-        content: impl TryStream<Ok = Bytes, Error = io::Error> + Unpin + Send,
-        bytes: Option<u64>,
-    ) -> Result<StoreReply, ScuError> {
+        data_set: &mut R,
+    ) -> Result<StoreReply, ScuError>
+    where
+        R: AsyncRead + Unpin + Send,
+    {
         let context_id = self.context_id(command)?;
         let request = store_request(command, self.next_message_id(), originator);
         self.connection.send_command(context_id, &request).await?;
-        send_data_set(&mut self.connection, context_id, content, bytes).await?;
+        self.connection.send_data_set(context_id, data_set).await?;
         let response = self.response(&request).await?;
         let status = response.status().map_err(UlError::from)?;
         Ok(StoreReply { status, comment: response.text(tags::ERROR_COMMENT) })
@@ -369,43 +365,20 @@ impl<S: Transport> Association<S> {
     }
 }
 
-/// Sends a data set as it comes, one write per PDU; `bytes` where it is known how long it is.
-pub(crate) async fn send_data_set<S: Transport>(
-    connection: &mut Connection<S>,
-    context_id: u8,
-    mut content: impl TryStream<Ok = Bytes, Error = io::Error> + Unpin,
-    bytes: Option<u64>,
-) -> Result<(), ScuError> {
-    let capacity = P_DATA_HEADER_BYTES + connection.payload_bytes_max();
-    let (mut pdu, mut sent) = (BytesMut::zeroed(P_DATA_HEADER_BYTES), 0);
-    while let Some(mut chunk) = content.try_next().await.map_err(ScuError::Read)? {
-        sent += chunk.len() as u64;
-        while !chunk.is_empty() {
-            if pdu.len() == capacity {
-                write_data(connection, context_id, false, &mut pdu).await?;
-            }
-            pdu.extend_from_slice(&chunk.split_to(chunk.len().min(capacity - pdu.len())));
-        }
-    }
-    match bytes {
-        Some(bytes) if bytes != sent => Err(ScuError::Read(io::ErrorKind::UnexpectedEof.into())),
-        _ => write_data(connection, context_id, true, &mut pdu).await,
-    }
-}
+/// Fails where there is less than it was taken for.
+struct Whole<R>(Take<R>);
 
-/// Writes what stands behind the room for the headers.
-async fn write_data<S: Transport>(
-    connection: &mut Connection<S>,
-    context_id: u8,
-    last: bool,
-    pdu: &mut BytesMut,
-) -> Result<(), ScuError> {
-    let payload = pdu.len() - P_DATA_HEADER_BYTES;
-    let mut headers = &mut pdu[..P_DATA_HEADER_BYTES];
-    put_p_data_header(&mut headers, context_id, MessagePart::DataSet, last, payload);
-    connection.write(pdu).await?;
-    pdu.truncate(P_DATA_HEADER_BYTES);
-    Ok(())
+impl<R: AsyncRead + Unpin> AsyncRead for Whole<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
+        let is_short = buf.filled().len() == before && buf.remaining() > 0 && self.0.limit() > 0;
+        Poll::Ready(if is_short { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
+    }
 }
 
 fn verification() -> Result<SopClassUid, UlError> {

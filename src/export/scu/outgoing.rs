@@ -2,6 +2,8 @@
 //! transfer syntax that loses nothing.
 
 use dicom_dictionary_std::uids;
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
 
 use super::ScuError;
 use super::association::ProposedContext;
@@ -29,9 +31,13 @@ pub struct Source {
 /// A data set that is ready to go.
 pub struct Outgoing {
     pub command: StoreCommand,
-    /// Unknown while frames are still to be compressed.
-    pub bytes: Option<u64>,
-    pub content: Chunks,
+    content: Chunks,
+}
+
+impl Outgoing {
+    pub fn data_set(self) -> impl AsyncRead + Unpin + Send {
+        StreamReader::new(self.content)
+    }
 }
 
 impl Source {
@@ -67,8 +73,8 @@ impl Source {
             transfer_syntax: syntax.clone(),
         };
         if *syntax == instance.transfer_syntax {
-            let (bytes, content) = StoredObject::data_set(&self.db, &self.blobs, instance).await?;
-            return Ok(Outgoing { command, bytes: Some(bytes), content });
+            let content = StoredObject::data_set(&self.db, &self.blobs, instance).await?;
+            return Ok(Outgoing { command, content });
         }
         let object = StoredObject::open(&self.db, &self.blobs, instance.clone()).await?;
         let transcoder = Transcoder { db: &self.db, decodes: &self.decodes };
@@ -76,7 +82,7 @@ impl Source {
         if made.sop_instance != instance.sop_instance {
             return Err(TranscodeError::NoEncoder(syntax.to_string()).into());
         }
-        Ok(Outgoing { command, bytes: made.length, content: made.content })
+        Ok(Outgoing { command, content: made.content })
     }
 }
 

@@ -64,7 +64,8 @@ impl Sender {
         let choices = outgoing::choices(instance, &self.destination.transfer_syntaxes, &accepted);
         let object = self.source.open(instance, &choices).await?;
         let originator = self.destination.originator.as_ref();
-        association.store_streamed(&object.command, originator, object.content, object.bytes).await
+        let command = object.command.clone();
+        association.store_all(&command, originator, &mut object.data_set()).await
     }
 
     async fn association_for(

@@ -1,20 +1,17 @@
 //! Stored instances to a peer that takes what the test says.
 
-use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
+use dicom_core::{DataElement, VR};
 use dicom_dictionary_std::tags;
 use dicom_encoding::TransferSyntaxIndex;
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
 use super::*;
 use crate::blobs::Blobs;
-use crate::clock::{Clock, Timestamp};
-use crate::config::{OnDuplicate, Preamble};
 use crate::db::{self, Db, SqliteSettings};
-use crate::dicom::header;
 use crate::export::scu::association::{MoveOriginator, StoreReply};
 use crate::export::scu::outgoing::Source;
-use crate::ingest::{Body, Ingest, Origin, Policy, Received};
+use crate::ingest::testing::{file, hold, image};
 use crate::query::Scope;
 use crate::query::decoding::Decodes;
 use crate::query::retrieve::StoredInstance;
@@ -25,7 +22,6 @@ const IMPLICIT: &str = uids::IMPLICIT_VR_LITTLE_ENDIAN;
 struct Bench {
     _dir: TempDir,
     source: Source,
-    ingest: Ingest,
 }
 
 impl Bench {
@@ -34,18 +30,12 @@ impl Bench {
         let settings = SqliteSettings { readers: 1, group_max: 8 };
         let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
         let blobs = Blobs::open_local(dir.path()).unwrap();
-        let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
-        Self { _dir: dir, source: Source { db, blobs, decodes: Decodes::new(1) }, ingest }
+        Self { _dir: dir, source: Source { db, blobs, decodes: Decodes::new(1) } }
     }
 
     async fn holding(files: &[Vec<u8>]) -> Self {
         let bench = Self::new();
-        for file in files {
-            let origin =
-                Origin { source: crate::ingest::Source::Import, calling_aet: String::new(), delivery: None };
-            let body = Body::Part10(file.as_slice());
-            bench.ingest.store(Received { body, origin: &origin, only_study: None }).await.unwrap();
-        }
+        hold(&bench.source.db, &bench.source.blobs, files).await;
         bench
     }
 
@@ -72,54 +62,8 @@ impl Bench {
     }
 }
 
-fn policy() -> Policy {
-    Policy {
-        instance_bytes_max: 1 << 20,
-        header: header::Limits {
-            inline_bytes_max: 1024,
-            header_bytes_max: 1 << 19,
-            depth_max: 8,
-            elements_max: 1000,
-            fragments_max: 100,
-        },
-        sop_classes_extra: vec!["*".into()],
-        on_duplicate: OnDuplicate::Reject,
-        preamble: Preamble::Keep,
-        picture_bytes_max: 1 << 20,
-        concurrency: 4,
-        quiet_time: Duration::from_secs(1),
-    }
-}
-
-fn image(sop_class: &str, instance: &str) -> InMemDicomObject {
-    let short = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
-    InMemDicomObject::from_element_iter([
-        DataElement::new(tags::SOP_CLASS_UID, VR::UI, sop_class),
-        DataElement::new(tags::SOP_INSTANCE_UID, VR::UI, instance),
-        DataElement::new(tags::PATIENT_ID, VR::LO, "P1"),
-        DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.3"),
-        DataElement::new(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.4"),
-        short(tags::SAMPLES_PER_PIXEL, 1),
-        DataElement::new(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
-        short(tags::ROWS, 20),
-        short(tags::COLUMNS, 20),
-        short(tags::BITS_ALLOCATED, 16),
-        short(tags::BITS_STORED, 12),
-        short(tags::HIGH_BIT, 11),
-        short(tags::PIXEL_REPRESENTATION, 0),
-        DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16((0..400).collect())),
-    ])
-}
-
 fn ct(instance: &str) -> InMemDicomObject {
     image(uids::CT_IMAGE_STORAGE, instance)
-}
-
-fn file(object: InMemDicomObject, syntax: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let meta = FileMetaTableBuilder::new().transfer_syntax(syntax);
-    object.with_meta(meta).unwrap().write_all(&mut bytes).unwrap();
-    bytes
 }
 
 /// The data set as it stands in a file of this syntax.
