@@ -207,7 +207,7 @@ async fn a_small_maximum_length_of_the_peer_splits_the_response() {
     let mut fragments = 0;
     while let Incoming::Fragment(fragment) = raw.next().await.unwrap() {
         fragments += 1;
-        assert!(fragment.bytes.len() <= 128 - 6);
+        assert!(fragment.bytes.len() <= 100 - 6);
         if fragment.last {
             break;
         }

@@ -22,8 +22,8 @@ use super::{Incoming, MessagePart, PDU_HEADER_BYTES, PDV_HEADER_BYTES, UlError};
 const READ_BYTES: usize = 256 << 10;
 /// The largest P-DATA-TF that we send, whatever the peer would take.
 const SEND_PDU_BYTES_MAX: u32 = 128 << 10;
-/// A peer may announce any maximum; below this our messages would not be worth sending.
-const SEND_PDU_BYTES_MIN: u32 = 128;
+/// A peer may announce any maximum; one that is smaller has no room for a value of even length.
+const SEND_PDU_BYTES_MIN: u32 = 8;
 
 /// What [`put_p_data_header`] puts.
 const P_DATA_HEADER_BYTES: usize = PDU_HEADER_BYTES + PDV_HEADER_BYTES;
