@@ -104,6 +104,7 @@ SUITES = {
     "hostile-http": peer("hostile_http"),
     "hostile-dimse": peer("hostile_dimse"),
     "dimse-tls": peer("dimse_tls"),
+    "orthanc": peer("orthanc"),
     "associations": peer("associations"),
     "proxied": peer("proxied"),
     "deletion": peer("deletion"),
