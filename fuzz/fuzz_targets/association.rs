@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use radiant::blobs::Blobs;
-use radiant::config::Service;
+use radiant::config::{DimseTls, Service};
 use radiant::db::{Db, SqliteSettings};
-use radiant::dimse::{Server, Settings, SopClasses, StoreSink, serve};
+use radiant::dimse::{Listeners, Server, Settings, SopClasses, StoreSink, everybody, serve};
 use radiant::ingest::{Body, InstanceIdentity, Outcome, Received, Refusal, Refused, Stored};
+use radiant::ul::tls::Tls;
 use tokio::io::AsyncRead;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -94,10 +95,13 @@ fn started() -> SocketAddr {
         association_ended: Arc::new(|_| {}),
         db: Db::open_sqlite(&folder.join("index.sqlite"), index).expect("an index"),
         blobs: Blobs::open_local(&folder).expect("objects"),
+        tls: Tls::load(&DimseTls::default()).expect("no files to read"),
+        identify: everybody(),
     };
     let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("an address");
-    RUNTIME.spawn(serve(listener, server, CancellationToken::new()));
+    let listeners = Listeners { plain: Some(listener), tls: None };
+    RUNTIME.spawn(serve(listeners, server, CancellationToken::new()));
     address
 }
 
@@ -109,6 +113,7 @@ fn settings() -> Settings {
         associations_max: 8,
         pdu_bytes_max: 64 << 10,
         idle_timeout: PATIENCE,
+        data_rate_min: 0,
         artim_timeout: PATIENCE,
         stop_timeout: PATIENCE,
         identifier_bytes_max: 1 << 16,

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use dicom_core::header::DataElementHeader;
 use dicom_core::value::{DataSetSequence, Value};
 use dicom_core::{DataElement, Length, PrimitiveValue, Tag, VR};
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntax;
 use dicom_object::InMemDicomObject;
 use dicom_parser::StatefulDecode;
@@ -38,6 +38,8 @@ pub struct Header {
     pub elements: InMemDicomObject,
     pub bulk: Vec<Bulk>,
     pub pixel_data: Option<PixelData>,
+    /// Zeros behind the last element, as some writers leave them.
+    pub padding_bytes: u64,
 }
 
 /// A value left in the file.
@@ -88,7 +90,8 @@ pub fn read<R: BufRead + Seek>(
     if pixel_data.is_some() && !matches!(parser.segment(source, syntax)?, Stop::End) {
         return Err(HeaderError::Parse("there is more than one Pixel Data".to_owned()));
     }
-    Ok(Header { elements: parser.root.elements, bulk: parser.bulk, pixel_data })
+    let Parser { root, bulk, padding_bytes, .. } = parser;
+    Ok(Header { elements: root.elements, bulk, pixel_data, padding_bytes })
 }
 
 /// Why a run of elements ended.
@@ -126,6 +129,7 @@ struct Parser {
     open: Vec<Open>,
     elements: usize,
     kept_bytes: u64,
+    padding_bytes: u64,
 }
 
 impl Parser {
@@ -139,6 +143,7 @@ impl Parser {
             open: Vec::new(),
             elements: 0,
             kept_bytes: 0,
+            padding_bytes: 0,
         }
     }
 
@@ -148,23 +153,36 @@ impl Parser {
         source: &mut R,
         syntax: &TransferSyntax,
     ) -> Result<Stop, HeaderError> {
-        let mut reader = LazyDataSetReader::new_with_ts(source, syntax).map_err(parse)?;
-        while let Some(token) = reader.advance() {
-            if let Some(stop) = self.token(token.map_err(parse_or_truncated)?)? {
-                return Ok(stop);
+        let mut reader = LazyDataSetReader::new_with_ts(&mut *source, syntax).map_err(parse)?;
+        let stopped = loop {
+            match reader.advance() {
+                Some(Ok(token)) => match self.token(token)? {
+                    Some(Stop::End) => break Ok(blank_header_bytes(syntax)),
+                    Some(stop) => return Ok(stop),
+                    None => {}
+                },
+                Some(Err(error)) => break Err(parse_or_truncated(error)),
+                // The reader takes a cut inside a tag for the end.
+                None => break Ok(0),
             }
+        };
+        let read_to = reader.into_decoder().position() - stopped.as_ref().map_or(0, |bytes| *bytes);
+        if self.open.is_empty() && is_blank(source, read_to)? {
+            self.padding_bytes = self.end.saturating_sub(read_to);
+            return Ok(Stop::End);
         }
-        // The reader takes a cut inside a tag for the end.
-        let read_to = reader.into_decoder().position();
-        match self.open.is_empty() && read_to >= self.end {
-            true => Ok(Stop::End),
-            false => Err(HeaderError::Truncated(format!("the element after byte {read_to}"))),
-        }
+        stopped?;
+        Err(HeaderError::Truncated(format!("the element after byte {read_to}")))
     }
 
+    /// Stops at pixel data, and ends at an empty element (0000,0000): the first of many zeros, or
+    /// something that has no place in a data set.
     fn token<D: StatefulDecode>(&mut self, token: LazyDataToken<D>) -> Result<Option<Stop>, HeaderError> {
         match token {
             LazyDataToken::ElementHeader(header) => {
+                if header.tag == Tag(0, 0) && header.len.0 == 0 && self.open.is_empty() {
+                    return Ok(Some(Stop::End));
+                }
                 if header.tag == tags::PIXEL_DATA && self.open.is_empty() {
                     return Ok(Some(Stop::Native { vr: header.vr, length: header.len.0 }));
                 }
@@ -369,6 +387,25 @@ impl Parser {
     }
 }
 
+/// What the reader takes zeros for: without a VR that it knows, an element of VR UN.
+fn blank_header_bytes(syntax: &TransferSyntax) -> u64 {
+    if syntax.uid() == uids::IMPLICIT_VR_LITTLE_ENDIAN { 8 } else { 12 }
+}
+
+/// Whether nothing but zeros follows, or nothing at all.
+fn is_blank<R: BufRead + Seek>(source: &mut R, from: u64) -> Result<bool, HeaderError> {
+    source.seek(SeekFrom::Start(from))?;
+    loop {
+        let bytes = source.fill_buf()?;
+        let length = bytes.len();
+        match bytes.iter().all(|byte| *byte == 0) {
+            true if length == 0 => return Ok(true),
+            true => source.consume(length),
+            false => return Ok(false),
+        }
+    }
+}
+
 /// Eight upper-case hexadecimal digits, as in DICOM JSON.
 pub fn hex(tag: Tag) -> String {
     format!("{:04X}{:04X}", tag.group(), tag.element())
@@ -414,6 +451,37 @@ mod tests {
         let syntax = TransferSyntaxRegistry.get("1.2.840.10008.1.2.1").unwrap();
         let read = read(&mut Cursor::new(parts.concat()), syntax, LIMITS);
         assert!(matches!(read, Err(HeaderError::Parse(_))));
+    }
+
+    const SOP_CLASS: &[u8] = b"\x08\x00\x16\0UI\x04\x001.2\0";
+    const PIXEL_DATA: &[u8] = b"\xe0\x7f\x10\0OW\0\0\x02\0\0\0\0\0";
+
+    #[track_caller]
+    fn check_padding(uid: &str, parts: &[&[u8]], expected: Option<u64>) {
+        let data = parts.concat();
+        let read = read(&mut Cursor::new(&data), TransferSyntaxRegistry.get(uid).unwrap(), LIMITS);
+        let read = read.map(|header| (header.padding_bytes, header.elements.iter().count())).ok();
+        assert_eq!(read, expected.map(|bytes| (bytes, 1)), "{data:?}");
+    }
+
+    #[test]
+    fn zeros_behind_the_last_element_are_padding() {
+        let (implicit, explicit) = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1");
+        for length in [0, 1, 2, 4, 6, 8, 11, 12, 13, 24, 4096] {
+            check_padding(explicit, &[SOP_CLASS, &vec![0; length]], Some(length as u64));
+            check_padding(explicit, &[PIXEL_DATA, &vec![0; length]], Some(length as u64));
+            let sop_class = b"\x08\x00\x16\0\x04\0\0\x001.2\0";
+            check_padding(implicit, &[sop_class, &vec![0; length]], Some(length as u64));
+        }
+    }
+
+    #[test]
+    fn what_is_not_all_zeros_is_no_padding() {
+        let explicit = "1.2.840.10008.1.2.1";
+        check_padding(explicit, &[SOP_CLASS, &[0; 40], b"x"], None);
+        check_padding(explicit, &[SOP_CLASS, b"\0\0\0\0UN\0\0\0\0\0\0"], None);
+        check_padding(explicit, &[SOP_CLASS, b"\x08\0"], None);
+        check_padding(explicit, &[SEQUENCE, ITEM, &[0; 40]], None);
     }
 
     #[test]

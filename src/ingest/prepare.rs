@@ -43,6 +43,8 @@ pub(super) struct Prepared {
     pub made_from: Option<MadeFrom>,
     /// The File Meta Information is ours although the object came with its own, or with none.
     pub rebuilt_meta: bool,
+    /// Zeros follow the last element.
+    pub padded: bool,
     pub layout: Vec<u8>,
     /// The frame table, where it is too long for the layout.
     pub frame_chunks: Vec<Vec<u8>>,
@@ -175,7 +177,7 @@ struct Parsed {
     spooled: Spooled,
     header: Header,
     deflated: bool,
-    /// Inflated where it is deflated.
+    /// Inflated where it is deflated, and without padding.
     dataset_length: u64,
 }
 
@@ -199,7 +201,9 @@ fn parse(policy: &Policy, spooled: Spooled) -> Result<Parsed, Refusal> {
         }
         false => (header::read(&mut file, syntax, policy.header), length),
     };
-    Ok(Parsed { header: header.map_err(header_refusal)?, spooled, deflated, dataset_length })
+    let header = header.map_err(header_refusal)?;
+    let dataset_length = dataset_length.saturating_sub(header.padding_bytes);
+    Ok(Parsed { header, spooled, deflated, dataset_length })
 }
 
 /// How to read the data set: an unknown compressed syntax still has an explicit little-endian

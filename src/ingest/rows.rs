@@ -38,12 +38,22 @@ pub(super) fn instance(prepared: &Prepared, origin: &Origin) -> Result<InstanceR
         sha256: prepared.sha256,
         dataset_sha256: prepared.dataset_sha256,
         received_sha256: prepared.digests().received,
-        note: prepared.rebuilt_meta.then_some("file meta information rebuilt"),
+        note: note(prepared),
         layout: prepared.layout.clone(),
         frame_chunks: prepared.frame_chunks.clone(),
         metadata: prepared.metadata.clone(),
         origin: origin.clone(),
     })
+}
+
+/// What the audit trail says of how the object came.
+fn note(prepared: &Prepared) -> Option<&'static str> {
+    match (prepared.rebuilt_meta, prepared.padded) {
+        (true, true) => Some("file meta information rebuilt, zeros behind the data set"),
+        (true, false) => Some("file meta information rebuilt"),
+        (false, true) => Some("zeros behind the data set"),
+        (false, false) => None,
+    }
 }
 
 fn patient(prepared: &Prepared) -> PatientRow {

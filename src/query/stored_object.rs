@@ -230,6 +230,8 @@ impl StoredObject {
 
     fn dataset_length(&self) -> u64 {
         let in_file = self.instance.size_bytes.saturating_sub(self.layout.dataset_offset);
+        // Without what pads the file behind the last element, where ingest has found that.
+        let in_file = self.layout.dataset_length.unwrap_or(in_file);
         self.inflated.as_ref().map_or(in_file, |inflated| inflated.len() as u64)
     }
 

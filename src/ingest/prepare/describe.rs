@@ -15,7 +15,8 @@ use crate::ingest::{InstanceIdentity, Refusal};
 const FLOAT_PIXELS: [&str; 2] = ["7FE00008", "7FE00009"];
 
 pub(super) fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Prepared, Refusal> {
-    let Parsed { spooled, header: Header { elements, bulk, pixel_data }, deflated, dataset_length } = parsed;
+    let Parsed { spooled, header, deflated, dataset_length } = parsed;
+    let Header { elements, bulk, pixel_data, padding_bytes } = header;
     let mut bulk_paths: Vec<&str> = bulk.iter().map(|bulk| bulk.path.as_str()).collect();
     if pixel_data.is_some() {
         bulk_paths.push("7FE00010");
@@ -49,6 +50,7 @@ pub(super) fn describe(parsed: Parsed, identity: InstanceIdentity) -> Result<Pre
         dataset_sha256: spooled.dataset_sha256,
         made_from: None,
         rebuilt_meta: spooled.rebuilt_meta,
+        padded: padding_bytes > 0,
         json,
         elements,
     })
