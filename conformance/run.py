@@ -108,6 +108,7 @@ SUITES = {
     "associations": peer("associations"),
     "proxied": peer("proxied"),
     "deletion": peer("deletion"),
+    "commitment": peer("commitment"),
     "command-line": peer("command_line"),
     "results": peer("results"),
     "one-study-at-once": peer("one_study_at_once"),

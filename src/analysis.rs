@@ -150,6 +150,7 @@ impl Handler for Analyses {
             match &job.task {
                 Task::CompleteStudy { study } => self.complete_study(study).await,
                 Task::AnalyseStudy { analysis } => self.perform(analysis).await,
+                other => Ending::Fail(format!("{} is no work of an analysis", other.kind().as_str())),
             }
         })
     }

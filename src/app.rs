@@ -23,6 +23,7 @@ use crate::blobs::BlobError;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Deletion, Dimse};
 use crate::db::DbError;
+use crate::export::commitment::Commitments;
 use crate::export::scu::Directory;
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
@@ -145,6 +146,8 @@ pub struct App {
     pub archive: Archive,
     /// Starts analyses and tells how they go.
     pub analyses: Arc<Analyses>,
+    /// What is committed to nodes, and by nodes.
+    pub commitments: Arc<Commitments>,
     /// Where HTTP is answered; the port is known even when any was asked for.
     pub http_address: SocketAddr,
     /// Where associations are accepted.
@@ -159,18 +162,19 @@ impl App {
         let Parts { config, archive, model, metrics, listeners } = parts;
         announce(&listeners, &model)?;
         let readiness = ModelReadiness::of(&model);
-        let work = Work::new(&config, &archive, model);
+        let directory = Directory::from_config(&config.dimse, listeners.tls.clone());
+        let work = Work::new(&config, &archive, model, directory.clone());
         let app = Self {
             http_address: listeners.http_address()?,
             dimse_address: listeners.dimse_address()?,
             dimse_tls_address: listeners.dimse_tls_address()?,
             analyses: Arc::clone(&work.analyses),
+            commitments: Arc::clone(&work.commitments),
             config,
             archive,
         };
         app.start_work(&work, lifecycle);
         let decodes = Decodes::new(settings::decodes());
-        let directory = Directory::from_config(&app.config.dimse, listeners.tls.clone());
         app.start_reload(listeners.tls, lifecycle)?;
         app.start_dimse(listeners.dimse, directory, work.deliveries, decodes.clone(), lifecycle);
         app.start_http(listeners.http, readiness, metrics, decodes, lifecycle);
@@ -186,9 +190,11 @@ impl App {
         });
         let (events, stop) = (self.analyses.subscribe(), lifecycle.stop_token());
         lifecycle.spawn_once("log of analyses", async move { endless(work::report(events, &stop).await) });
-        for (name, kind) in
-            [("study driver", JobKind::CompleteStudy), ("analysis driver", JobKind::AnalyseStudy)]
-        {
+        for (name, kind) in [
+            ("study driver", JobKind::CompleteStudy),
+            ("analysis driver", JobKind::AnalyseStudy),
+            ("commitment driver", JobKind::ReportCommitment),
+        ] {
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();
             lifecycle.spawn(name, async move { endless(driver::run(driver, stop).await) });
@@ -229,6 +235,7 @@ impl App {
             decodes,
             directory,
             identify: dimse::everybody(),
+            commitments: Arc::clone(&self.commitments),
         };
         let stop = lifecycle.stop_token();
         lifecycle
@@ -254,6 +261,7 @@ impl App {
             },
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
             readiness: Arc::new(readiness),
+            commitments: Arc::clone(&self.commitments),
             decodes,
             answers: http::Answers::new(self.config.http.answers_bytes_max),
             metrics: Arc::new(move || metrics.render()),

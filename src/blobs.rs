@@ -157,6 +157,16 @@ impl Blobs {
         Ok(reader.chunks(range).boxed())
     }
 
+    /// The whole object, from its beginning and from the disk itself: what the system holds of it in
+    /// memory is given up first, as far as it can be. Blocking.
+    pub fn open_on_disk(&self, key: &BlobKey) -> Result<File, BlobError> {
+        let opened = File::open(self.objects.join(key.as_str()));
+        let file = opened.map_err(|source| BlobError::Read { key: key.clone(), source })?;
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        Ok(file)
+    }
+
     fn open(&self, key: &BlobKey) -> Result<Reader, BlobError> {
         let opened = Reader::open(&self.objects.join(key.as_str()), self.buffers.clone());
         opened.map_err(|source| BlobError::Read { key: key.clone(), source })

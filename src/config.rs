@@ -19,8 +19,8 @@ use sections::SEQUENCE_DEPTH_MAX;
 pub use network::Network;
 pub use nodes::{Node, Service};
 pub use sections::{
-    Analysis, Deletion, Dimse, Http, Index, Ingest, Log, LogFormat, Model, ModelPrecision, OnDuplicate,
-    Preamble, Rule, Server, UrlForm,
+    Analysis, Commitment, Deletion, Dimse, Http, Index, Ingest, Log, LogFormat, Model, ModelPrecision,
+    OnDuplicate, Preamble, Rule, Server, UrlForm,
 };
 pub use tls::{ClientCertificates, DimseTls};
 
@@ -50,6 +50,7 @@ pub struct Config {
     pub log: Log,
     pub http: Http,
     pub dimse: Dimse,
+    pub commitment: Commitment,
     pub ingest: Ingest,
     pub deletion: Deletion,
     pub index: Index,

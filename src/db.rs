@@ -13,9 +13,11 @@ use crate::dicom::person_name::NameKeys;
 pub mod analyses;
 pub mod audit;
 pub mod changes;
+pub mod commitments;
 pub mod deletions;
 pub mod derived;
 pub mod instances;
+pub mod integrity;
 pub mod jobs;
 pub mod results;
 pub mod retrieve;
@@ -82,6 +84,7 @@ value_from! {
     &crate::dicom::uid::SopInstanceUid => |v| Self::Text(v.to_string());
     &crate::dicom::uid::SopClassUid => |v| Self::Text(v.to_string());
     &crate::dicom::uid::TransferSyntaxUid => |v| Self::Text(v.to_string());
+    &crate::dicom::uid::TransactionUid => |v| Self::Text(v.to_string());
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {

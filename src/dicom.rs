@@ -3,6 +3,7 @@
 
 pub mod attributes;
 pub mod charset;
+pub mod commitment;
 pub mod file_meta;
 pub mod fragments;
 pub mod header;

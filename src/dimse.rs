@@ -6,6 +6,7 @@
 
 mod admission;
 mod association;
+mod commitment;
 mod echo;
 mod extended;
 mod listener;
@@ -27,6 +28,7 @@ use crate::blobs::Blobs;
 use crate::config::{self, Node, Service};
 use crate::db::Db;
 use crate::dicom::sop_class::is_standard_storage;
+use crate::export::commitment::Commitments;
 use crate::export::scu::Directory;
 use crate::export::scu::outgoing::Source;
 use crate::ingest::{Ingest, Received, Refused, Stored};
@@ -70,6 +72,7 @@ pub struct Server<K> {
     pub directory: Directory,
     /// Says whether a user is let in.
     pub identify: Identify,
+    pub commitments: Arc<Commitments>,
 }
 
 impl<K> Server<K> {

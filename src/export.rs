@@ -1,3 +1,4 @@
 //! Pushing objects out to other systems.
 
+pub mod commitment;
 pub mod scu;

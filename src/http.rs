@@ -34,6 +34,7 @@ use std::time::Duration;
 use crate::blobs::Blobs;
 use crate::db::Db;
 use crate::dicom::temporal::Offset;
+use crate::export::commitment::Commitments;
 use crate::ingest::Ingest;
 use crate::query::decoding::Decodes;
 use crate::telemetry::metrics::http as metric;
@@ -57,6 +58,7 @@ pub struct State {
     pub settings: Settings,
     pub analyses: Arc<dyn AnalysisRequests>,
     pub readiness: Arc<dyn Readiness>,
+    pub commitments: Arc<Commitments>,
     pub decodes: Decodes,
     pub answers: Answers,
     pub metrics: RenderMetrics,

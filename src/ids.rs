@@ -12,6 +12,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A UID that nothing else has, PS3.5 B.2.
+pub fn new_uid() -> String {
+    format!("2.25.{}", Uuid::new_v4().as_u128())
+}
+
 /// A UID that depends on nothing but its parts, PS3.5 B.2: a rerun names the same object.
 pub fn derived_uid(parts: &[&str]) -> String {
     let name = parts.join("\u{1f}");

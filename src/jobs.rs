@@ -23,6 +23,7 @@ pub mod driver;
 pub enum JobKind {
     CompleteStudy,
     AnalyseStudy,
+    ReportCommitment,
 }
 
 impl JobKind {
@@ -30,6 +31,7 @@ impl JobKind {
         match self {
             Self::CompleteStudy => "complete-study",
             Self::AnalyseStudy => "analyse-study",
+            Self::ReportCommitment => "report-commitment",
         }
     }
 }
@@ -42,6 +44,8 @@ pub enum Task {
     CompleteStudy { study: StudyUid },
     /// Carry one analysis through.
     AnalyseStudy { analysis: String },
+    /// Look at what a node asked us to commit to, and tell it.
+    ReportCommitment { commitment: String },
 }
 
 impl Task {
@@ -49,6 +53,7 @@ impl Task {
         match self {
             Self::CompleteStudy { .. } => JobKind::CompleteStudy,
             Self::AnalyseStudy { .. } => JobKind::AnalyseStudy,
+            Self::ReportCommitment { .. } => JobKind::ReportCommitment,
         }
     }
 
@@ -56,6 +61,7 @@ impl Task {
         match self {
             Self::CompleteStudy { study } => format!("complete-study:{study}"),
             Self::AnalyseStudy { analysis } => format!("analyse-study:{analysis}"),
+            Self::ReportCommitment { commitment } => format!("report-commitment:{commitment}"),
         }
     }
 

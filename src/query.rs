@@ -4,6 +4,7 @@
 //! what they want with the same [`Scope`].
 
 pub mod decoding;
+pub mod integrity;
 pub mod matching;
 pub mod rendering;
 pub mod request;

@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analysis::{self, Analyses, Event, Model};
 use crate::config::Config;
+use crate::export::commitment::{self, Commitments};
+use crate::export::scu::Directory;
 use crate::jobs::completeness::{Deliveries, Patience};
 use crate::jobs::driver::Driver;
 use crate::jobs::{Bell, Handler, JobKind};
@@ -20,12 +22,13 @@ const DECIDERS: usize = 2;
 pub(super) struct Work {
     pub(super) deliveries: Deliveries,
     pub(super) analyses: Arc<Analyses>,
+    pub(super) commitments: Arc<Commitments>,
     /// Wakes the drivers.
     bell: Bell,
 }
 
 impl Work {
-    pub(super) fn new(config: &Config, archive: &Archive, model: Model) -> Self {
+    pub(super) fn new(config: &Config, archive: &Archive, model: Model, directory: Directory) -> Self {
         let bell = Bell::default();
         let deliveries = Deliveries {
             db: archive.db.clone(),
@@ -44,23 +47,36 @@ impl Work {
             model,
             serial_number: archive.serial_number.clone(),
         });
-        Self { deliveries, analyses: Arc::new(analyses), bell }
+        let commitments = Commitments::new(commitment::Parts {
+            db: archive.db.clone(),
+            blobs: archive.blobs.clone(),
+            clock: archive.clock.clone(),
+            bell: bell.clone(),
+            directory,
+            settings: commitment::Settings::new(config),
+        });
+        Self { deliveries, analyses: Arc::new(analyses), commitments: Arc::new(commitments), bell }
     }
 
     pub(super) fn driver(&self, kind: JobKind, config: &Config, archive: &Archive) -> Driver {
-        let handler: Arc<dyn Handler> = self.analyses.clone();
+        let (handler, workers, attempts_max): (Arc<dyn Handler>, _, _) = match kind {
+            JobKind::CompleteStudy => (self.analyses.clone(), DECIDERS, config.analysis.attempts_max),
+            JobKind::AnalyseStudy => {
+                (self.analyses.clone(), config.analysis.workers, config.analysis.attempts_max)
+            }
+            JobKind::ReportCommitment => {
+                (self.commitments.clone(), config.commitment.workers, config.commitment.attempts_max)
+            }
+        };
         Driver {
             db: archive.db.clone(),
             clock: archive.clock.clone(),
             bell: self.bell.clone(),
             kind,
             handler,
-            workers: match kind {
-                JobKind::CompleteStudy => DECIDERS,
-                JobKind::AnalyseStudy => config.analysis.workers,
-            },
+            workers,
             lease: config.analysis.lease(),
-            attempts_max: config.analysis.attempts_max,
+            attempts_max,
             owner: format!("{}-{}", archive.serial_number, std::process::id()),
         }
     }

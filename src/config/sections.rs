@@ -93,6 +93,29 @@ pub struct Dimse {
     pub tls: DimseTls,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commitment {
+    pub references_max: usize,
+    pub open_max: u64,
+    pub checks: usize,
+    pub workers: usize,
+    same_association_s: u64,
+    pub attempts_max: u32,
+    retention_days: u64,
+    report_timeout_h: u64,
+}
+
+impl Commitment {
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention_days.saturating_mul(24 * 3600))
+    }
+
+    pub fn report_timeout(&self) -> Duration {
+        Duration::from_secs(self.report_timeout_h.saturating_mul(3600))
+    }
+}
+
 /// The reader of JSON stops at a depth of 128, and a sequence takes three levels of it: metadata
 /// below that would be stored and never read.
 pub(super) const SEQUENCE_DEPTH_MAX: usize = 40;
@@ -216,6 +239,7 @@ durations! {
         response_stall_timeout <- response_stall_timeout_s,
     }
     Deletion { sweep_every <- sweep_every_s, }
+    Commitment { same_association <- same_association_s, }
     Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s,
         connect_timeout <- connect_timeout_s, response_timeout <- response_timeout_s, }
     Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s, }

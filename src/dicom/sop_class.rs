@@ -14,6 +14,11 @@ pub fn is_standard_storage(uid: &str) -> bool {
     })
 }
 
+/// Whether objects of a class are stored here: the standard's, and `extra` ones, of which `*` is any.
+pub fn is_stored(uid: &str, extra: &[String]) -> bool {
+    is_standard_storage(uid) || extra.iter().any(|extra| extra == "*" || extra == uid)
+}
+
 /// What an analysis may look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {

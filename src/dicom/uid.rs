@@ -102,6 +102,8 @@ uid_types! {
     SopClassUid;
     /// Transfer Syntax UID (0002,0010).
     TransferSyntaxUid;
+    /// Transaction UID (0008,1195).
+    TransactionUid;
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{self, Caller, Place, Places, Rejection};
+use super::commitment::Reports;
 use super::negotiation::{self, Contexts};
 use super::operation::Meanwhile;
 use super::services::ServiceClass;
@@ -160,6 +161,7 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
         origin,
         assembler: CommandAssembler::default(),
         meanwhile: Meanwhile::default(),
+        reports: Reports::default(),
         last_message_id: 0,
         counts: Counts::default(),
     })
@@ -175,6 +177,7 @@ pub(super) struct Association<'a, S, K> {
     pub(super) origin: Origin,
     pub(super) assembler: CommandAssembler,
     pub(super) meanwhile: Meanwhile,
+    pub(super) reports: Reports,
     pub(super) last_message_id: u16,
     pub(super) counts: Counts,
 }
@@ -198,6 +201,10 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             let incoming = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return self.on_stop().await,
+                report = self.reports.next() => {
+                    self.send_report(report).await?;
+                    continue;
+                }
                 incoming = self.connection.next() => incoming?,
             };
             match incoming {
@@ -229,19 +236,24 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             // What it would cancel has been answered by the time it is read.
             (field::C_CANCEL, _) => Ok(()),
             (response, _) if response & field::RESPONSE != 0 => self.on_late_response(&request),
+            // Whether it may say so is judged by what it was asked: not every peer takes the role first.
+            (field::N_EVENT_REPORT, ServiceClass::StorageCommitment) => self.on_event_report(request).await,
             _ if !context.roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
             (field::C_STORE, _) => self.on_store(request).await,
             (field::C_MOVE, ServiceClass::Move(_)) => self.on_move(request).await,
             (field::C_GET, ServiceClass::Get(_)) => self.on_get(request).await,
+            (field::N_ACTION, ServiceClass::StorageCommitment) => self.on_action(request).await,
             // PS3.7 C.5.23.
             _ => self.refuse(request, status::UNRECOGNIZED_OPERATION).await,
         }
     }
 
     /// To something that [`Self::ask`] did not wait for to the end.
-    fn on_late_response(&self, response: &Contextual<CommandSet>) -> Result<(), UlError> {
+    fn on_late_response(&mut self, response: &Contextual<CommandSet>) -> Result<(), UlError> {
         match response.message.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO)? {
-            Some(asked) if (1..=self.last_message_id).contains(&asked) => Ok(()),
+            Some(asked) if (1..=self.last_message_id).contains(&asked) => {
+                self.reports.confirm(asked, &response.message)
+            }
             _ => Err(UlError::Unexpected("a response to nothing")),
         }
     }

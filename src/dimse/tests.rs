@@ -1,5 +1,6 @@
 //! The server as its peers see it, over pipes and over TCP.
 
+mod commitment;
 mod harness;
 mod hostile;
 mod nodes;

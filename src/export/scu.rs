@@ -2,6 +2,7 @@
 //! the peer takes them.
 
 pub mod association;
+pub mod commitment;
 mod directory;
 mod files;
 pub mod outgoing;
@@ -14,6 +15,7 @@ use association::{Association, Stream};
 use part10::Part10Error;
 
 use crate::causes::chain;
+use crate::dicom::commitment::DataSetError;
 use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use crate::query::stored_object::ReadError;
 use crate::query::transcoding::TranscodeError;
@@ -52,6 +54,8 @@ pub enum ScuError {
     Transcode(#[from] TranscodeError),
     #[error(transparent)]
     Part10(#[from] Part10Error),
+    #[error(transparent)]
+    Commitment(#[from] DataSetError),
     #[error("the peer answered message {got} where {expected} was asked")]
     OtherMessage { expected: u16, got: u16 },
     #[error("the peer sent a data set of more than {0} bytes")]

@@ -67,6 +67,9 @@ pub enum Rest {
     LatestChange,
     Deleted,
     RestoreDeleted(String),
+    Commitments,
+    Commitment(String),
+    RequestCommitment,
 }
 
 /// Frame numbers as asked, from 1; repeats and any order allowed.
@@ -300,6 +303,9 @@ impl Rest {
             ["deleted", id, "restore"] => {
                 when(method == Method::POST, POST, Self::RestoreDeleted((*id).to_owned()))
             }
+            ["commitments"] if get => Ok(Self::Commitments),
+            ["commitments"] => when(method == Method::POST, READ_AND_POST, Self::RequestCommitment),
+            ["commitments", id] => when(get, READ, Self::Commitment((*id).to_owned())),
             _ => Err(RouteError::UnknownPath),
         }
     }
@@ -318,6 +324,9 @@ impl Rest {
             Self::LatestChange => "api-changefeed-latest",
             Self::Deleted => "api-deleted",
             Self::RestoreDeleted(_) => "api-restore-deleted",
+            Self::Commitments => "api-commitments",
+            Self::Commitment(_) => "api-commitment",
+            Self::RequestCommitment => "api-request-commitment",
         }
     }
 }

@@ -49,6 +49,9 @@ pub(crate) enum HttpError {
     TooBroad(String),
     #[error("the message has more than {parts_max} parts")]
     TooManyParts { parts_max: usize },
+    /// Another system did not do what was asked of it.
+    #[error("{0}")]
+    BadGateway(String),
     #[error("the server failed at {step}")]
     Internal { step: &'static str, source: super::body::BoxError },
 }
@@ -110,6 +113,7 @@ impl HttpError {
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -135,6 +139,7 @@ impl HttpError {
             Self::HeadersTooLarge { .. } => "headers-too-large",
             Self::Timeout(_) => "timeout",
             Self::TooManyParts { .. } => "too-many-parts",
+            Self::BadGateway(_) => "bad-gateway",
             Self::Internal { .. } => "internal",
         }
     }

@@ -2,6 +2,7 @@
 
 mod analyses;
 mod changefeed;
+mod commitments;
 mod deleted;
 pub(crate) mod health;
 pub(super) mod hooks;
@@ -10,9 +11,11 @@ mod studies;
 
 use std::sync::Arc;
 
+use futures::stream::TryStreamExt;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::State;
 use super::body::{self, Body, Inbound};
@@ -40,6 +43,9 @@ pub(crate) async fn handle(state: Arc<State>, endpoint: Rest, asked: Asked, body
         Rest::LatestChange => changefeed::latest(&state).await,
         Rest::Deleted => deleted::list(&state, &asked).await,
         Rest::RestoreDeleted(id) => deleted::restore(&state, &id, &asked).await,
+        Rest::Commitments => commitments::list(&state, &asked).await,
+        Rest::Commitment(id) => commitments::one(&state, &id, &asked).await,
+        Rest::RequestCommitment => commitments::request(&state, &asked, body).await,
     }
 }
 
@@ -55,6 +61,22 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
 /// A JSON column as the JSON it holds; text that is none stays text.
 fn stored_json(bytes: &[u8]) -> serde_json::Value {
     serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
+}
+
+/// The body of a request is a few words.
+const REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// What the body of a request wishes for; no body wishes for nothing in particular. `form` says what
+/// it should be.
+async fn wish<T: DeserializeOwned>(body: Inbound, form: &str) -> Result<T, HttpError> {
+    let collect = |mut all: Vec<u8>, chunk: bytes::Bytes| async move {
+        all.extend_from_slice(&chunk);
+        if all.len() > REQUEST_BYTES_MAX { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(all) }
+    };
+    let read = body.try_fold(Vec::new(), collect).await;
+    let bytes = read.map_err(|_| HttpError::TooLarge { bytes_max: REQUEST_BYTES_MAX as u64 })?;
+    let json = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+    serde_json::from_slice(json).map_err(|_| HttpError::bad_request(format!("the body is {form}")))
 }
 
 /// Bounds one answer.

@@ -22,11 +22,15 @@ use tower::ServiceExt;
 
 use super::{body, service, *};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{OnDuplicate, Preamble};
+use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble};
 use crate::db::SqliteSettings;
 use crate::dicom::header;
 use crate::dicom::uid::StudyUid;
+use crate::export::commitment;
+use crate::export::scu::Directory;
+use crate::export::scu::association::Patience;
 use crate::ingest::Policy;
+use crate::ul::tls::Tls;
 
 const SERIES: &str = "/dicom-web/studies/1.2.3/series/1.2.3.4";
 const BOUNDARY: &str = "b";
@@ -86,6 +90,15 @@ impl Bench {
         let db = Db::open_sqlite(&dir.path().join("index.sqlite"), index).unwrap();
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
+        let tls = Tls::load(&DimseTls::default()).unwrap();
+        let commitments = Commitments::new(commitment::Parts {
+            db: db.clone(),
+            blobs: blobs.clone(),
+            clock: Clock::manual(Timestamp(1)),
+            bell: crate::jobs::Bell::default(),
+            directory: Directory::new(&[], "RADIANT", Patience::default(), tls),
+            settings: commitment::Settings::new(&Config::load(&Overrides::default()).unwrap()),
+        });
         let state = Arc::new(State {
             db,
             blobs,
@@ -94,6 +107,7 @@ impl Bench {
             settings: Settings { parts_in_flight: 1, ..settings },
             analyses: Arc::new(Hooks),
             readiness: Arc::new(Hooks),
+            commitments: Arc::new(commitments),
             decodes: Decodes::new(1),
             answers: Answers::new(1 << 20),
             metrics: Arc::new(String::new),

@@ -19,6 +19,7 @@ use super::{Digests, InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
 use crate::blobs::{Blobs, Staged};
 use crate::dicom::file_meta::{self, FileMeta, Identity};
 use crate::dicom::header::{self, Header, HeaderError};
+use crate::dicom::sop_class::is_stored;
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid, UidError};
 
 use describe::describe;
@@ -294,7 +295,6 @@ fn check(
 
 impl Policy {
     fn accepts(&self, sop_class: &SopClassUid) -> bool {
-        crate::dicom::sop_class::is_standard_storage(sop_class.as_str())
-            || self.sop_classes_extra.iter().any(|extra| extra == "*" || extra == sop_class.as_str())
+        is_stored(sop_class.as_str(), &self.sop_classes_extra)
     }
 }

@@ -24,6 +24,8 @@ pub mod dimse {
     pub const STORES: &str = "dimse_stores_total";
     /// Counter by `operation` and `status`, hexadecimal: last responses of C-MOVE and C-GET.
     pub const RETRIEVALS: &str = "dimse_retrievals_total";
+    /// Counter by `status`, hexadecimal: N-ACTION responses.
+    pub const ACTIONS: &str = "dimse_actions_total";
     /// Counter: data set bytes received.
     pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
 }
@@ -32,6 +34,18 @@ pub mod dimse {
 pub mod scu {
     /// Counter by `status` of the peer, hexadecimal, or "none": C-STORE requests for stored instances.
     pub const STORES: &str = "scu_stores_total";
+}
+
+/// Storage commitment.
+pub mod commitment {
+    /// Counter by `direction`: given by us, or asked of nodes.
+    pub const REQUESTS: &str = "commitment_requests_total";
+    /// Counter by `how`: reported, undelivered, received.
+    pub const REPORTS: &str = "commitment_reports_total";
+    /// Counter: stored objects whose bytes are no longer what was stored.
+    pub const DAMAGED: &str = "commitment_damaged_objects_total";
+    /// Counter by `limit`: references, open.
+    pub const LIMIT_HITS: &str = "commitment_limit_hits_total";
 }
 
 /// Requests.
@@ -91,8 +105,13 @@ fn describe() {
     describe_counter!(dimse::USER_IDENTITIES, "user identities of association requests, by type");
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
     describe_counter!(dimse::RETRIEVALS, "C-MOVE and C-GET operations, by how they ended");
+    describe_counter!(dimse::ACTIONS, "N-ACTION responses, by status");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
     describe_counter!(scu::STORES, "stored instances sent by C-STORE, by the peer's status");
+    describe_counter!(commitment::REQUESTS, "requests for storage commitment, by direction");
+    describe_counter!(commitment::REPORTS, "reports of storage commitment, by how they went");
+    describe_counter!(commitment::DAMAGED, "stored objects that are not what was stored");
+    describe_counter!(commitment::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");
     describe_counter!(http::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");

@@ -31,6 +31,12 @@ pub mod field {
 /// Status (0000,0900), PS3.7 C.
 pub mod status {
     pub const SUCCESS: u16 = 0x0000;
+    pub const PROCESSING_FAILURE: u16 = 0x0110;
+    pub const NO_SUCH_INSTANCE: u16 = 0x0112;
+    pub const NO_SUCH_EVENT_TYPE: u16 = 0x0113;
+    pub const INVALID_ARGUMENT_VALUE: u16 = 0x0115;
+    pub const NO_SUCH_SOP_CLASS: u16 = 0x0118;
+    pub const NO_SUCH_ACTION: u16 = 0x0123;
     /// An operation ended because the peer cancelled it.
     pub const CANCEL: u16 = 0xFE00;
     /// A match or a sub-operation; more follows.
@@ -38,6 +44,7 @@ pub mod status {
     /// Refused: not authorized.
     pub const NOT_AUTHORIZED: u16 = 0x0124;
     pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
+    pub const RESOURCE_LIMITATION: u16 = 0x0213;
 
     /// Done, with something to say about it (PS3.7 C.3).
     pub fn is_warning(status: u16) -> bool {
@@ -72,15 +79,23 @@ impl CommandSet {
             .with_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET)
     }
 
-    /// The answer to this request, naming the same SOP class and instance (PS3.7 9.3).
+    /// The answer to this request, naming the same SOP class and instance (PS3.7 9.3), and of a
+    /// notification or action (10.3) the same type.
     pub fn response(&self, status: u16) -> Result<Self, CommandError> {
         let mut response = Self::default()
             .with_u16(tags::COMMAND_FIELD, self.command_field()? | field::RESPONSE)
             .with_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, self.message_id()?)
             .with_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET)
             .with_u16(tags::STATUS, status);
-        for tag in [tags::AFFECTED_SOP_CLASS_UID, tags::AFFECTED_SOP_INSTANCE_UID] {
-            response.0.extend(self.0.get(&tag).map(|value| (tag, value.clone())));
+        let named = [
+            (tags::AFFECTED_SOP_CLASS_UID, tags::REQUESTED_SOP_CLASS_UID),
+            (tags::AFFECTED_SOP_INSTANCE_UID, tags::REQUESTED_SOP_INSTANCE_UID),
+            (tags::EVENT_TYPE_ID, tags::EVENT_TYPE_ID),
+            (tags::ACTION_TYPE_ID, tags::ACTION_TYPE_ID),
+        ];
+        for (tag, requested) in named {
+            let value = self.0.get(&tag).or_else(|| self.0.get(&requested));
+            response.0.extend(value.map(|value| (tag, value.clone())));
         }
         Ok(response)
     }
@@ -259,6 +274,17 @@ mod tests {
         assert_eq!(response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO), Ok(Some(7)));
         assert_eq!(response.text(tags::AFFECTED_SOP_CLASS_UID).as_deref(), Some("1.2.3"));
         assert_eq!((response.status(), response.has_data_set()), (Ok(0xA700), Ok(false)));
+    }
+
+    #[test]
+    fn the_response_to_an_action_affects_what_was_requested() {
+        let action = CommandSet::request(field::N_ACTION, 3)
+            .with_uid(tags::REQUESTED_SOP_INSTANCE_UID, "1.2.3")
+            .with_u16(tags::ACTION_TYPE_ID, 1);
+        let response = action.response(status::SUCCESS).unwrap();
+        assert_eq!(response.text(tags::AFFECTED_SOP_INSTANCE_UID).as_deref(), Some("1.2.3"));
+        assert_eq!(response.u16(tags::ACTION_TYPE_ID), Ok(Some(1)));
+        assert_eq!(response.text(tags::REQUESTED_SOP_INSTANCE_UID), None);
     }
 
     #[test]

@@ -13,15 +13,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blobs::Blobs;
-use crate::config::{DimseTls, Node, Service};
+use crate::clock::Clock;
+use crate::config::{self, Config, DimseTls, Node, Overrides, Service};
 use crate::db::{Db, SqliteSettings};
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
 use crate::dimse::{Identified, Identify, Server, Settings, SopClasses, StoreSink};
+use crate::export::commitment::{self, Commitments};
 use crate::export::scu::association::{Association, Patience, Peer, ProposedContext};
 use crate::export::scu::{Directory, ScuError};
 use crate::ingest::testing;
 use crate::ingest::{Body, InstanceIdentity, Outcome, Received, Refusal, Refused, StoreCommand, Stored};
+use crate::jobs::Bell;
 use crate::query::decoding::Decodes;
 use crate::ul::command::{CommandAssembler, CommandSet, field};
 use crate::ul::connection::{Connection, put_p_data_header};
@@ -208,9 +211,15 @@ impl EmptyArchive {
 
 impl Harness {
     pub(super) fn new(settings: Settings) -> Self {
+        Self::with(settings, |_| ())
+    }
+
+    /// With other limits of storage commitment than the usual ones.
+    pub(super) fn with(settings: Settings, limit: impl FnOnce(&mut config::Commitment)) -> Self {
         let (sink, stop, ended) = (Arc::default(), CancellationToken::new(), Arc::default());
         let archive = EmptyArchive::new();
-        let server = server(settings, &sink, &ended, &archive);
+        let commitments = commitments(&settings, limit, &archive);
+        let server = server(settings, commitments, &sink, &ended, &archive);
         let shared = Arc::new(Shared::new(server, stop.clone()));
         Self { sink, stop, shared, ended, associations: TaskTracker::new(), archive }
     }
@@ -221,7 +230,16 @@ impl Harness {
     }
 
     pub(super) fn server(&self) -> Server<Sink> {
-        server(self.shared.server.settings.clone(), &self.sink, &self.ended, &self.archive)
+        let commitments = Arc::clone(self.commitments());
+        server(self.shared.server.settings.clone(), commitments, &self.sink, &self.ended, &self.archive)
+    }
+
+    pub(super) fn commitments(&self) -> &Arc<Commitments> {
+        &self.shared.server.commitments
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.archive.db
     }
 
     /// The peer's end of a connection that is being served.
@@ -273,6 +291,7 @@ impl Harness {
 
 fn server(
     settings: Settings,
+    commitments: Arc<Commitments>,
     sink: &Arc<Sink>,
     ended: &Arc<Mutex<Vec<String>>>,
     archive: &EmptyArchive,
@@ -290,7 +309,23 @@ fn server(
         Box::pin(std::future::ready(identified))
     });
     let decodes = Decodes::new(1);
-    Server { settings, sink: Arc::clone(sink), association_ended, db, blobs, decodes, directory, identify }
+    let sink = Arc::clone(sink);
+    Server { settings, sink, association_ended, db, blobs, decodes, directory, identify, commitments }
+}
+
+fn commitments(
+    settings: &Settings,
+    limit: impl FnOnce(&mut config::Commitment),
+    archive: &EmptyArchive,
+) -> Arc<Commitments> {
+    let usual = commitment::Settings::new(&Config::load(&Overrides::default()).unwrap());
+    let tls = Tls::load(&DimseTls::default()).unwrap();
+    let directory = Directory::new(&settings.nodes, &settings.ae_title, Patience::default(), tls);
+    let mut settings = commitment::Settings { ae_title: settings.ae_title.clone(), ..usual };
+    limit(&mut settings.limits);
+    let (db, blobs) = (archive.db.clone(), archive.blobs.clone());
+    let (clock, bell) = (Clock::System, Bell::default());
+    Arc::new(Commitments::new(commitment::Parts { db, blobs, clock, bell, directory, settings }))
 }
 
 pub(super) fn store_command(sop_class: &str, sop_instance: &str) -> CommandSet {
@@ -318,7 +353,11 @@ pub(super) async fn send_data(raw: &mut Connection<DuplexStream>, context_id: u8
 
 /// The status of the next response.
 pub(super) async fn status(raw: &mut Connection<DuplexStream>) -> u16 {
-    let Ok(Incoming::Fragment(fragment)) = raw.next().await else { panic!("no response") };
-    let response = CommandAssembler::default().push(&fragment).unwrap();
-    response.unwrap().message.status().unwrap()
+    command(raw).await.status().unwrap()
+}
+
+/// The next command set.
+pub(super) async fn command(raw: &mut Connection<DuplexStream>) -> CommandSet {
+    let Ok(Incoming::Fragment(fragment)) = raw.next().await else { panic!("no command set") };
+    CommandAssembler::default().push(&fragment).unwrap().unwrap().message
 }

@@ -1,6 +1,5 @@
 //! Analyses: asking for one, and what became of it.
 
-use futures::stream::TryStreamExt;
 use http::StatusCode;
 use http::header::{HeaderValue, LOCATION};
 use serde::Deserialize;
@@ -16,8 +15,7 @@ use crate::http::error::HttpError;
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 
-/// The body of a request is a few words.
-const REQUEST_BYTES_MAX: usize = 16 << 10;
+const WISH: &str = "{\"pipeline\": NAME} or empty";
 
 pub(super) async fn of_study(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
     results::study(&state.db, study).await?.ok_or(HttpError::NotFound("study"))?;
@@ -100,7 +98,7 @@ struct Wish {
 
 /// 202 with the place where the analysis can be watched.
 pub(super) async fn request(state: &State, study: StudyUid, asked: &Asked, body: Inbound) -> Answer {
-    let wish = wish(body).await?;
+    let wish: Wish = super::wish(body, WISH).await?;
     let ticket = state.analyses.request_analysis(study, wish.pipeline).await.map_err(refused)?;
     let url = asked.urls.rest(&format!("analyses/{}", ticket.analysis));
     let mut response =
@@ -108,21 +106,6 @@ pub(super) async fn request(state: &State, study: StudyUid, asked: &Asked, body:
     let location = HeaderValue::from_str(&url).map_err(HttpError::internal("naming the analysis"))?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
-}
-
-/// No body wishes for nothing in particular.
-async fn wish(body: Inbound) -> Result<Wish, HttpError> {
-    let collect = |mut all: Vec<u8>, chunk: bytes::Bytes| async move {
-        all.extend_from_slice(&chunk);
-        if all.len() > REQUEST_BYTES_MAX { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(all) }
-    };
-    let read = body.try_fold(Vec::new(), collect).await;
-    let bytes = read.map_err(|_| HttpError::TooLarge { bytes_max: REQUEST_BYTES_MAX as u64 })?;
-    if bytes.is_empty() {
-        return Ok(Wish::default());
-    }
-    serde_json::from_slice(&bytes)
-        .map_err(|_| HttpError::bad_request("the body is {\"pipeline\": NAME} or empty"))
 }
 
 fn refused(refused: AnalysisRefused) -> HttpError {
@@ -145,9 +128,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_wish_is_a_pipeline_or_nothing() {
-        assert_eq!(wish(body("")).await.unwrap().pipeline, None);
-        assert_eq!(wish(body(r#"{"pipeline":"ct"}"#)).await.unwrap().pipeline.as_deref(), Some("ct"));
-        assert!(matches!(wish(body(r#"{"pipelin":"ct"}"#)).await, Err(HttpError::BadRequest(_))));
+        let wish = async |text| super::super::wish::<Wish>(body(text), WISH).await;
+        assert_eq!(wish("").await.unwrap().pipeline, None);
+        assert_eq!(wish(r#"{"pipeline":"ct"}"#).await.unwrap().pipeline.as_deref(), Some("ct"));
+        assert!(matches!(wish(r#"{"pipelin":"ct"}"#).await, Err(HttpError::BadRequest(_))));
     }
 
     #[test]
