@@ -1,9 +1,10 @@
-//! Whole answers that were made of many rows, kept for the next who asks for the same.
+//! Whole answers that took work, kept for the next who asks for the same: what is made of many rows,
+//! and pictures.
 //!
 //! The key is the entity tag, which names the content and its form: what changes gets another tag,
 //! so that nothing kept is ever wrong. Who is not asked for goes first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -20,13 +21,15 @@ pub struct Answers {
 struct Kept {
     answers: HashMap<String, Answer>,
     bytes: usize,
-    /// Counts the requests; the lower the mark of an answer, the longer ago it was asked for.
-    requests: u64,
+    /// Counts what is asked for and kept; the lower the mark of an answer, the longer ago that was.
+    marks: u64,
+    /// Whose mark it is: there are many pictures, and one of them goes whenever another comes.
+    by_mark: BTreeMap<u64, String>,
 }
 
 struct Answer {
     body: Bytes,
-    asked_for: u64,
+    mark: u64,
 }
 
 impl Answers {
@@ -41,11 +44,9 @@ impl Answers {
 
     pub(crate) fn get(&self, tag: &str) -> Option<Bytes> {
         let mut kept = self.kept();
-        kept.requests += 1;
-        let now = kept.requests;
-        let answer = kept.answers.get_mut(tag)?;
-        answer.asked_for = now;
-        Some(answer.body.clone())
+        let body = kept.take_out(tag)?.body;
+        kept.put_in(tag, body.clone());
+        Some(body)
     }
 
     pub(crate) fn keep(&self, tag: &str, body: Bytes) {
@@ -53,14 +54,9 @@ impl Answers {
             return;
         }
         let mut kept = self.kept();
-        kept.bytes += body.len();
-        let answer = Answer { body, asked_for: kept.requests };
-        if let Some(same) = kept.answers.insert(tag.to_owned(), answer) {
-            kept.bytes -= same.body.len();
-        }
-        while kept.bytes > self.bytes_max {
-            kept.forget_one();
-        }
+        kept.take_out(tag);
+        kept.put_in(tag, body);
+        while kept.bytes > self.bytes_max && kept.forget_one() {}
     }
 
     /// What a panicking thread left behind is at worst counted wrongly.
@@ -70,10 +66,23 @@ impl Answers {
 }
 
 impl Kept {
-    fn forget_one(&mut self) {
-        let oldest = self.answers.iter().min_by_key(|(_, answer)| answer.asked_for);
-        let forgotten = oldest.map(|(tag, _)| tag.clone()).and_then(|tag| self.answers.remove(&tag));
-        self.bytes = forgotten.map_or(0, |answer| self.bytes.saturating_sub(answer.body.len()));
+    fn take_out(&mut self, tag: &str) -> Option<Answer> {
+        let answer = self.answers.remove(tag)?;
+        self.by_mark.remove(&answer.mark);
+        self.bytes -= answer.body.len();
+        Some(answer)
+    }
+
+    fn put_in(&mut self, tag: &str, body: Bytes) {
+        self.marks += 1;
+        self.bytes += body.len();
+        self.by_mark.insert(self.marks, tag.to_owned());
+        self.answers.insert(tag.to_owned(), Answer { body, mark: self.marks });
+    }
+
+    fn forget_one(&mut self) -> bool {
+        let oldest = self.by_mark.first_key_value().map(|(_, tag)| tag.clone());
+        oldest.and_then(|tag| self.take_out(&tag)).is_some()
     }
 }
 

@@ -30,7 +30,7 @@ use crate::volume::attributes::{decimal, decimals};
 use crate::volume::functional_groups::FrameAttributes;
 use crate::volume::grayscale::{self, GrayscaleError, Picture, Softcopy, Window};
 use crate::volume::overlays::{self, Overlay};
-use crate::volume::pixels::{self, EncodedFrame, ImageDescription, PixelError};
+use crate::volume::pixels::{self, EncodedFrame, ImageDescription, PixelError, StoredWords};
 use crate::volume::shutter::Shutter;
 
 /// How a frame becomes a file.
@@ -133,16 +133,15 @@ pub fn draw(
     view: Option<&View>,
 ) -> Result<Drawn, RenderingError> {
     let of_frame = FrameAttributes::new(attributes, frame_index);
-    let decoded = pixels::decode(&ImageDescription::from_object(attributes)?, frame)?;
     let picture = match view {
         Some(view) => {
-            let picture = grayscale::display_as(&decoded, &of_frame, &view.softcopy)?;
+            let picture = displayed(frame, &of_frame, &view.softcopy)?;
             let picture = view.colored(picture);
             view.covered(picture, overlays::of_frame(attributes, frame_index, Some(frame))?)
         }
         None => {
             let softcopy = Softcopy { window: rendering.window, ..Softcopy::default() };
-            let mut picture = grayscale::display_as(&decoded, &of_frame, &softcopy)?;
+            let mut picture = displayed(frame, &of_frame, &softcopy)?;
             if rendering.overlays == Overlays::Drawn {
                 let planes = overlays::of_frame(attributes, frame_index, Some(frame))?;
                 planes.iter().for_each(|plane| lay(plane, 255, &mut picture));
@@ -153,6 +152,18 @@ pub fn draw(
     let picture = shut(picture, &of_frame, view);
     let picture = place(into_image(picture), &of_frame, rendering, view)?;
     finish(picture, attributes, frame_index, rendering, view)
+}
+
+fn displayed(
+    frame: EncodedFrame<'_>,
+    attributes: &FrameAttributes<'_>,
+    softcopy: &Softcopy,
+) -> Result<Picture, RenderingError> {
+    let image = ImageDescription::from_object(attributes.object)?;
+    Ok(match StoredWords::of(&image, frame) {
+        Some(words) => grayscale::display_words(words, attributes, softcopy)?,
+        None => grayscale::display_as(&pixels::decode(&image, frame)?, attributes, softcopy)?,
+    })
 }
 
 fn shut(mut picture: Picture, attributes: &FrameAttributes<'_>, view: Option<&View>) -> Picture {

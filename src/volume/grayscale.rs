@@ -9,7 +9,7 @@ use ndarray::{Array2, Array3};
 use super::attributes::{decimal, text};
 use super::functional_groups::FrameAttributes;
 use super::lookup_table::LookupTable;
-use super::pixels::{Frame, Samples};
+use super::pixels::{Frame, Samples, StoredWords};
 use modality::ModalityTransform;
 use voi::{Voi, WindowLevel};
 
@@ -103,10 +103,28 @@ pub fn display_as(
             Ok(Picture::Rgb(values.mapv(|value| (value >> (bits - 8)) as u8)))
         }
         grayscale => {
-            let pipeline = Pipeline::of(grayscale, attributes, softcopy)?;
+            let range = |modality: &_| displayed_range(grayscale, attributes, modality);
+            let pipeline = Pipeline::of(attributes, softcopy, range)?;
             Ok(Picture::Gray(pipeline.levels(grayscale)))
         }
     }
+}
+
+/// [`display_as`] of values that need no decoder.
+pub fn display_words(
+    words: StoredWords<'_>,
+    attributes: &FrameAttributes<'_>,
+    softcopy: &Softcopy,
+) -> Result<Picture, GrayscaleError> {
+    let range = |modality: &_| integer_range(words.values(), attributes, modality).unwrap_or_default();
+    let pipeline = Pipeline::of(attributes, softcopy, range)?;
+    let levels = pipeline.levels_of_integers(words.values(), words.rows * words.columns);
+    Ok(Picture::Gray(plane((words.rows, words.columns), levels)))
+}
+
+/// As many levels as the dimensions say.
+fn plane(dimensions: (usize, usize), levels: Vec<u8>) -> Array2<u8> {
+    Array2::from_shape_vec(dimensions, levels).unwrap_or_default()
 }
 
 /// Modality, VOI and presentation of one frame, all settled.
@@ -117,10 +135,11 @@ struct Pipeline {
 }
 
 impl Pipeline {
+    /// `range` tells the least and the greatest modality value, where they are needed.
     fn of(
-        samples: &Samples,
         attributes: &FrameAttributes<'_>,
         softcopy: &Softcopy,
+        range: impl FnOnce(&ModalityTransform) -> (f32, f32),
     ) -> Result<Self, GrayscaleError> {
         let modality = match &softcopy.modality {
             Some(modality) => modality.clone(),
@@ -129,7 +148,7 @@ impl Pipeline {
         let voi = match &softcopy.voi {
             Some(voi) => voi.clone(),
             None => Voi::choose(softcopy.window, attributes, modality.output(attributes.object), || {
-                displayed_range(samples, attributes, &modality)
+                range(&modality)
             })?,
         };
         let presentation = match &softcopy.presentation {
@@ -141,7 +160,9 @@ impl Pipeline {
 
     fn levels(&self, samples: &Samples) -> Array2<u8> {
         match samples {
-            Samples::Gray(stored) => self.levels_of_integers(stored),
+            Samples::Gray(stored) => {
+                plane(stored.dim(), self.levels_of_integers(stored.iter().copied(), stored.len()))
+            }
             Samples::WideGray(stored) => stored.mapv(|value| self.level(f64::from(value))),
             Samples::Real(values) => values.mapv(|value| self.level(value)),
             Samples::Rgb(_) | Samples::DeepRgb { .. } => Array2::zeros((0, 0)),
@@ -149,14 +170,14 @@ impl Pipeline {
     }
 
     /// Each value that occurs is computed once, unless there are more possible values than pixels.
-    fn levels_of_integers(&self, stored: &Array2<i32>) -> Array2<u8> {
+    fn levels_of_integers(&self, stored: impl Iterator<Item = i32> + Clone, pixels: usize) -> Vec<u8> {
         let (low, high) =
-            stored.iter().fold((i32::MAX, i32::MIN), |(low, high), &value| (low.min(value), high.max(value)));
-        if i64::from(high) - i64::from(low) >= stored.len() as i64 {
-            return stored.mapv(|value| self.level(f64::from(value)));
+            stored.clone().fold((i32::MAX, i32::MIN), |(low, high), value| (low.min(value), high.max(value)));
+        if i64::from(high) - i64::from(low) >= pixels as i64 {
+            return stored.map(|value| self.level(f64::from(value))).collect();
         }
         let table: Vec<u8> = (low..=high).map(|value| self.level(f64::from(value))).collect();
-        stored.mapv(|value| table[(value - low) as usize])
+        stored.map(|value| table[(value - low) as usize]).collect()
     }
 
     fn level(&self, stored: f64) -> u8 {
@@ -177,12 +198,7 @@ fn displayed_range(
 ) -> (f32, f32) {
     let apply = |stored: f64| modality.apply(stored);
     let range = match samples {
-        Samples::Gray(stored) => {
-            let padding = Padding::of(attributes);
-            let kept =
-                stored.iter().filter(|stored| !padding.is_some_and(|padding| padding.contains(**stored)));
-            range(kept.map(|stored| apply(f64::from(*stored))))
-        }
+        Samples::Gray(stored) => integer_range(stored.iter().copied(), attributes, modality),
         Samples::WideGray(stored) => range(stored.iter().map(|stored| apply(f64::from(*stored)))),
         Samples::Real(values) => {
             let padding = real_padding(attributes);
@@ -192,6 +208,16 @@ fn displayed_range(
         Samples::Rgb(_) | Samples::DeepRgb { .. } => None,
     };
     range.unwrap_or((0.0, 0.0))
+}
+
+fn integer_range(
+    stored: impl Iterator<Item = i32>,
+    attributes: &FrameAttributes<'_>,
+    modality: &ModalityTransform,
+) -> Option<(f32, f32)> {
+    let padding = Padding::of(attributes);
+    let kept = stored.filter(|stored| !padding.is_some_and(|padding| padding.contains(*stored)));
+    range(kept.map(|stored| modality.apply(f64::from(stored))))
 }
 
 fn real_padding(attributes: &FrameAttributes<'_>) -> Option<f64> {

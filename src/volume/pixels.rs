@@ -22,6 +22,7 @@ mod raster;
 mod real;
 mod registry;
 mod rle;
+mod stored;
 
 use ndarray::{Array2, Array3};
 
@@ -29,6 +30,7 @@ pub use codec::is_decodable;
 pub use description::{ImageDescription, Photometric, PlanarConfiguration};
 pub use palette::Palette;
 pub use raster::{Colours, Raster};
+pub use stored::StoredWords;
 
 /// Ample: every file of the conformance suite decodes on a 32nd of it.
 pub const STACK_BYTES: usize = 8 << 20;

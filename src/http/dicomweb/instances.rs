@@ -71,16 +71,25 @@ async fn answer(
     asked: &Asked,
 ) -> Answer {
     let wanted = Wanted::of(offer);
-    let held = stored::held(&state, &scope).await?;
+    let version = match (&scope, &first[..]) {
+        (Scope::Instance(..), [only]) => only.sha256.clone(),
+        _ => stored::held(&state, &scope).await?.version,
+    };
     let form = format!("{}{:?}{wanted:?}{}", offer.media_type, offer.packaging, asked.urls.of_scope(&scope));
-    let etag = Etag::of([held.version.as_slice()], &form);
+    let etag = Etag::of([version.as_slice()], &form);
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
     let mut response = match (offer.packaging, offer.media_type) {
         (_, ZIP) => archive::response(state, scope, wanted).await?,
         (Packaging::Single, _) => single(&state, &first[0], &wanted, &etag, asked).await?,
-        (Packaging::Multipart, _) => multipart(state, scope, asked.urls.clone(), wanted, &etag).await?,
+        (Packaging::Multipart, _) => {
+            let urls = asked.urls.clone();
+            match scope {
+                Scope::Instance(..) => multipart_of_one(&state, &first[0], &urls, &wanted, &etag).await?,
+                scope => multipart(state, scope, urls, wanted, &etag).await?,
+            }
+        }
     };
     etag.mark(&mut response);
     Ok(response)
@@ -275,30 +284,41 @@ async fn single(
     }
 }
 
+/// With its length, where it is known.
+async fn multipart_of_one(
+    state: &State,
+    instance: &StoredInstance,
+    urls: &Urls,
+    wanted: &Wanted,
+    etag: &Etag,
+) -> Answer {
+    let only = part(urls, instance, Outgoing::open(state, instance.clone(), wanted).await?);
+    let writer = Writer::with_boundary(etag.boundary());
+    let (content_type, length) = (writer.content_type(DICOM), writer.length(&only));
+    let mut response = Response::new(writer.body(stream::iter([Ok(only)])));
+    set_content_type(&mut response, &content_type);
+    if let Some(length) = length {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(response)
+}
+
 /// The first part is made before the status leaves: what cannot be made is 406. One that fails
 /// later breaks the answer off (PS3.18 10.4.3.1).
 async fn multipart(state: Arc<State>, scope: Scope, urls: Urls, wanted: Wanted, etag: &Etag) -> Answer {
-    let is_one = matches!(scope, Scope::Instance(..));
     let writer = Writer::with_boundary(etag.boundary());
     let content_type = writer.content_type(DICOM);
     let mut instances = all(Arc::clone(&state), scope).boxed();
     let first = instances.try_next().await.map_err(HttpError::internal("the index"))?;
     let first = first.ok_or(HttpError::NotFound("instance"))?;
-    let opened = match is_one {
-        true => Outgoing::open(&state, first.clone(), &wanted).await?,
-        false => open_among(&state, first.clone(), &wanted).await?,
-    };
+    let opened = open_among(&state, first.clone(), &wanted).await?;
     let first = part(&urls, &first, opened);
-    let length = writer.length(&first).filter(|_| is_one);
     let rest = instances.then(move |instance| {
         let (state, urls, wanted) = (Arc::clone(&state), urls.clone(), wanted.clone());
         async move { later_part(&state, &urls, instance?, &wanted).await }
     });
     let mut response = Response::new(writer.body(stream::iter([Ok(first)]).chain(rest)));
     set_content_type(&mut response, &content_type);
-    if let Some(length) = length {
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
     Ok(response)
 }
 

@@ -175,3 +175,14 @@ async fn a_large_voi_table_in_a_sequence_is_applied_w34c() {
     let reply = bench.accepting(&format!("{INSTANCE}/frames/1/rendered"), "image/png").await;
     assert_eq!(levels(&reply)[..3], [255, 254, 253]);
 }
+
+#[tokio::test]
+async fn a_picture_is_drawn_once_and_kept() {
+    let bench = Bench::filled().await;
+    let thumbnail = format!("{INSTANCE}/thumbnail");
+    let drawn = bench.get(&thumbnail, &[]).await;
+    let kept = bench.state.answers.get(drawn.header(ETAG)).unwrap();
+    assert_eq!(kept, drawn.body);
+    let again = bench.get(&thumbnail, &[]).await;
+    assert_eq!((again.body.as_ptr(), again.header(CONTENT_TYPE)), (kept.as_ptr(), "image/jpeg"));
+}

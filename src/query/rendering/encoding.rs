@@ -1,5 +1,7 @@
 //! Pictures as files: JPEG, PNG, GIF, and GIFs of several frames.
 
+mod grey;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +40,9 @@ impl Drawn {
     fn jpeg(&self, quality: u8) -> Result<Vec<u8>, RenderingError> {
         let side = |length: u32| u16::try_from(length).map_err(|_| RenderingError::TooLarge);
         let (columns, rows) = (side(self.picture.width())?, side(self.picture.height())?);
+        if let (DynamicImage::ImageLuma8(levels), None) = (&self.picture, &self.profile) {
+            return Ok(grey::encode(levels, columns, rows, quality));
+        }
         let color = match self.picture {
             DynamicImage::ImageLuma8(_) => jpeg_encoder::ColorType::Luma,
             _ => jpeg_encoder::ColorType::Rgb,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -66,9 +67,14 @@ pub(super) async fn of_instance(
     if let Some(response) = etag.not_modified(&asked.headers) {
         return Ok(response);
     }
-    let attributes = Arc::new(object.attributes(&state.db).await?);
-    let source = Source { state, object, attributes, rendering };
-    let mut response = source.answer(frames, &offer, location, &etag).await?;
+    let mut response = match state.answers.get(etag.as_str()) {
+        Some(kept) => single(kept, offer.media_type)?,
+        None => {
+            let attributes = Arc::new(object.attributes(&state.db).await?);
+            let source = Source { state, object, attributes, rendering };
+            source.answer(frames, &offer, location, &etag).await?
+        }
+    };
     etag.mark(&mut response);
     surface.warn(response.headers_mut());
     Ok(response)
@@ -113,7 +119,11 @@ impl Source {
             (Frames::All | Frames::Representative, ..) => FrameNumbers::These(vec![self.representative()]),
         };
         match (offer.packaging, frames.only()) {
-            (Packaging::Single, Some(frame)) => single(self.picture(frame, None).await?, offer.media_type),
+            (Packaging::Single, Some(frame)) => {
+                let picture = Bytes::from(self.picture(frame, None).await?);
+                self.state.answers.keep(etag.as_str(), picture.clone());
+                single(picture, offer.media_type)
+            }
             (Packaging::Single, None) => animation::answer(self, frames).await,
             (Packaging::Multipart, _) => self.multipart(frames, offer, location, etag).await,
         }
@@ -181,7 +191,7 @@ impl Source {
     }
 }
 
-pub(super) fn single(picture: Vec<u8>, media_type: &str) -> Answer {
+pub(super) fn single(picture: impl Into<Bytes>, media_type: &str) -> Answer {
     let mut response = Response::new(body::full(picture));
     set_content_type(&mut response, media_type);
     Ok(response)
