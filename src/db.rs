@@ -257,6 +257,13 @@ impl Db {
         }
     }
 
+    /// As [`Db::run`], from a thread that may block: it is spared the change to another one.
+    pub async fn run_here(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.run_here(batch).await,
+        }
+    }
+
     /// Some hundred rows at most, found by a key: read on the thread of the caller, which takes
     /// less time than to wake another.
     pub async fn look_up(&self, statement: Statement) -> Result<Vec<Row>, DbError> {

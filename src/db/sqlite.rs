@@ -1,4 +1,4 @@
-//! SQLite: one writer thread that commits in groups, and a pool of reader threads.
+//! SQLite: one writer at a time that commits in groups, and a pool of reader threads.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,30 +6,25 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
-use tokio::sync::{mpsc, oneshot};
 
 use super::{Batch, DbError, Effect, Expect, Row, SqliteSettings, Statement, Value};
 pub(super) use readers::Extent;
 use readers::Readers;
+use writer::{LOG_PAGES_MAX, Writer};
 
 mod readers;
+mod writer;
 
 mod migrations {
     refinery::embed_migrations!("schema/sqlite");
 }
 
-const QUEUE: usize = 1024;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-struct Write {
-    batch: Batch,
-    done: oneshot::Sender<Result<Vec<Effect>, DbError>>,
-}
 
 /// The threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Sqlite {
-    writer: mpsc::Sender<Write>,
+    writer: Writer,
     readers: Readers,
 }
 
@@ -40,16 +35,19 @@ impl Sqlite {
         migrations::migrations::runner()
             .run(&mut connection)
             .map_err(|error| DbError::Migrate(error.to_string()))?;
-        let (writer, writes) = mpsc::channel(QUEUE);
-        spawn("sqlite-writer", move || write_loop(connection, writes, settings.group_max))?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX).map_err(open)?;
+        let writer = Writer::start(connection, settings.group_max)?;
         let readers = Readers::start(path, settings.readers).map_err(open)?;
         Ok(Self { writer, readers })
     }
 
     pub(super) async fn run(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
-        let (done, answer) = oneshot::channel();
-        self.writer.send(Write { batch, done }).await.map_err(|_| DbError::Closed)?;
-        answer.await.map_err(|_| DbError::Closed)?
+        self.writer.run(batch).await
+    }
+
+    /// Blocks its thread.
+    pub(super) async fn run_here(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
+        self.writer.run_here(batch).await
     }
 
     pub(super) async fn read(&self, statement: Statement, extent: Extent) -> Result<Vec<Row>, DbError> {
@@ -81,57 +79,6 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), DbError
         .spawn(body)
         .map(drop)
         .map_err(|error| DbError::Migrate(format!("cannot start thread {name}: {error}")))
-}
-
-fn write_loop(mut connection: Connection, mut writes: mpsc::Receiver<Write>, group_max: usize) {
-    let mut group = Vec::with_capacity(group_max);
-    while writes.blocking_recv_many(&mut group, group_max.max(1)) > 0 {
-        let (waiting, results) = commit_group(&mut connection, &mut group);
-        for (done, result) in waiting.into_iter().zip(results) {
-            let _ = done.send(result);
-        }
-    }
-}
-
-type Waiting = Vec<oneshot::Sender<Result<Vec<Effect>, DbError>>>;
-type Results = Vec<Result<Vec<Effect>, DbError>>;
-
-/// One transaction and one sync for the whole group; a batch that fails undoes only itself.
-fn commit_group(connection: &mut Connection, group: &mut Vec<Write>) -> (Waiting, Results) {
-    let (waiting, batches): (Waiting, Vec<Batch>) =
-        group.drain(..).map(|write| (write.done, write.batch)).unzip();
-    let results = match run_group(connection, &batches) {
-        Ok(results) => results,
-        Err(error) => {
-            let failed = || match error.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => DbError::Full,
-                _ => DbError::Commit(error.to_string()),
-            };
-            batches.iter().map(|_| Err(failed())).collect()
-        }
-    };
-    (waiting, results)
-}
-
-fn run_group(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<Results> {
-    let mut transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut results = Results::with_capacity(batches.len());
-    for batch in batches {
-        let savepoint = transaction.savepoint()?;
-        match run_batch(&savepoint, batch) {
-            Ok(effects) => {
-                savepoint.commit()?;
-                results.push(Ok(effects));
-            }
-            // Out of space or memory, SQLite undoes the whole transaction: nothing stands, and
-            // what followed would be committed one by one.
-            Err(DbError::Execute { source, .. }) if savepoint.is_autocommit() => return Err(source),
-            // Dropping a savepoint rolls it back.
-            Err(error) => results.push(Err(error)),
-        }
-    }
-    transaction.commit()?;
-    Ok(results)
 }
 
 fn run_batch(connection: &Connection, batch: &Batch) -> Result<Vec<Effect>, DbError> {
@@ -255,23 +202,6 @@ mod tests {
         let result = sqlite.run(Batch::new().then(insert("a")).then_exactly(1, miss)).await;
         assert!(matches!(result, Err(DbError::Affected { found: 0, wanted: 1, .. })));
         assert_eq!(count(&sqlite).await, 0);
-    }
-
-    /// SQLite itself undoes the whole transaction when it runs out of space in a statement.
-    #[test]
-    fn a_full_database_fails_the_whole_group_and_keeps_nothing_of_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut connection = connect(&dir.path().join("db"), OpenFlags::default()).unwrap();
-        connection.execute_batch("create table t (b blob); pragma max_page_count = 20").unwrap();
-        let batch = |bytes: usize| {
-            let insert = Statement::named("insert", "insert into t (b) values ($1)");
-            Batch::new().then(insert.bind(vec![1_u8; bytes]))
-        };
-        let results = run_group(&mut connection, &[batch(10), batch(1 << 20), batch(10)]);
-        let acknowledged = results.map_or(0, |results| results.iter().filter(|one| one.is_ok()).count());
-        let kept: i64 = connection.query_row("select count(*) from t", [], |row| row.get(0)).unwrap();
-        assert_eq!((acknowledged, kept), (0, 0));
-        assert_eq!(run_group(&mut connection, &[batch(10)]).unwrap().len(), 1);
     }
 
     #[tokio::test]
