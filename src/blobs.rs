@@ -61,6 +61,12 @@ impl BlobKey {
         &self.0
     }
 
+    /// The UID of the instance; something else where the file is none of ours.
+    pub fn instance(&self) -> &str {
+        let name = self.0.rsplit('/').next().unwrap_or_default();
+        name.rsplit_once('.').map_or(name, |(instance, _)| instance)
+    }
+
     fn path(&self) -> object_store::path::Path {
         object_store::path::Path::from(self.0.as_str())
     }
@@ -275,6 +281,12 @@ mod tests {
         assert_eq!(&blobs.get_range(&key(), 2..5).await.unwrap()[..], b"234");
         blobs.delete(&key()).await.unwrap();
         assert!(blobs.get_range(&key(), 2..5).await.is_err());
+    }
+
+    #[test]
+    fn a_key_names_its_instance() {
+        assert_eq!(key().instance(), "1.2.3");
+        assert_eq!(BlobKey::from_index("lost+found").instance(), "lost+found");
     }
 
     #[test]

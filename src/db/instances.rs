@@ -104,7 +104,8 @@ pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
     batch = batch
         .then_exactly(1, insert_instance(row, now))
         .then(count_in_series(row, now))
-        .then(count_in_study(row, now));
+        .then(count_in_study(row, now))
+        .then(notice_series(row));
     insert_frame_chunks(row).for_each(|statement| batch.push(statement));
     if let Some(digest) = row.received_sha256 {
         batch.push(insert_built(&row.identity.sop_instance, digest));
@@ -290,11 +291,22 @@ fn count_in_series(row: &InstanceRow, now: Timestamp) -> Statement {
 }
 
 fn count_in_study(row: &InstanceRow, now: Timestamp) -> Statement {
+    Statement::named(
+        "count_in_study",
+        "update study set instance_count = instance_count + 1, last_instance_at = $1, updated_at = $1
+         where study_uid = $2",
+    )
+    .bind(now)
+    .bind(&row.identity.study)
+}
+
+/// Only when there is a series more: the page of an index hangs on it.
+fn notice_series(row: &InstanceRow) -> Statement {
     let sql = format!(
-        "update study set instance_count = instance_count + 1, last_instance_at = $1, updated_at = $1, {OF_SERIES}
-         where study_uid = $2"
+        "update study set {OF_SERIES} where study_uid = $1
+            and series_count <> (select count(*) from series where series.study = study.id)"
     );
-    Statement::named("count_in_study", sql).bind(now).bind(&row.identity.study)
+    Statement::named("notice_series", sql).bind(&row.identity.study)
 }
 
 /// What a study says about its series.
@@ -358,8 +370,8 @@ fn read_known(instance: SopInstanceUid, row: &Row) -> Result<KnownInstance, DbEr
 pub async fn is_referenced(db: &Db, key: &BlobKey) -> Result<bool, DbError> {
     let statement = Statement::named(
         "is_referenced",
-        "select 1 from instance where blob_key = $1
-         union all select 1 from deleted_instance where blob_key = $1 limit 1",
+        "select 1 from instance where sop_instance_uid = $1 and blob_key = $2
+         union all select 1 from deleted_instance where blob_key = $2 limit 1",
     );
-    Ok(db.look_up_one(statement.bind(key.as_str())).await?.is_some())
+    Ok(db.look_up_one(statement.bind(key.instance()).bind(key.as_str())).await?.is_some())
 }
