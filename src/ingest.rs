@@ -12,6 +12,7 @@ mod outcome;
 mod placing;
 mod prepare;
 mod refusal;
+mod relay;
 mod rows;
 mod sweep;
 #[cfg(test)]
@@ -22,8 +23,8 @@ mod tests;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{RwLock, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::{RwLock, Semaphore, oneshot};
 
 use crate::blobs::{Blobs, Buffer};
 use crate::clock::Clock;
@@ -43,6 +44,7 @@ use build::MadeFrom;
 use outcome::{count, stopped_unexpectedly};
 use placing::Digests;
 use prepare::{Head, Intake, Prepared};
+use relay::Relay;
 
 /// An object on its way in.
 pub struct Received<'a, R> {
@@ -187,18 +189,36 @@ impl Ingest {
         R: AsyncRead + Unpin + Send,
     {
         let origin = received.origin.clone();
-        match self.spool(received).await {
-            Ok(arrived) => Ok(Placing(tokio::spawn(self.clone().finish_counted(arrived, origin)))),
-            Err(refused) => {
-                count(origin.source, Err(&refused));
-                Err(refused)
-            }
+        let begun = self.begin(received, origin.clone()).await;
+        if let Err(refused) = &begun {
+            count(origin.source, Err(refused));
         }
+        begun
+    }
+
+    /// What follows the last byte is taken to its end whether or not the sender still waits: cut
+    /// off between bytes and row, it would leave bytes without a row, or the sweep would make it a
+    /// row without bytes.
+    async fn begin<R>(&self, received: Received<'_, R>, origin: Origin) -> Result<Placing, Refused>
+    where
+        R: AsyncRead + Unpin + Send,
+    {
+        let (relay, rest) = self.spool(received).await?;
+        // Not earlier: a peer that stalls within its object must not hold what others need.
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return Err(refused(relay, Refusal::Stopping).await);
+        };
+        let (ingest, here) = (self.clone(), Handle::current());
+        let placed = relay.end(move |intake| {
+            let _permit = permit;
+            here.block_on(ingest.finish_counted(intake, &rest, &origin))
+        });
+        Ok(Placing(placed))
     }
 
     /// Writes and hashes off the async threads; the next buffer is read meanwhile. The rest is left
-    /// to whoever finishes the object: a small one then changes threads once less.
-    async fn spool<R>(&self, received: Received<'_, R>) -> Result<Arrived, Refused>
+    /// to whoever finishes the object.
+    async fn spool<R>(&self, received: Received<'_, R>) -> Result<(Relay, Buffer), Refused>
     where
         R: AsyncRead + Unpin + Send,
     {
@@ -208,33 +228,33 @@ impl Ingest {
             Body::Built { reader, command, made_from } => (reader, Head::Built(command, made_from)),
         };
         let only_study = received.only_study.cloned();
-        let mut intake = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), head, only_study);
-        let interrupted = |intake: &Intake, error| intake.head.refused(Refusal::Interrupted(error));
-        let mut rest = filled(self.blobs.buffer(), &mut reader).await.map_err(|e| interrupted(&intake, e))?;
-        while rest.is_full() {
-            let write = off_thread(move || intake.write(rest.as_ref()));
-            let (written, next) = tokio::join!(write, filled(self.blobs.buffer(), &mut reader));
-            intake = written?;
-            rest = next.map_err(|e| interrupted(&intake, e))?;
+        let relay = Relay::new(Intake::new(self.blobs.clone(), Arc::clone(&self.policy), head, only_study));
+        loop {
+            match filled(self.blobs.buffer(), &mut reader).await {
+                Ok(buffer) if buffer.is_full() => relay.write(buffer).await?,
+                Ok(rest) => return Ok((relay, rest)),
+                Err(error) => return Err(refused(relay, Refusal::Interrupted(error)).await),
+            }
         }
-        Ok(Arrived { intake, rest })
     }
 
-    /// Takes a received object to its end whether or not its sender still waits: cut off between
-    /// bytes and row, it would leave bytes without a row, or the sweep would make it a row
-    /// without bytes.
-    async fn finish_counted(self, arrived: Arrived, origin: Origin) -> Result<Stored, Refused> {
-        let source = origin.source;
-        let outcome = self.finish(arrived, origin).await;
-        count(source, outcome.as_ref());
+    async fn finish_counted(
+        self,
+        intake: Result<Intake, Refused>,
+        rest: &Buffer,
+        origin: &Origin,
+    ) -> Result<Stored, Refused> {
+        let outcome = match intake {
+            Ok(intake) => self.finish(intake, rest, origin).await,
+            Err(refused) => Err(refused),
+        };
+        count(origin.source, outcome.as_ref());
         outcome
     }
 
-    async fn finish(&self, arrived: Arrived, origin: Origin) -> Result<Stored, Refused> {
-        // Not earlier: a peer that stalls within its object must not hold what others need.
-        let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| arrived.intake.head.refused(Refusal::Stopping))?;
-        let (prepared, row) = off_thread(move || arrived.described(&origin)).await?;
+    /// Blocks its thread.
+    async fn finish(&self, intake: Intake, rest: &Buffer, origin: &Origin) -> Result<Stored, Refused> {
+        let (prepared, row) = described(intake, rest, origin)?;
         let identity = prepared.identity.clone();
         let coerced = prepared.made_from.as_ref().is_some_and(|made_from| made_from.coerced);
         let outcome = self.place_or_discard(prepared, &row).await;
@@ -244,7 +264,7 @@ impl Ingest {
 }
 
 /// An object that has been received and is on its way to its row.
-pub struct Placing(JoinHandle<Result<Stored, Refused>>);
+pub struct Placing(oneshot::Receiver<Result<Stored, Refused>>);
 
 impl Placing {
     /// Returns when the object and its rows survive a power cut, or why it is not kept. The object
@@ -254,20 +274,18 @@ impl Placing {
     }
 }
 
-/// An object all of whose bytes are here, the rest of them not yet written.
-struct Arrived {
-    intake: Intake,
-    rest: Buffer,
+/// Blocking.
+fn described(intake: Intake, rest: &Buffer, origin: &Origin) -> Result<(Prepared, InstanceRow), Refused> {
+    let prepared = intake.write(rest.as_ref())?.finish()?;
+    let row = rows::instance(&prepared, origin);
+    let row = row.map_err(|refusal| Refused::about(&prepared.identity, refusal))?;
+    Ok((prepared, row))
 }
 
-impl Arrived {
-    /// Blocking.
-    fn described(self, origin: &Origin) -> Result<(Prepared, InstanceRow), Refused> {
-        let prepared = self.intake.write(self.rest.as_ref())?.finish()?;
-        let row = rows::instance(&prepared, origin);
-        let row = row.map_err(|refusal| Refused::about(&prepared.identity, refusal))?;
-        Ok((prepared, row))
-    }
+/// About the object as far as it is known, unless it is refused for what came before.
+async fn refused(relay: Relay, refusal: Refusal) -> Refused {
+    let told = relay.end(|intake| Ok(intake?.head.refused(refusal)));
+    told.await.unwrap_or_else(|_| Err(stopped_unexpectedly())).unwrap_or_else(|earlier| earlier)
 }
 
 /// The next bytes of the body; the buffer is not full at its end.
@@ -280,11 +298,4 @@ async fn filled<R: AsyncRead + Unpin>(mut buffer: Buffer, reader: &mut R) -> std
         buffer.fill(read);
     }
     Ok(buffer)
-}
-
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Refused> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(stopped_unexpectedly()))
 }

@@ -19,8 +19,9 @@ use super::stall::Stalling;
 use super::urls::Ends;
 use super::{Settings, State, limit_hit};
 
-/// The least that hyper takes.
-const BUFFER_BYTES_MIN: usize = 8 << 10;
+/// What one read of an HTTP/1 connection may bring: every read of a body costs changing tasks.
+/// Longer headers are refused when they are complete.
+const READ_BYTES: usize = 256 << 10;
 
 /// How long accepting pauses after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -137,7 +138,7 @@ fn builder(settings: &Settings) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .max_buf_size(header_bytes_max.max(BUFFER_BYTES_MIN));
+        .max_buf_size(header_bytes_max.max(READ_BYTES));
     builder
         .http2()
         .timer(TokioTimer::new())

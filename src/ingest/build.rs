@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncRead;
 use tokio::sync::SemaphorePermit;
 
+use super::outcome::stopped_unexpectedly;
 use super::{Body, Ingest, Refusal, Refused, StoreCommand};
 use crate::clock::Timestamp;
 use crate::dicom::uid::TransferSyntaxUid;
@@ -59,7 +60,8 @@ impl Ingest {
     /// Puts the instance of `metadata` together with the bulk data that it refers to.
     pub async fn build(&self, metadata: Map<String, Value>, bulk: &BulkData) -> Result<Built, Refused> {
         let builder = Builder { ingest: self.clone(), bulk: bulk.clone(), now: self.clock.now() };
-        super::off_thread(move || builder.build(&metadata)).await
+        let built = tokio::task::spawn_blocking(move || builder.build(&metadata)).await;
+        built.unwrap_or_else(|_| Err(stopped_unexpectedly()))
     }
 }
 

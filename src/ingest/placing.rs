@@ -12,6 +12,7 @@ use crate::dicom::uid::SopInstanceUid;
 const OVERTAKEN_MAX: usize = 8;
 
 impl Ingest {
+    /// Blocks its thread.
     pub(super) async fn place_or_discard(
         &self,
         prepared: Prepared,
@@ -48,7 +49,7 @@ impl Ingest {
     /// Bytes, then rows; looks again when another writer of the same UID was faster.
     async fn place(&self, prepared: Prepared, row: &InstanceRow, mut step: Step) -> Result<Placed, Refusal> {
         let digests = prepared.digests();
-        self.keep(prepared, row.blob_key.clone()).await?;
+        self.blobs.keep(prepared.staged, &row.blob_key).map_err(prepare::write_refusal)?;
         for _ in 0..OVERTAKEN_MAX {
             let now = self.clock.now();
             let (batch, placed) = match step {
@@ -59,7 +60,7 @@ impl Ingest {
                 }
             };
             let batch = jobs::and_notice_arrival(batch, row, self.policy.quiet_time, now);
-            match self.db.run(batch).await {
+            match self.db.run_here(batch).await {
                 Ok(_) => return Ok(placed),
                 Err(error) if is_overtaken(&error) => {}
                 Err(error) => return Err(index_refusal(error)),
@@ -78,16 +79,6 @@ impl Ingest {
             (Some(_), OnDuplicate::KeepFirst) => Ok(Step::Settled(Outcome::KeptFirst)),
             (Some(known), OnDuplicate::Replace) => Ok(Step::Replace(known)),
             (Some(_), OnDuplicate::Reject) => Err(Refusal::Conflict),
-        }
-    }
-
-    async fn keep(&self, prepared: Prepared, key: BlobKey) -> Result<(), Refusal> {
-        let blobs = self.blobs.clone();
-        let kept = tokio::task::spawn_blocking(move || blobs.keep(prepared.staged, &key)).await;
-        match kept {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(prepare::write_refusal(error)),
-            Err(panic) => Err(Refusal::Storage(std::io::Error::other(panic))),
         }
     }
 

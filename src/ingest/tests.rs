@@ -279,6 +279,59 @@ async fn objects_that_stall_hold_up_no_other() {
     assert_eq!(bench.store(&file(image("1.2.3.4.5"))).await.unwrap().outcome, Outcome::New);
 }
 
+/// Larger than the buffers that it passes through.
+fn large(instance: &str) -> Vec<u8> {
+    let mut object = image(instance);
+    let pixels: Vec<u8> = (0..900_000_u32).map(|n| (n % 251) as u8).collect();
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::from(pixels)));
+    file(object)
+}
+
+#[tokio::test]
+async fn an_object_of_many_buffers_comes_back_bit_exact() {
+    let bench = Bench::new();
+    let bytes = large("1.2.3.4.5");
+    bench.store(&bytes).await.unwrap();
+    let row = bench.db.read_one(Statement::named("key", "select blob_key from instance")).await;
+    let key = BlobKey::from_index(row.unwrap().unwrap().text(0).unwrap());
+    let stored = bench.blobs.get_range(&key, 0..bytes.len() as u64).await.unwrap();
+    assert!(stored == bytes, "the stored bytes differ");
+}
+
+/// With one blocking thread in all: an object that stalls in its middle does not keep it.
+#[test]
+fn an_object_that_stalls_holds_no_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let bench = Bench::new();
+        let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+        let bytes = large("1.2.3.4.5");
+        let half = tokio_util::io::StreamReader::new(futures::StreamExt::chain(
+            futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(bytes[..600_000].to_vec()))]),
+            futures::stream::pending(),
+        ));
+        let received = Received { body: Body::Part10(half), origin: &origin, only_study: None };
+        let mut stalled = Box::pin(bench.ingest.store(received));
+        assert!(futures::poll!(&mut stalled).is_pending());
+        assert_eq!(bench.store(&file(image("1.2.3.4.6"))).await.unwrap().outcome, Outcome::New);
+        assert!(futures::poll!(&mut stalled).is_pending());
+    });
+}
+
+#[tokio::test]
+async fn a_sender_that_breaks_off_after_many_buffers_leaves_nothing() {
+    let bench = Bench::new();
+    let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+    let bytes = bytes::Bytes::from(large("1.2.3.4.5"));
+    let cut = Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+    let broken = tokio_util::io::StreamReader::new(futures::stream::iter([Ok(bytes), cut]));
+    let received = Received { body: Body::Part10(broken), origin: &origin, only_study: None };
+    let refused = bench.ingest.store(received).await.unwrap_err();
+    assert!(matches!(refused.refusal, Refusal::Interrupted(_)), "{refused}");
+    assert_eq!(refused.sop_instance.unwrap().as_str(), "1.2.3.4.5");
+    assert_eq!((bench.count("instance").await, bench.files()), (0, 0));
+}
+
 #[tokio::test]
 async fn float_pixels_have_frames() {
     let bench = Bench::new();
