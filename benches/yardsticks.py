@@ -66,7 +66,7 @@ class Yardstick:
 class Orthanc(Yardstick):
     """Its own defaults but for Nagle, which would hide everything else, and what binds it to this run."""
 
-    name, up_path = "orthanc", "/system"
+    name, up_path, aet = "orthanc", "/system", "ORTHANC"
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -133,6 +133,12 @@ def memory_kb(process, field):
     """A field of /proc/PID/status in kB, as VmHWM."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE).group(1))
+
+
+def cpu_s(process):
+    """Seconds on a CPU so far, with those of children that have ended."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 class PeakMemory:
