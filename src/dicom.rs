@@ -4,6 +4,7 @@
 pub mod attributes;
 pub mod charset;
 pub mod commitment;
+pub mod data_set;
 pub mod file_meta;
 pub mod fragments;
 pub mod header;

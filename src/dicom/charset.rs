@@ -8,6 +8,7 @@
 //! - Shift JIS is understood where ISO_IR 13 is declared, and every escape where none is.
 //! - Defined terms are known in any spelling; unknown ones are passed over.
 
+mod encode;
 mod escapes;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use encoding_rs::{
 };
 
 use escapes::Designation;
+
+pub use encode::Encoder;
 
 /// What Specific Character Set (0008,0005) declares.
 #[derive(Debug, Clone, Copy, PartialEq)]

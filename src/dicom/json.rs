@@ -56,7 +56,7 @@ impl Writer<'_> {
 }
 
 /// An element without values has only its `vr` (F.2.5).
-fn with_values(vr: &str, values: Vec<Value>) -> Value {
+pub fn with_values(vr: &str, values: Vec<Value>) -> Value {
     match values.is_empty() {
         true => json!({ "vr": vr }),
         false => json!({ "vr": vr, "Value": values }),
@@ -182,7 +182,7 @@ fn tags(value: &PrimitiveValue) -> Vec<Value> {
 }
 
 /// Component groups, empty ones omitted (F.2.2); a name without any is empty.
-fn person_name(text: &str) -> Value {
+pub fn person_name(text: &str) -> Value {
     let names = ["Alphabetic", "Ideographic", "Phonetic"];
     let groups = names.iter().zip(text.splitn(3, '=').map(str::trim_end));
     let groups = groups.filter(|(_, group)| !group.is_empty());

@@ -5,6 +5,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde_json::{Map, Value};
 
+use crate::dicom::data_set::name_text;
 use crate::dicom::header::hex;
 use crate::dicom::person_name::NameKeys;
 use crate::dicom::temporal::{self, Offset};
@@ -147,7 +148,7 @@ fn texts(element: &Value) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.trim_matches(' ').to_owned()),
         Value::Number(number) => Some(number.to_string()),
-        Value::Object(_) => Some(whole_name(value)),
+        Value::Object(_) => Some(name_text(value)),
         _ => None,
     };
     values(element).filter_map(text).collect()
@@ -157,14 +158,8 @@ fn number_of(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-fn whole_name(value: &Value) -> String {
-    let group = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
-    let whole = [group("Alphabetic"), group("Ideographic"), group("Phonetic")].join("=");
-    whole.trim_end_matches('=').to_owned()
-}
-
 fn names(element: &Value) -> Vec<NameKeys> {
-    values(element).map(|value| NameKeys::of(&whole_name(value))).collect()
+    values(element).map(|value| NameKeys::of(&name_text(value))).collect()
 }
 
 #[cfg(test)]
@@ -175,8 +170,13 @@ mod tests {
     use crate::dicom::attributes::Level;
     use crate::query::request::keys::{self, Options};
 
-    const EVERY: Options =
-        Options { fuzzy: false, empty_values: true, multiple_values: true, stored_zone: Offset::UTC };
+    const EVERY: Options = Options {
+        fuzzy: false,
+        empty_values: true,
+        multiple_values: true,
+        separate_moments: false,
+        stored_zone: Offset::UTC,
+    };
 
     fn object() -> Value {
         json!({

@@ -108,6 +108,20 @@ async fn scanned(
     plan: &Plan<'_>,
     scan_max: usize,
 ) -> Result<Page, SearchError> {
+    let matched = compared(db, request, plan, scan_max).await?;
+    let behind = matched.iter().copied().skip(request.offset as usize);
+    let page: Vec<i64> = behind.clone().take(request.limit as usize).collect();
+    let remaining = behind.count() - page.len();
+    Ok(Page { found: plan.named(db, &page).await?, remaining: remaining as u64 })
+}
+
+/// Of the rows that SQL leaves, `scan_max` at most, those whose attributes match the other keys.
+async fn compared(
+    db: &Db,
+    request: &SearchRequest,
+    plan: &Plan<'_>,
+    scan_max: usize,
+) -> Result<Vec<i64>, SearchError> {
     /// Held in memory with their attributes at once.
     const CHUNK: usize = 256;
     let rows = plan.candidates(db, scan_max.saturating_add(1)).await?;
@@ -123,10 +137,30 @@ async fn scanned(
         let kept = filtered.map_err(|_| SearchError::Stopped)?.map_err(SearchError::Stored)?;
         matched.extend(rows.iter().copied().filter(|row| kept.contains(row)));
     }
-    let behind = matched.iter().copied().skip(request.offset as usize);
-    let page: Vec<i64> = behind.clone().take(request.limit as usize).collect();
-    let remaining = behind.count() - page.len();
-    Ok(Page { found: plan.named(db, &page).await?, remaining: remaining as u64 })
+    Ok(matched)
+}
+
+/// Every match by its row in the index, in the order of the pages, for those who take them some at a
+/// time: what is stored or deleted meanwhile moves none from one page to another. The limit and the
+/// offset of the request do not count.
+pub async fn rows(
+    db: &Db,
+    request: &SearchRequest,
+    scan_max: usize,
+    rows_max: usize,
+) -> Result<Vec<i64>, SearchError> {
+    let plan = Plan::of(request);
+    let mut rows = match plan.residual().is_empty() {
+        true => plan.candidates(db, rows_max).await?,
+        false => compared(db, request, &plan, scan_max).await?,
+    };
+    rows.truncate(rows_max);
+    Ok(rows)
+}
+
+/// The answers for some of these rows, in their order, without what has been deleted since.
+pub async fn named(db: &Db, request: &SearchRequest, rows: &[i64]) -> Result<Vec<Found>, SearchError> {
+    Ok(Plan::of(request).named(db, rows).await?)
 }
 
 /// The rows whose attributes match.

@@ -42,3 +42,8 @@ pub(super) fn find(text: &[u8]) -> Option<(usize, Designation)> {
     let found = SEQUENCES.iter().find(|(sequence, _)| text.starts_with(sequence));
     found.map(|(sequence, designation)| (sequence.len(), *designation))
 }
+
+/// The sequence that designates a set; of two for the same set, the later edition.
+pub(super) fn of(designation: Designation) -> Option<&'static [u8]> {
+    SEQUENCES.iter().rev().find(|(_, other)| *other == designation).map(|(sequence, _)| *sequence)
+}

@@ -30,6 +30,8 @@ pub struct Options {
     pub empty_values: bool,
     /// PS3.18 8.3.4.6: each value of a list must be there.
     pub multiple_values: bool,
+    /// PS3.4 C.2.2.2.5: a date and its time are matched one by one and not as one moment.
+    pub separate_moments: bool,
     /// The time zone of stored objects that do not say theirs.
     pub stored_zone: Offset,
 }
@@ -82,6 +84,30 @@ pub enum BadKey {
     BelowLevel { name: AttributePath, level: &'static str },
 }
 
+impl BadKey {
+    /// Which key it is; none of too many.
+    pub fn path(&self) -> Option<&AttributePath> {
+        match self {
+            Self::Date(path)
+            | Self::Time(path)
+            | Self::DateTime(path)
+            | Self::Uid(path)
+            | Self::Number(path)
+            | Self::Offset(path)
+            | Self::Binary(path)
+            | Self::Sequence(path)
+            | Self::NotASequence(path)
+            | Self::Long(path)
+            | Self::ManyUids(path)
+            | Self::WildcardInList(path)
+            | Self::Twice(path)
+            | Self::NoCreator { name: path, .. }
+            | Self::BelowLevel { name: path, .. } => Some(path),
+            Self::ManyKeys => None,
+        }
+    }
+}
+
 /// What says how a request or an answer is made; never matched (PS3.4 C.2.2.2).
 const NO_KEYS: [Tag; 6] = [
     tags::SPECIFIC_CHARACTER_SET,
@@ -126,7 +152,9 @@ pub fn parse<'a>(
         }
     }
     let creators = creators(&values);
-    Ok(Keys { keys: combined(merged(keys)), zone, paths: values.into_keys().collect(), creators })
+    let merged = merged(keys);
+    let keys = if options.separate_moments { merged } else { combined(merged) };
+    Ok(Keys { keys, zone, paths: values.into_keys().collect(), creators })
 }
 
 /// By the tag at which the request names them.

@@ -19,6 +19,7 @@ pub(in crate::http) fn parse(
         fuzzy: flag(query, "fuzzymatching")?,
         empty_values: flag(query, "emptyvaluematching")?,
         multiple_values: flag(query, "multiplevaluematching")?,
+        separate_moments: false,
         stored_zone: settings.search_timezone,
     };
     let keys = keys::parse(level, query.iter(), options).map_err(HttpError::bad_request)?;
