@@ -227,7 +227,7 @@ impl App {
         lifecycle: &mut Lifecycle,
     ) {
         let server = dimse::Server {
-            settings: dimse::Settings::new(&self.config.dimse, self.config.server.stop_timeout()),
+            settings: dimse::Settings::new(&self.config),
             sink: Arc::clone(&self.archive.ingest),
             association_ended: Arc::new(move |delivery| tell_end(deliveries.clone(), delivery)),
             db: self.archive.db.clone(),

@@ -9,6 +9,7 @@ mod association;
 mod commitment;
 mod echo;
 mod extended;
+mod find;
 mod listener;
 mod negotiation;
 mod operation;
@@ -35,6 +36,7 @@ use crate::ingest::{Ingest, Received, Refused, Stored};
 use crate::query::decoding::Decodes;
 use crate::telemetry::metrics::dimse as metric;
 
+pub use find::FindSettings;
 pub use listener::{Listeners, serve};
 pub use user_identity::{Identified, Identify, UserIdentity, everybody};
 
@@ -103,11 +105,12 @@ pub struct Settings {
     /// What those may do that are none of the nodes.
     pub unknown_callers_may: BTreeSet<Service>,
     pub nodes: Vec<Node>,
+    pub find: FindSettings,
 }
 
 impl Settings {
-    /// `stop_timeout` is the whole server's.
-    pub fn new(section: &config::Dimse, stop_timeout: Duration) -> Self {
+    pub fn new(config: &config::Config) -> Self {
+        let section = &config.dimse;
         Self {
             ae_title: section.ae_title.clone(),
             called_aet_strict: section.called_aet_strict,
@@ -117,10 +120,11 @@ impl Settings {
             idle_timeout: section.idle_timeout(),
             data_rate_min: section.data_rate_min,
             artim_timeout: section.artim_timeout(),
-            stop_timeout,
+            stop_timeout: config.server.stop_timeout(),
             identifier_bytes_max: section.identifier_bytes_max,
             unknown_callers_may: section.unknown_callers_may.clone(),
             nodes: section.nodes.clone(),
+            find: FindSettings::new(config),
         }
     }
 }

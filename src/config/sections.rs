@@ -88,6 +88,8 @@ pub struct Dimse {
     connect_timeout_s: u64,
     response_timeout_s: u64,
     pub identifier_bytes_max: u64,
+    pub find_results_max: usize,
+    pub find_always_relational: bool,
     pub unknown_callers_may: BTreeSet<Service>,
     pub nodes: Vec<Node>,
     pub tls: DimseTls,

@@ -240,6 +240,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             (field::N_EVENT_REPORT, ServiceClass::StorageCommitment) => self.on_event_report(request).await,
             _ if !context.roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
             (field::C_STORE, _) => self.on_store(request).await,
+            (field::C_FIND, ServiceClass::Find(_)) => self.on_find(request).await,
             (field::C_MOVE, ServiceClass::Move(_)) => self.on_move(request).await,
             (field::C_GET, ServiceClass::Get(_)) => self.on_get(request).await,
             (field::N_ACTION, ServiceClass::StorageCommitment) => self.on_action(request).await,

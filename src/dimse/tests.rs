@@ -25,8 +25,8 @@ use crate::ul::command::{CommandSet, field};
 use crate::ul::connection::put_p_data_header;
 use crate::ul::{Incoming, MessagePart, UlError};
 
-use harness::{Harness, ct, ct_context, object, peer, send_store_command};
-pub(super) use harness::{node, request, settings, unknown_caller};
+pub(super) use harness::{Harness, node, request, settings, unknown_caller};
+use harness::{ct, ct_context, object, peer, send_store_command};
 
 #[tokio::test]
 async fn echo_succeeds() {

@@ -26,6 +26,8 @@ pub mod dimse {
     pub const RETRIEVALS: &str = "dimse_retrievals_total";
     /// Counter by `status`, hexadecimal: N-ACTION responses.
     pub const ACTIONS: &str = "dimse_actions_total";
+    /// Counter by `status`, hexadecimal: the last responses to C-FIND.
+    pub const FINDS: &str = "dimse_finds_total";
     /// Counter: data set bytes received.
     pub const RECEIVED_BYTES: &str = "dimse_received_bytes_total";
 }
@@ -106,6 +108,7 @@ fn describe() {
     describe_counter!(dimse::STORES, "C-STORE responses, by status");
     describe_counter!(dimse::RETRIEVALS, "C-MOVE and C-GET operations, by how they ended");
     describe_counter!(dimse::ACTIONS, "N-ACTION responses, by status");
+    describe_counter!(dimse::FINDS, "C-FIND requests answered, by status of the last response");
     describe_counter!(dimse::RECEIVED_BYTES, Unit::Bytes, "data set bytes received by C-STORE");
     describe_counter!(scu::STORES, "stored instances sent by C-STORE, by the peer's status");
     describe_counter!(commitment::REQUESTS, "requests for storage commitment, by direction");

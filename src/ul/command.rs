@@ -13,7 +13,8 @@ use super::{Fragment, UlError};
 const COMMAND_SET_BYTES_MAX: usize = 64 << 10;
 /// Command Data Set Type (0000,0800) of a message without a data set.
 const NO_DATA_SET: u16 = 0x0101;
-const ERROR_COMMENT_CHARACTERS_MAX: usize = 64;
+/// What VR LO holds.
+pub const ERROR_COMMENT_CHARACTERS_MAX: usize = 64;
 
 /// Command Field (0000,0100), PS3.7 E.1; a response has the bit 8000H.
 pub mod field {
@@ -41,6 +42,8 @@ pub mod status {
     pub const CANCEL: u16 = 0xFE00;
     /// A match or a sub-operation; more follows.
     pub const PENDING: u16 = 0xFF00;
+    /// A match to a query some of whose optional keys are not supported.
+    pub const PENDING_WARNING: u16 = 0xFF01;
     /// Refused: not authorized.
     pub const NOT_AUTHORIZED: u16 = 0x0124;
     pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
@@ -76,6 +79,14 @@ impl CommandSet {
         Self::default()
             .with_u16(tags::COMMAND_FIELD, command_field)
             .with_u16(tags::MESSAGE_ID, message_id)
+            .with_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET)
+    }
+
+    /// C-CANCEL of the request with this message id, PS3.7 9.3.2.3.
+    pub fn cancel(message_id: u16) -> Self {
+        Self::default()
+            .with_u16(tags::COMMAND_FIELD, field::C_CANCEL)
+            .with_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, message_id)
             .with_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET)
     }
 
@@ -162,6 +173,13 @@ impl CommandSet {
     pub fn u16(&self, tag: Tag) -> Result<Option<u16>, CommandError> {
         let short = |value: &Bytes| <[u8; 2]>::try_from(&value[..]).map(u16::from_le_bytes);
         self.0.get(&tag).map(short).transpose().map_err(|_| CommandError::NotUnsignedShort(tag))
+    }
+
+    /// The values of an element of VR AT; what is cut off is left out.
+    pub fn tags(&self, tag: Tag) -> Vec<Tag> {
+        let (values, _) = self.0.get(&tag).map(|value| value.as_chunks::<4>()).unwrap_or_default();
+        let tag = |[a, b, c, d]: &[u8; 4]| Tag(u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]));
+        values.iter().map(tag).collect()
     }
 
     /// Without the padding; characters beyond ASCII are replaced.

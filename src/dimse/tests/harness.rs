@@ -16,9 +16,10 @@ use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::{self, Config, DimseTls, Node, Overrides, Service};
 use crate::db::{Db, SqliteSettings};
+use crate::dicom::temporal::Offset;
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
-use crate::dimse::{Identified, Identify, Server, Settings, SopClasses, StoreSink};
+use crate::dimse::{FindSettings, Identified, Identify, Server, Settings, SopClasses, StoreSink};
 use crate::export::commitment::{self, Commitments};
 use crate::export::scu::association::{Association, Patience, Peer, ProposedContext};
 use crate::export::scu::{Directory, ScuError};
@@ -45,6 +46,12 @@ pub(in crate::dimse) fn settings() -> Settings {
         identifier_bytes_max: 1 << 20,
         unknown_callers_may: BTreeSet::from([Service::Store, Service::Query, Service::Retrieve]),
         nodes: Vec::new(),
+        find: FindSettings {
+            results_max: 100,
+            always_relational: false,
+            scan_max: 100,
+            stored_zone: Offset::UTC,
+        },
     }
 }
 
@@ -107,7 +114,7 @@ pub(super) fn object(bytes: usize) -> Vec<u8> {
 
 /// Keeps what it gets, unless it was told to refuse.
 #[derive(Default)]
-pub(super) struct Sink(Mutex<Seen>);
+pub(in crate::dimse) struct Sink(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
@@ -184,10 +191,10 @@ fn stored(command: StoreCommand) -> Stored {
     Stored { instance, outcome: Outcome::New, coerced: false }
 }
 
-pub(super) struct Harness {
+pub(in crate::dimse) struct Harness {
     pub(super) sink: Arc<Sink>,
     pub(super) stop: CancellationToken,
-    pub(super) shared: Arc<Shared<Sink>>,
+    pub(in crate::dimse) shared: Arc<Shared<Sink>>,
     ended: Arc<Mutex<Vec<String>>>,
     associations: TaskTracker,
     archive: EmptyArchive,
@@ -210,7 +217,7 @@ impl EmptyArchive {
 }
 
 impl Harness {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(in crate::dimse) fn new(settings: Settings) -> Self {
         Self::with(settings, |_| ())
     }
 
@@ -243,7 +250,7 @@ impl Harness {
     }
 
     /// The peer's end of a connection that is being served.
-    pub(super) fn connect(&self) -> DuplexStream {
+    pub(in crate::dimse) fn connect(&self) -> DuplexStream {
         let (ours, theirs) = duplex(16 << 10);
         let address = Ipv4Addr::LOCALHOST.into();
         self.associations.spawn(association::run(theirs, address, Arc::clone(&self.shared)));
