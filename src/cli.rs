@@ -4,9 +4,11 @@
 
 mod check_config;
 mod demo;
+mod find;
 mod flags;
 mod import;
 mod model;
+mod peer;
 mod phantom;
 mod serve;
 
@@ -17,6 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::ConfigError;
+use crate::export::scu::ScuError;
 use crate::lifecycle::Crash;
 use crate::telemetry::log::LogError;
 use crate::telemetry::metrics;
@@ -37,6 +40,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Store files, folders and zips in the data folder, without a server.
     Import(import::ImportArgs),
+    /// Ask an archive what it has, by C-FIND.
+    Find(find::FindArgs),
     /// Say where each effective setting comes from, or what is wrong.
     CheckConfig(flags::ServerFlags),
     /// About model folders.
@@ -65,6 +70,13 @@ enum CliError {
     Demo(#[from] demo::DemoError),
     #[error(transparent)]
     Phantom(#[from] crate::phantom::PhantomError),
+    /// What was asked of another application entity came to nothing.
+    #[error("{peer}: {error}")]
+    Peer { peer: String, error: ScuError },
+    #[error("{0}")]
+    Refused(String),
+    #[error("the node {name} {reason}")]
+    Node { name: String, reason: &'static str },
     #[error("{0}")]
     Import(String),
     #[error("{0}")]
@@ -97,6 +109,7 @@ impl Command {
             Self::Serve(flags) => block_on(serve::run(&flags)),
             Self::Demo(args) => block_on(demo::run(&args)),
             Self::Import(args) => block_on(import::run(&args)),
+            Self::Find(args) => block_on(find::run(&args)),
             Self::CheckConfig(flags) => check_config::run(&flags),
             Self::Model { command } => model::run(&command),
             Self::Phantom(args) => phantom::run(&args),

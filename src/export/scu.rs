@@ -5,6 +5,7 @@ pub mod association;
 pub mod commitment;
 mod directory;
 mod files;
+pub mod find;
 pub mod outgoing;
 pub mod part10;
 mod sender;
@@ -58,6 +59,8 @@ pub enum ScuError {
     Commitment(#[from] DataSetError),
     #[error("the peer answered message {got} where {expected} was asked")]
     OtherMessage { expected: u16, got: u16 },
+    #[error("the peer sent an {0} that cannot be read")]
+    Unreadable(&'static str),
     #[error("the peer sent a data set of more than {0} bytes")]
     DataSetTooLong(u64),
     #[error(transparent)]
