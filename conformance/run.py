@@ -90,6 +90,7 @@ SUITES = {
     "report": program("bash", HERE / "report/run"),
     "dimse": against_server(HERE / "dimse/check_peers.py", "--port", "{dimse}"),
     "dimse-assertions": peer("dimse_assertions"),
+    "query": peer("query"),
     "dicomweb": against_server(HERE / "dicomweb/check_clients.py", "{web}"),
     "transcoding": against_server(HERE / "dicomweb/check_transcoding.py", "{web}"),
     "assertions": peer("assertions"),

@@ -170,12 +170,14 @@ def item(content):
 
 
 def file_of(declared, elements):
-    """A file with UIDs of its own and these (tag, VR, bytes); and its UIDs."""
+    """A file of these (tag, VR, bytes), with UIDs of its own where they name none; and those UIDs."""
     uids = {0x0020000D: generate_uid(), 0x0020000E: generate_uid(), 0x00080018: generate_uid()}
     needed = [(tag, "UI", uid.encode()) for tag, uid in uids.items()]
     # Of one patient, the index would keep one name.
     needed += [(0x00100020, "LO", uids[0x0020000D][-16:].encode())]
     needed += [(0x00080016, "UI", SECONDARY_CAPTURE.encode()), (0x00080005, "CS", declared.encode())]
+    given = {tag for tag, _, _ in elements}
+    needed = [one for one in needed if one[0] not in given]
     body = b"".join(element(*one) for one in sorted(needed + elements))
     meta = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SECONDARY_CAPTURE, uids[0x00080018]
