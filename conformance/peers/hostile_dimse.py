@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack, suppress
 from statistics import median
 
+from . import hostile_destinations
 from .by_hand import (
     PATIENCE_S,
     associate,
@@ -24,7 +25,7 @@ from .by_hand import (
     wait_for,
     wire,
 )
-from .server import WITHOUT_ANALYSIS, Server
+from .server import WITHOUT_ANALYSIS, Server, free_port
 from .tally import equal
 
 ASSOCIATIONS = 24
@@ -41,7 +42,8 @@ KEYS = {
     "dimse.idle_timeout_s": "3",
     "dimse.identifier_bytes_max": str(IDENTIFIER_BYTES_MAX),
     "dimse.unknown_callers_may": '["store", "query", "retrieve"]',
-    "dimse.nodes": f'[{{ ae_title = "GREEDY", associations_max = {GREEDY_ASSOCIATIONS}, may = ["store"] }}]',
+    "dimse.connect_timeout_s": "2",
+    "dimse.response_timeout_s": "3",
     "ingest.instance_bytes_max": str(INSTANCE_BYTES_MAX),
 }
 GROWTH_MAX_KB = 256 * 1024
@@ -54,8 +56,16 @@ MEDIAN_MAX, WORST_MAX, NO_MATTER_S = 8, 60, 2
 ALONE = 10
 
 
+def keys(destination):
+    """One node may have few associations, the other is moved to."""
+    greedy = f'{{ ae_title = "GREEDY", associations_max = {GREEDY_ASSOCIATIONS}, may = ["store"] }}'
+    return KEYS | {"dimse.nodes": f'[{greedy}, {{ ae_title = "DESTINATION", host = "127.0.0.1", port = {destination} }}]'}
+
+
 def run(context, tally):
-    with Server(context.binary, context.folder("hostile-dimse") / "data", KEYS) as server:
+    destination = free_port()
+    with Server(context.binary, context.folder("hostile-dimse") / "data", keys(destination)) as server:
+        server.destination_port = destination
         random_words, before = random.Random(context.seed), server.status_kb("VmRSS")
         with Bystander(server) as bystander:
             for name, check in CHECKS.items():
@@ -434,4 +444,5 @@ CHECKS = {
     "an identifier without end": an_endless_identifier,
     "a million elements": a_million_elements,
     "20,000 requests at once": requests_without_end,
+    **hostile_destinations.CHECKS,
 }
