@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::{Batch, Db, DbError, analyses, jobs as job_rows};
 use crate::dicom::uid::StudyUid;
+use crate::export::plan::Plan;
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
 use crate::jobs::{Bell, Ending, Handler, HandlerFuture, Job, Task};
@@ -57,6 +58,8 @@ pub struct Parts {
     pub bell: Bell,
     pub deliveries: Deliveries,
     pub settings: config::Analysis,
+    /// What becomes of complete studies and of results.
+    pub exports: Plan,
     pub model: Model,
     /// Device Serial Number of this installation in the objects it writes.
     pub serial_number: String,

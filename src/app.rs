@@ -25,6 +25,7 @@ use crate::config::{Config, Deletion, Dimse};
 use crate::db::DbError;
 use crate::export::commitment::Commitments;
 use crate::export::scu::Directory;
+use crate::export::{ExportError, Exports};
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
 use crate::jobs::{JobKind, driver};
@@ -61,6 +62,8 @@ pub enum AppError {
     Index(#[from] DbError),
     #[error("the objects cannot be opened")]
     Objects(#[from] BlobError),
+    #[error("exports cannot begin")]
+    Exports(#[from] ExportError),
     #[cfg(feature = "local-model")]
     #[error("model.dir = {} cannot be loaded", dir.display())]
     Model { dir: PathBuf, source: crate::ai::local::LoadError },
@@ -148,6 +151,8 @@ pub struct App {
     pub analyses: Arc<Analyses>,
     /// What is committed to nodes, and by nodes.
     pub commitments: Arc<Commitments>,
+    /// Sends results, studies and news.
+    pub exports: Arc<Exports>,
     /// Where HTTP is answered; the port is known even when any was asked for.
     pub http_address: SocketAddr,
     /// Where associations are accepted.
@@ -163,18 +168,19 @@ impl App {
         announce(&listeners, &model)?;
         let readiness = ModelReadiness::of(&model);
         let directory = Directory::from_config(&config.dimse, listeners.tls.clone());
-        let work = Work::new(&config, &archive, model, directory.clone());
+        let decodes = Decodes::new(settings::decodes());
+        let work = Work::new(&config, &archive, model, directory.clone(), decodes.clone())?;
         let app = Self {
             http_address: listeners.http_address()?,
             dimse_address: listeners.dimse_address()?,
             dimse_tls_address: listeners.dimse_tls_address()?,
             analyses: Arc::clone(&work.analyses),
             commitments: Arc::clone(&work.commitments),
+            exports: Arc::clone(&work.exports),
             config,
             archive,
         };
         app.start_work(&work, lifecycle);
-        let decodes = Decodes::new(settings::decodes());
         app.start_reload(listeners.tls, lifecycle)?;
         app.start_dimse(listeners.dimse, directory, work.deliveries, decodes.clone(), lifecycle);
         app.start_http(listeners.http, readiness, metrics, decodes, lifecycle);
@@ -194,11 +200,14 @@ impl App {
             ("study driver", JobKind::CompleteStudy),
             ("analysis driver", JobKind::AnalyseStudy),
             ("commitment driver", JobKind::ReportCommitment),
+            ("export driver", JobKind::Export),
         ] {
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();
             lifecycle.spawn(name, async move { endless(driver::run(driver, stop).await) });
         }
+        let exports = Arc::clone(&self.exports);
+        lifecycle.spawn_once("start of exports", async move { exports.wake_all().await });
     }
 
     /// Certificates are read again at SIGHUP. Without any the signal keeps its meaning, which is
@@ -262,6 +271,7 @@ impl App {
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
             readiness: Arc::new(readiness),
             commitments: Arc::clone(&self.commitments),
+            exports: Arc::clone(&self.exports),
             decodes,
             answers: http::Answers::new(self.config.http.answers_bytes_max),
             metrics: Arc::new(move || metrics.render()),

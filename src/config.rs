@@ -2,6 +2,7 @@
 //!
 //! Only this module reads the environment.
 
+pub mod exports;
 mod network;
 pub mod nodes;
 mod sections;
@@ -16,6 +17,7 @@ use toml::{Table, Value};
 
 use sections::SEQUENCE_DEPTH_MAX;
 
+pub use exports::Export;
 pub use network::Network;
 pub use nodes::{Node, Service};
 pub use sections::{
@@ -55,6 +57,7 @@ pub struct Config {
     pub deletion: Deletion,
     pub index: Index,
     pub analysis: Analysis,
+    pub export: Export,
     pub model: Model,
 }
 
@@ -90,7 +93,7 @@ impl Config {
         let layers = Layers::assemble(overrides, environment.collect())?;
         let settings = layers.origins.iter().map(|(key, origin)| Setting {
             key: key.clone(),
-            value: lookup(&layers.table, key).map(Value::to_string).unwrap_or_default(),
+            value: lookup(&layers.table, key).map(|value| masked(value).to_string()).unwrap_or_default(),
             origin: origin.clone(),
         });
         Ok(settings.collect())
@@ -128,8 +131,9 @@ impl Config {
             let reason = "dimse.ae_title must have 1 to 16 characters (VR AE)".to_owned();
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
-        let checked =
-            nodes::check(&self.dimse.nodes).and_then(|()| self.dimse.tls.check().map_err(str::to_owned));
+        let checked = nodes::check(&self.dimse.nodes)
+            .and_then(|()| self.dimse.tls.check().map_err(str::to_owned))
+            .and_then(|()| self.export.check(&self.dimse.nodes));
         checked.map_err(|reason| ConfigError::BadValue { origin: "configuration".to_owned(), reason })
     }
 }
@@ -230,6 +234,27 @@ fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     }
 }
 
+/// Keys whose values nobody needs to see.
+const SECRETS: [&str; 4] = ["bearer", "password", "secrets", "headers"];
+
+/// A value without the secrets in it.
+fn masked(value: &Value) -> Value {
+    let hidden = || Value::String("…".to_owned());
+    match value {
+        Value::Array(items) => Value::Array(items.iter().map(masked).collect()),
+        Value::Table(table) => Value::Table(
+            table
+                .iter()
+                .map(|(key, value)| match SECRETS.contains(&key.as_str()) {
+                    true => (key.clone(), hidden()),
+                    false => (key.clone(), masked(value)),
+                })
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
 /// The dotted keys of everything that is not a section.
 fn leaves(table: &Table, prefix: &str) -> Vec<String> {
     let keys = table.iter().map(|(name, value)| match value {
@@ -319,6 +344,37 @@ mod tests {
         let overrides = Overrides { file: Some(file), keys: vec![] };
         let error = Config::assemble(&overrides, vec![]).unwrap_err().to_string();
         assert!(error.contains("radiant.toml") && error.contains("dimse.port"), "{error}");
+    }
+
+    fn destination(toml: &str) -> Result<Config, ConfigError> {
+        with_environment("RADIANT__EXPORT__DESTINATIONS", &format!("[{toml}]"))
+    }
+
+    #[test]
+    fn a_destination_is_a_node_or_a_url() {
+        assert!(destination(r#"{ name = "a", url = "https://b/dicom-web" }"#).is_ok());
+        for bad in [
+            r#"{ name = "a" }"#,
+            r#"{ name = "a", node = "UNKNOWN" }"#,
+            r#"{ name = "a", url = "ftp://b" }"#,
+            r#"{ name = "a", url = "https://b", commitment = true }"#,
+            r#"{ name = "a/b", url = "https://b" }"#,
+            r#"{ name = "a", url = "https://b" }, { name = "a", url = "https://c" }"#,
+        ] {
+            assert!(destination(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let toml = r#"[{ name = "a", url = "https://b", access = { bearer = "hush" } }]"#;
+        let keys = vec![("export.destinations", toml.to_owned())];
+        let overrides = Overrides { file: None, keys };
+        let settings = Config::settings(&overrides).unwrap();
+        let printed = settings.iter().find(|setting| setting.key == "export.destinations").unwrap();
+        assert!(printed.value.contains("https://b") && !printed.value.contains("hush"), "{printed:?}");
+        let config = Config::assemble(&overrides, vec![]).unwrap();
+        assert!(!format!("{:?}", config.export).contains("hush"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod changes;
 pub mod commitments;
 pub mod deletions;
 pub mod derived;
+pub mod exports;
 pub mod instances;
 pub mod integrity;
 pub mod jobs;

@@ -34,6 +34,7 @@ use std::time::Duration;
 use crate::blobs::Blobs;
 use crate::db::Db;
 use crate::dicom::temporal::Offset;
+use crate::export::Exports;
 use crate::export::commitment::Commitments;
 use crate::ingest::Ingest;
 use crate::query::decoding::Decodes;
@@ -59,6 +60,7 @@ pub struct State {
     pub analyses: Arc<dyn AnalysisRequests>,
     pub readiness: Arc<dyn Readiness>,
     pub commitments: Arc<Commitments>,
+    pub exports: Arc<Exports>,
     pub decodes: Decodes,
     pub answers: Answers,
     pub metrics: RenderMetrics,

@@ -7,6 +7,11 @@ pub fn row_id() -> String {
     Uuid::now_v7().to_string()
 }
 
+/// An identifier that depends on nothing but its parts.
+pub fn derived_id(parts: &[&str]) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.join("\u{1f}").as_bytes()).to_string()
+}
+
 /// A digest as people and results write it: lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::dicom::uid::StudyUid;
 
 pub mod completeness;
+pub mod conditions;
 pub mod driver;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +25,7 @@ pub enum JobKind {
     CompleteStudy,
     AnalyseStudy,
     ReportCommitment,
+    Export,
 }
 
 impl JobKind {
@@ -32,6 +34,7 @@ impl JobKind {
             Self::CompleteStudy => "complete-study",
             Self::AnalyseStudy => "analyse-study",
             Self::ReportCommitment => "report-commitment",
+            Self::Export => "export",
         }
     }
 }
@@ -46,6 +49,8 @@ pub enum Task {
     AnalyseStudy { analysis: String },
     /// Look at what a node asked us to commit to, and tell it.
     ReportCommitment { commitment: String },
+    /// Send what is queued for a destination.
+    Export { destination: String },
 }
 
 impl Task {
@@ -54,6 +59,7 @@ impl Task {
             Self::CompleteStudy { .. } => JobKind::CompleteStudy,
             Self::AnalyseStudy { .. } => JobKind::AnalyseStudy,
             Self::ReportCommitment { .. } => JobKind::ReportCommitment,
+            Self::Export { .. } => JobKind::Export,
         }
     }
 
@@ -62,6 +68,7 @@ impl Task {
             Self::CompleteStudy { study } => format!("complete-study:{study}"),
             Self::AnalyseStudy { analysis } => format!("analyse-study:{analysis}"),
             Self::ReportCommitment { commitment } => format!("report-commitment:{commitment}"),
+            Self::Export { destination } => format!("export:{destination}"),
         }
     }
 
@@ -117,7 +124,7 @@ impl Bell {
     }
 
     /// Completes at the first ring after this call, not after the first poll.
-    fn heard(&self) -> Notified<'_> {
+    pub fn heard(&self) -> Notified<'_> {
         self.0.notified()
     }
 }

@@ -17,3 +17,23 @@ pub mod region;
 mod samples;
 pub mod sr;
 pub mod uids;
+
+use dicom_dictionary_std::{tags, uids as sop_classes};
+use serde_json::Value;
+
+use crate::dicom::header::hex;
+use document::Device;
+
+/// Whether objects of this class may be results.
+pub fn is_class_of_results(sop_class: &str) -> bool {
+    [sop_classes::COMPREHENSIVE3_DSR_STORAGE, sop_classes::ENCAPSULATED_PDF_STORAGE].contains(&sop_class)
+}
+
+/// Whether the metadata of an object (DICOM JSON) say that a server of this kind made it: this one
+/// or another.
+pub fn is_of_our_kind(metadata: &Value) -> bool {
+    let ours = Device::radiant("");
+    let text = |tag| metadata[hex(tag)]["Value"][0].as_str();
+    text(tags::MANUFACTURER) == Some(&ours.manufacturer)
+        && text(tags::MANUFACTURER_MODEL_NAME) == Some(&ours.model)
+}

@@ -1,13 +1,18 @@
 //! Decisions: is the study complete, and what of it is analysed. Each is stored with its reason.
 
+use std::collections::BTreeSet;
+
 use super::trigger::{Content, Sorted};
 use super::{Analyses, Event, RequestError, Ticket, retry};
 use crate::ai::prompt::Pipeline;
 use crate::db::audit::{self, Entry};
-use crate::db::{Batch, DbError, analyses, jobs as job_rows, studies};
+use crate::db::studies::Member;
+use crate::db::{Batch, DbError, analyses, jobs as job_rows, retrieve, studies};
 use crate::dicom::uid::StudyUid;
+use crate::export::{event, plan};
 use crate::ids;
 use crate::jobs::{Ending, Task};
+use crate::query::Scope;
 
 const VERDICT_ANALYSE: &str = "analyse";
 const VERDICT_SKIP: &str = "skip";
@@ -26,15 +31,36 @@ impl Analyses {
             let pause = self.parts.settings.quiet_time();
             return Ok(Ending::Later(pause, format!("{open} associations are still delivering the study")));
         }
+        let members = studies::members(&self.parts.db, study).await?;
+        self.export(study, &members).await?;
         if !self.parts.settings.enabled {
             return Ok(Ending::Done("complete; analysis is turned off".to_owned()));
         }
-        let sorted = self.trigger().sort(studies::members(&self.parts.db, study).await?);
+        let sorted = self.trigger().sort(members);
         self.record_skips(study, &sorted).await?;
         for content in &sorted.contents {
             self.start(study, content, "rule").await?;
         }
         Ok(Ending::Done(format!("complete; {} pipelines chosen", sorted.contents.len())))
+    }
+
+    /// Queues what is sent of a complete study, and tells who wants to know. The job comes to its
+    /// end behind this: nothing of it is lost, and twice is harmless.
+    async fn export(&self, study: &StudyUid, members: &[Member]) -> Result<(), DbError> {
+        let (db, plan) = (&self.parts.db, &self.parts.exports);
+        let Some(held) = retrieve::held(db, &Scope::Study(study.clone())).await? else { return Ok(()) };
+        let returned = match plan.sends_studies() {
+            true => plan::returned(db, study, members).await?,
+            false => BTreeSet::new(),
+        };
+        let now = self.parts.clock.now();
+        let version = ids::hex(&held.version);
+        let event = event::Event::StudyComplete { study, version: &version, instances: members.len() };
+        for batch in plan.study(members, &returned, now).into_iter().chain([plan.event(&event, now)]) {
+            self.run_batch(batch).await?;
+        }
+        self.parts.bell.ring();
+        Ok(())
     }
 
     async fn record_skips(&self, study: &StudyUid, sorted: &Sorted) -> Result<(), DbError> {

@@ -11,9 +11,11 @@ use super::Analyses;
 use super::gather::{Gathered, GatheredVolume};
 use super::perform::Answered;
 use crate::ai::prompt::Pipeline;
+use crate::clock::Timestamp;
 use crate::db::analyses::{self, FindingRow, MeasurementRow, Pending, ReportRow, Results, VolumeRow};
-use crate::db::{DbError, audit};
+use crate::db::{Batch, DbError, audit, studies};
 use crate::dicom::uid::UidError;
+use crate::export::event::Event;
 use crate::ingest::{Body, Origin, Received, Refusal, Refused, Source};
 use crate::report::codes::{self, Mapping};
 use crate::report::document::{
@@ -43,8 +45,8 @@ pub(super) enum PublishError {
     Write(#[source] Box<dicom_object::WriteError>),
     #[error("an object was refused")]
     Store(#[from] Refused),
-    #[error("a UID of the earlier report is malformed")]
-    Predecessor(#[from] UidError),
+    #[error("a UID of this report or of the earlier one is malformed")]
+    Uid(#[from] UidError),
     #[error("a result cannot be written as JSON")]
     Json(#[from] serde_json::Error),
     #[error("the index failed")]
@@ -93,8 +95,27 @@ impl Analyses {
         let report = report_row(&analysis.id, objects.narrative);
         let results = Results { analysis, impression: &impression, findings, report, volume };
         let now = self.parts.clock.now();
-        let batch = analyses::complete(&results, now).then(audit::append(&done_audit(analysis), now));
-        Ok(self.run_batch(batch).await?)
+        let mut batch = analyses::complete(&results, now).then(audit::append(&done_audit(analysis), now));
+        batch.append(self.exports(analysis, &results.report, now).await?);
+        self.run_batch(batch).await?;
+        self.parts.bell.ring();
+        Ok(())
+    }
+
+    /// SR and PDF to their destinations, and the news to who wants it.
+    async fn exports(
+        &self,
+        analysis: &Pending,
+        report: &ReportRow,
+        now: Timestamp,
+    ) -> Result<Batch, PublishError> {
+        let members = studies::members(&self.parts.db, &analysis.study).await?;
+        let objects = [report.sr_instance_uid.parse()?, report.pdf_instance_uid.parse()?];
+        let mut batch = self.parts.exports.results(&members, &objects, now);
+        let (study, id) = (&analysis.study, analysis.id.as_str());
+        let event = Event::AnalysisDone { study, analysis: id, report: id };
+        batch.append(self.parts.exports.event(&event, now));
+        Ok(batch)
     }
 
     async fn predecessor(&self, analysis: &Pending) -> Result<Option<Predecessor>, PublishError> {

@@ -78,6 +78,7 @@ impl Bench {
             bell,
             deliveries,
             settings,
+            exports: Plan::default(),
             model,
             serial_number: "1".to_owned(),
         };

@@ -8,10 +8,13 @@ use tokio_util::sync::CancellationToken;
 use crate::analysis::{self, Analyses, Event, Model};
 use crate::config::Config;
 use crate::export::commitment::{self, Commitments};
+use crate::export::plan::Plan;
 use crate::export::scu::Directory;
+use crate::export::{self, ExportError, Exports};
 use crate::jobs::completeness::{Deliveries, Patience};
 use crate::jobs::driver::Driver;
 use crate::jobs::{Bell, Handler, JobKind};
+use crate::query::decoding::Decodes;
 
 use super::Archive;
 
@@ -23,12 +26,19 @@ pub(super) struct Work {
     pub(super) deliveries: Deliveries,
     pub(super) analyses: Arc<Analyses>,
     pub(super) commitments: Arc<Commitments>,
+    pub(super) exports: Arc<Exports>,
     /// Wakes the drivers.
     bell: Bell,
 }
 
 impl Work {
-    pub(super) fn new(config: &Config, archive: &Archive, model: Model, directory: Directory) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        archive: &Archive,
+        model: Model,
+        directory: Directory,
+        decodes: Decodes,
+    ) -> Result<Self, ExportError> {
         let bell = Bell::default();
         let deliveries = Deliveries {
             db: archive.db.clone(),
@@ -44,18 +54,29 @@ impl Work {
             bell: bell.clone(),
             deliveries: deliveries.clone(),
             settings: config.analysis.clone(),
+            exports: Plan::new(config),
             model,
             serial_number: archive.serial_number.clone(),
         });
-        let commitments = Commitments::new(commitment::Parts {
+        let commitments = Arc::new(Commitments::new(commitment::Parts {
             db: archive.db.clone(),
             blobs: archive.blobs.clone(),
             clock: archive.clock.clone(),
             bell: bell.clone(),
-            directory,
+            directory: directory.clone(),
             settings: commitment::Settings::new(config),
-        });
-        Self { deliveries, analyses: Arc::new(analyses), commitments: Arc::new(commitments), bell }
+        }));
+        let parts = export::Parts {
+            db: archive.db.clone(),
+            blobs: archive.blobs.clone(),
+            clock: archive.clock.clone(),
+            bell: bell.clone(),
+            decodes,
+            directory,
+            commitments: Arc::clone(&commitments),
+        };
+        let exports = Arc::new(Exports::new(parts, config)?);
+        Ok(Self { deliveries, analyses: Arc::new(analyses), commitments, exports, bell })
     }
 
     pub(super) fn driver(&self, kind: JobKind, config: &Config, archive: &Archive) -> Driver {
@@ -67,6 +88,8 @@ impl Work {
             JobKind::ReportCommitment => {
                 (self.commitments.clone(), config.commitment.workers, config.commitment.attempts_max)
             }
+            // A worker for each destination. Its job is never given up: attempts are those of rows.
+            JobKind::Export => (self.exports.clone(), self.exports.workers(), u32::MAX),
         };
         Driver {
             db: archive.db.clone(),

@@ -189,7 +189,8 @@ fn end(
     Batch::new().then_exactly(1, statement.bind(job.id.as_str()).bind(owner))
 }
 
-/// leased → queued, to be looked at again; `attempts` starts anew when the wait is no failure.
+/// leased → queued, to be looked at again; `attempts` starts anew when the wait is no failure. A job
+/// that was asked for again meanwhile is looked at as early as that.
 pub fn put_back(
     job: &Job,
     owner: &str,
@@ -200,10 +201,11 @@ pub fn put_back(
 ) -> Batch {
     let statement = Statement::named(
         "put_job_back",
-        "update job set state = 'queued', run_after = $1, attempts = $2, reason = $3, lease_until = null,
-            lease_owner = null, updated_at = $4
-         where id = $5 and state = 'leased' and lease_owner = $6",
+        "update job set run_after = case when run_after <> $1 and run_after < $2 then run_after else $2 end,
+            state = 'queued', attempts = $3, reason = $4, lease_until = null, lease_owner = null, updated_at = $5
+         where id = $6 and state = 'leased' and lease_owner = $7",
     )
+    .bind(job.run_after)
     .bind(run_after)
     .bind(attempts)
     .bind(reason)

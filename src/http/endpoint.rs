@@ -3,6 +3,7 @@
 //! Parsing is pure: method and path in, [`Endpoint`] out. Handlers never look at the path again.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::dicom::attributes::Level;
 use crate::dicom::uid::{SeriesUid, StudyUid, UidError};
@@ -70,6 +71,16 @@ pub enum Rest {
     Commitments,
     Commitment(String),
     RequestCommitment,
+    Destinations,
+    Destination(String),
+    PauseDestination(String),
+    ResumeDestination(String),
+    RequeueDead(String),
+    Exports,
+    Export(i64),
+    RequeueExport(i64),
+    StudyExports(StudyUid),
+    SendStudy(StudyUid),
 }
 
 /// Frame numbers as asked, from 1; repeats and any order allowed.
@@ -306,6 +317,36 @@ impl Rest {
             ["commitments"] if get => Ok(Self::Commitments),
             ["commitments"] => when(method == Method::POST, READ_AND_POST, Self::RequestCommitment),
             ["commitments", id] => when(get, READ, Self::Commitment((*id).to_owned())),
+            ["studies", study, "exports"] if get => Ok(Self::StudyExports(study.parse()?)),
+            ["studies", study, "exports"] => {
+                when(method == Method::POST, READ_AND_POST, Self::SendStudy(study.parse()?))
+            }
+            ["destinations", rest @ ..] => Self::parse_destinations(method, rest),
+            ["exports", rest @ ..] => Self::parse_exports(method, rest),
+            _ => Err(RouteError::UnknownPath),
+        }
+    }
+
+    fn parse_destinations(method: &Method, segments: &[&str]) -> Result<Self, RouteError> {
+        let (get, post) = (method == Method::GET || method == Method::HEAD, method == Method::POST);
+        let name = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        match segments {
+            [] => when(get, READ, Self::Destinations),
+            [destination] => when(get, READ, Self::Destination(name(destination))),
+            [destination, "pause"] => when(post, POST, Self::PauseDestination(name(destination))),
+            [destination, "resume"] => when(post, POST, Self::ResumeDestination(name(destination))),
+            [destination, "requeue"] => when(post, POST, Self::RequeueDead(name(destination))),
+            _ => Err(RouteError::UnknownPath),
+        }
+    }
+
+    fn parse_exports(method: &Method, segments: &[&str]) -> Result<Self, RouteError> {
+        let (get, post) = (method == Method::GET || method == Method::HEAD, method == Method::POST);
+        let id = |text: &str| text.parse().map_err(|_| RouteError::UnknownPath);
+        match segments {
+            [] => when(get, READ, Self::Exports),
+            [export] => when(get, READ, Self::Export(id(export)?)),
+            [export, "requeue"] => when(post, POST, Self::RequeueExport(id(export)?)),
             _ => Err(RouteError::UnknownPath),
         }
     }
@@ -327,6 +368,16 @@ impl Rest {
             Self::Commitments => "api-commitments",
             Self::Commitment(_) => "api-commitment",
             Self::RequestCommitment => "api-request-commitment",
+            Self::Destinations => "api-destinations",
+            Self::Destination(_) => "api-destination",
+            Self::PauseDestination(_) => "api-pause-destination",
+            Self::ResumeDestination(_) => "api-resume-destination",
+            Self::RequeueDead(_) => "api-requeue-dead",
+            Self::Exports => "api-exports",
+            Self::Export(_) => "api-export",
+            Self::RequeueExport(_) => "api-requeue-export",
+            Self::StudyExports(_) => "api-study-exports",
+            Self::SendStudy(_) => "api-send-study",
         }
     }
 }

@@ -4,6 +4,7 @@ mod analyses;
 mod changefeed;
 mod commitments;
 mod deleted;
+mod exports;
 pub(crate) mod health;
 pub(super) mod hooks;
 mod reports;
@@ -46,6 +47,16 @@ pub(crate) async fn handle(state: Arc<State>, endpoint: Rest, asked: Asked, body
         Rest::Commitments => commitments::list(&state, &asked).await,
         Rest::Commitment(id) => commitments::one(&state, &id, &asked).await,
         Rest::RequestCommitment => commitments::request(&state, &asked, body).await,
+        Rest::Destinations => exports::destinations(&state, &asked).await,
+        Rest::Destination(name) => exports::destination(&state, &name, &asked).await,
+        Rest::PauseDestination(name) => exports::pause(&state, &name, &asked).await,
+        Rest::ResumeDestination(name) => exports::resume(&state, &name, &asked).await,
+        Rest::RequeueDead(name) => exports::requeue_dead(&state, &name, &asked).await,
+        Rest::Exports => exports::list(&state, None, &asked).await,
+        Rest::StudyExports(study) => exports::list(&state, Some(study), &asked).await,
+        Rest::Export(id) => exports::one(&state, id, &asked).await,
+        Rest::RequeueExport(id) => exports::requeue(&state, id, &asked).await,
+        Rest::SendStudy(study) => exports::send(&state, &study, &asked, body).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Through the whole stack of one request: objects in by STOW-RS, out in every form.
 
+mod exports;
 mod lifecycle;
 mod rendered;
 mod retrieve;
@@ -26,10 +27,11 @@ use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble};
 use crate::db::SqliteSettings;
 use crate::dicom::header;
 use crate::dicom::uid::StudyUid;
-use crate::export::commitment;
 use crate::export::scu::Directory;
 use crate::export::scu::association::Patience;
+use crate::export::{self, commitment};
 use crate::ingest::Policy;
+use crate::jobs::Bell;
 use crate::ul::tls::Tls;
 
 const SERIES: &str = "/dicom-web/studies/1.2.3/series/1.2.3.4";
@@ -91,15 +93,30 @@ impl Bench {
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
         let tls = Tls::load(&DimseTls::default()).unwrap();
-        let commitments = Commitments::new(commitment::Parts {
+        let directory = Directory::new(&[], "RADIANT", Patience::default(), tls);
+        let commitments = Arc::new(Commitments::new(commitment::Parts {
             db: db.clone(),
             blobs: blobs.clone(),
             clock: Clock::manual(Timestamp(1)),
-            bell: crate::jobs::Bell::default(),
-            directory: Directory::new(&[], "RADIANT", Patience::default(), tls),
+            bell: Bell::default(),
+            directory: directory.clone(),
             settings: commitment::Settings::new(&Config::load(&Overrides::default()).unwrap()),
-        });
+        }));
+        let destinations = r#"[{ name = "the archive", url = "http://127.0.0.1:9/dicom-web" }]"#;
+        let keys = vec![("export.destinations", destinations.to_owned())];
+        let config = Config::load(&Overrides { file: None, keys }).unwrap();
+        let parts = export::Parts {
+            db: db.clone(),
+            blobs: blobs.clone(),
+            clock: Clock::manual(Timestamp(1)),
+            bell: Bell::default(),
+            decodes: Decodes::new(1),
+            directory,
+            commitments: Arc::clone(&commitments),
+        };
+        let exports = Arc::new(Exports::new(parts, &config).unwrap());
         let state = Arc::new(State {
+            exports,
             db,
             blobs,
             ingest,
@@ -107,7 +124,7 @@ impl Bench {
             settings: Settings { parts_in_flight: 1, ..settings },
             analyses: Arc::new(Hooks),
             readiness: Arc::new(Hooks),
-            commitments: Arc::new(commitments),
+            commitments,
             decodes: Decodes::new(1),
             answers: Answers::new(1 << 20),
             metrics: Arc::new(String::new),

@@ -80,6 +80,22 @@ pub mod analysis {
     pub const ENDED: &str = "analyses_ended_total";
 }
 
+/// What is sent to destinations and webhooks, each by `destination`.
+pub mod export {
+    /// Counter by `outcome`: sent, failed, dead.
+    pub const EXPORTS: &str = "exports_total";
+    /// Counter: bytes of objects and events that were taken.
+    pub const BYTES: &str = "export_bytes_total";
+    /// Gauge: what waits or is under way.
+    pub const QUEUE: &str = "export_queue";
+    /// Gauge: age of the oldest of it.
+    pub const OLDEST: &str = "export_oldest_seconds";
+    /// Gauge: what was given up and nobody has looked after.
+    pub const DEAD: &str = "export_dead";
+    /// Gauge: 0 closed, 1 half-open, 2 open.
+    pub const BREAKER: &str = "export_breaker";
+}
+
 /// The sweep after the start.
 pub mod sweep {
     /// Counter: objects without a row that were deleted.
@@ -122,5 +138,11 @@ fn describe() {
     describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");
     describe_counter!(deletion::SWEPT, "deleted instances whose retention was over");
     describe_counter!(analysis::ENDED, "analyses that ended, by how");
+    describe_counter!(export::EXPORTS, "exports that came to an end of an attempt, by outcome");
+    describe_counter!(export::BYTES, Unit::Bytes, "bytes that destinations took");
+    describe_gauge!(export::QUEUE, "exports that wait or are under way");
+    describe_gauge!(export::OLDEST, Unit::Seconds, "age of the oldest export that waits");
+    describe_gauge!(export::DEAD, "exports that were given up");
+    describe_gauge!(export::BREAKER, "0 sends, 1 asks, 2 leaves the destination alone");
     describe_counter!(sweep::DELETED, "objects without a row that the sweep deleted");
 }

@@ -53,7 +53,7 @@ impl Sender {
     }
 
     async fn send_over(
-        &self,
+        &mut self,
         association: &mut Association<Stream>,
         instance: &StoredInstance,
     ) -> Result<StoreReply, ScuError> {

@@ -1,0 +1,180 @@
+"""Servers that exports are sent to: as they should be, and as they should not."""
+
+import hashlib
+import hmac
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+
+from .server import free_port
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benches"))
+from yardsticks import ORTHANC_PLUGIN, Orthanc  # noqa: E402, F401
+
+HOST = "127.0.0.1"
+
+
+def missing():
+    wanted = [name for name in ("Orthanc", "storescp", "openssl") if not shutil.which(name)]
+    return wanted + ([] if ORTHANC_PLUGIN.exists() else ["Orthanc's DICOMweb plugin"])
+
+
+class Scp:
+    """A storage SCP by pynetdicom that answers as it is told, and remembers what it took."""
+
+    def __init__(self, port=None, classes=None, answer=lambda number, uid: 0x0000, aet="PEER"):
+        self.port, self.answer, self.aet = port or free_port(), answer, aet
+        self.classes = classes
+        self.taken, self.asked, self.associations, self.echoes = [], 0, 0, 0
+
+    def __enter__(self):
+        ae = AE(ae_title=self.aet)
+        contexts = AllStoragePresentationContexts if self.classes is None else []
+        ae.supported_contexts = contexts
+        for sop_class in self.classes or []:
+            ae.add_supported_context(sop_class)
+        ae.add_supported_context("1.2.840.10008.1.1")
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ACCEPTED, self._accepted), (evt.EVT_C_ECHO, self._echo)]
+        self.server = ae.start_server((HOST, self.port), block=False, evt_handlers=handlers)
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+
+    def _accepted(self, event):
+        self.associations += 1
+
+    def _echo(self, event):
+        self.echoes += 1
+        return 0x0000
+
+    def _store(self, event):
+        self.asked += 1
+        uid = str(event.request.AffectedSOPInstanceUID)
+        status = self.answer(self.asked, uid)
+        if status == 0x0000:
+            self.taken.append(uid)
+        return status
+
+
+@contextmanager
+def storescp(folder, port, *options):
+    """DCMTK's receiver."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["storescp", "--output-directory", str(folder), *options, str(port)]
+    with (folder.parent / f"{folder.name}.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def hanging():
+    """Takes connections and says nothing, ever."""
+    with socket.create_server((HOST, 0)) as listener:
+        taken = []
+
+        def accept():
+            while True:
+                try:
+                    taken.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1], taken
+        for connection in taken:
+            connection.close()
+
+
+class Web:
+    """An HTTP server that answers POST as it is told, and remembers the requests."""
+
+    def __init__(self, answer=lambda number: (200, {}, b""), certificate=None):
+        self.answer, self.requests = answer, []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.requests.append((self.path, dict(self.headers.items()), body))
+                self._answer(*outer.answer(len(outer.requests)))
+
+            def do_OPTIONS(self):
+                self._answer(200, {}, b"")
+
+            def _answer(self, status, headers, body):
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer((HOST, 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.own, certificate.key)
+            context.load_verify_locations(certificate.own)
+            context.verify_mode = ssl.CERT_REQUIRED
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        scheme = "https" if certificate else "http"
+        self.base = f"{scheme}://{HOST}:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Certificate:
+    """Of 127.0.0.1, signed by itself, for both sides."""
+
+    def __init__(self, folder):
+        self.own, self.key = folder / "own.pem", folder / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=radiant test",
+                   "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(self.key), "-out", str(self.own)]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def signed_by(secret, headers, body):
+    """Whether one of the signatures of a webhook is by this secret and of this minute."""
+    parts = [part.split("=", 1) for part in headers["radiant-signature"].split(",")]
+    [moment] = [value for name, value in parts if name == "t"]
+    expected = hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+    is_fresh = abs(time.time() - int(moment)) < 60
+    return is_fresh and any(hmac.compare_digest(value, expected) for name, value in parts if name == "v1")
+
+
+def toml(value):
+    """A value in one line of TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml(item) for item in value) + "]"
+    return json.dumps(value if isinstance(value, (bool, int)) else str(value))
+
+
+def node(aet, port, **more):
+    return {"ae_title": aet, "host": HOST, "port": port, "may": ["store"], **more}
