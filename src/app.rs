@@ -7,6 +7,7 @@ mod model;
 mod readiness;
 mod requests;
 mod settings;
+pub mod statement;
 mod work;
 
 use std::io;

@@ -16,6 +16,7 @@ mod operation;
 mod retrieve;
 mod roles;
 mod services;
+pub mod statement;
 mod store;
 mod user_identity;
 

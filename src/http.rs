@@ -41,6 +41,7 @@ use crate::query::decoding::Decodes;
 use crate::telemetry::metrics::http as metric;
 
 pub use answers::Answers;
+pub use capabilities::{Described, described_resources};
 pub use cors::Cors;
 pub use rest::hooks::{
     AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture, ProbeOutcome, Readiness,

@@ -73,6 +73,8 @@ class Node:
         try:
             yield made
         finally:
+            # pynetdicom answers a report from another thread, and cannot once it is releasing.
+            time.sleep(0.3)
             if made.is_established:
                 made.release()
 

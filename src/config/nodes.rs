@@ -46,6 +46,17 @@ pub enum Service {
     Retrieve,
 }
 
+impl Service {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Query => "query",
+            Self::Retrieve => "retrieve",
+        }
+    }
+}
+
 fn dicom_port() -> u16 {
     104
 }

@@ -46,7 +46,7 @@ impl FailureReason {
         Self::ResourceLimitation,
     ];
 
-    pub fn code(self) -> u16 {
+    pub const fn code(self) -> u16 {
         match self {
             Self::ProcessingFailure => 0x0110,
             Self::NoSuchInstance => 0x0112,

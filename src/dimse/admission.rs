@@ -59,6 +59,17 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
+    pub(super) const ALL: [Self; 8] = [
+        Self::ProtocolVersion,
+        Self::ApplicationContext,
+        Self::CalledAeTitle,
+        Self::CallingAeTitle,
+        Self::CallingAddress,
+        Self::User,
+        Self::TooManyAssociations,
+        Self::TooManyOfNode,
+    ];
+
     /// The metric's label.
     pub(super) fn as_str(self) -> &'static str {
         match self {

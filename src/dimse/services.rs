@@ -24,7 +24,7 @@ pub(super) enum InformationModel {
 }
 
 /// Everything but storage classes.
-const SERVICES: &[(&str, ServiceClass)] = &[
+pub(super) const SERVICES: &[(&str, ServiceClass)] = &[
     (uids::VERIFICATION, ServiceClass::Verification),
     (uids::STORAGE_COMMITMENT_PUSH_MODEL, ServiceClass::StorageCommitment),
     (
@@ -46,7 +46,7 @@ const SERVICES: &[(&str, ServiceClass)] = &[
 
 /// What identifiers and the information of actions can be read and written in.
 #[expect(deprecated, reason = "retired, and still what older peers propose")]
-const IDENTIFIER_SYNTAXES: [&str; 3] =
+pub(super) const IDENTIFIER_SYNTAXES: [&str; 3] =
     [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_BIG_ENDIAN];
 
 impl ServiceClass {

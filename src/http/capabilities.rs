@@ -18,6 +18,28 @@ use super::urls::Urls;
 const WADL: &str = "application/vnd.sun.wadl+xml";
 const ROOTS: [&str; 3] = ["", "dicom-web", "*"];
 
+/// A resource and one of its methods, for the conformance statement.
+pub struct Described {
+    /// As PS3.18 calls it.
+    pub transaction: &'static str,
+    pub method: &'static str,
+    pub path: &'static str,
+    /// Media types of the answer, the default first.
+    pub gives: &'static [&'static str],
+}
+
+pub fn described_resources() -> Vec<Described> {
+    let of = |resource: &'static Resource| {
+        resource.operations.iter().map(move |operation| Described {
+            transaction: operation.id,
+            method: operation.method,
+            path: resource.path,
+            gives: operation.gives,
+        })
+    };
+    RESOURCES.iter().flat_map(of).collect()
+}
+
 /// The methods of a path, `OPTIONS` among them; a root has no other.
 pub(super) fn allow(path: &str) -> Result<&'static str, RouteError> {
     match path.trim_matches('/') {

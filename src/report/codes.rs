@@ -111,6 +111,11 @@ fn look_up(rows: &'static [Row], words: &str) -> Option<&'static Code> {
     rows.iter().find(|row| row.words.contains(&words)).map(|row| &row.code)
 }
 
+/// The codes of all findings and sites that have one.
+pub fn coded() -> impl Iterator<Item = &'static Code> {
+    finding::ROWS.iter().chain(site::ROWS).map(|row| &row.code)
+}
+
 /// The finding itself, without its place, side or size.
 pub fn finding(words: &str) -> Concept {
     Concept::of(look_up(finding::ROWS, &normalised(words)), words)

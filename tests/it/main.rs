@@ -2,6 +2,8 @@
 
 mod harness;
 mod pixels;
+#[cfg(feature = "jpeg-ls")]
+mod statement;
 mod tidy;
 mod volume;
 mod whole_loop;

@@ -193,14 +193,13 @@ async fn a_stranger_that_has_released_is_told_when_it_asks_again() {
 async fn a_transaction_uid_that_is_in_use_for_something_else_commits_to_nothing() {
     let harness = Harness::new(settings());
     let mut association = associate(&harness).await;
-    association.request_commitment(&request(&["1.2.1"])).await.unwrap();
-    tokio::join!(work(&harness), told(&mut association));
-    association.request_commitment(&request(&["1.2.2"])).await.unwrap();
-    let (_, report) = tokio::join!(work(&harness), told(&mut association));
-    assert_eq!(
-        report.failed,
-        [Failed { reference: reference(uids::CT_IMAGE_STORAGE, "1.2.2"), reason: 0x0131 }]
-    );
+    for (sop_instance, reason) in [("1.2.1", 0x0112), ("1.2.2", 0x0131), ("1.2.1", 0x0112), ("1.2.2", 0x0131)]
+    {
+        association.request_commitment(&request(&[sop_instance])).await.unwrap();
+        let (_, report) = tokio::join!(work(&harness), told(&mut association));
+        let reference = reference(uids::CT_IMAGE_STORAGE, sop_instance);
+        assert_eq!(report.failed, [Failed { reference, reason }]);
+    }
 }
 
 #[tokio::test]

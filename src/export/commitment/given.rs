@@ -30,6 +30,8 @@ pub enum AcceptError {
     Index(#[from] DbError),
 }
 
+const DUPLICATE: Outcome = Outcome::Failed(FailureReason::DuplicateTransaction.code());
+
 /// What is known of the Transaction UID of a request.
 enum Earlier {
     Nothing,
@@ -72,10 +74,17 @@ impl Commitments {
 
     async fn earlier(&self, requester: &str, request: &Request) -> Result<Earlier, DbError> {
         let known = commitments::of_transaction(&self.db, Direction::Given, &request.transaction).await?;
-        let Some(newest) = known.into_iter().next() else { return Ok(Earlier::Nothing) };
-        let referenced = commitments::references(&self.db, &newest.id).await?;
-        let same = referenced.iter().map(|one| &one.reference).eq(&request.references);
-        Ok(if same && newest.peer_aet == requester { Earlier::Same(newest) } else { Earlier::Other })
+        let mut earlier = Earlier::Nothing;
+        for one in known {
+            let referenced = commitments::references(&self.db, &one.id).await?;
+            let same = referenced.iter().map(|one| &one.reference).eq(&request.references);
+            let was_refused = referenced.iter().all(|one| one.outcome == DUPLICATE);
+            if same && one.peer_aet == requester && !was_refused {
+                return Ok(Earlier::Same(one));
+            }
+            earlier = Earlier::Other;
+        }
+        Ok(earlier)
     }
 
     /// One that is checked already has a Transaction UID that is in use: nothing of it is committed.
@@ -92,8 +101,7 @@ impl Commitments {
         };
         let mut batch = commitments::insert(&commitment, &request.references);
         if state == State::Checked {
-            let duplicate = Outcome::Failed(FailureReason::DuplicateTransaction.code());
-            batch = commitments::and_outcomes(batch, &id, duplicate, &[]);
+            batch = commitments::and_outcomes(batch, &id, DUPLICATE, &[]);
         }
         batch.push(commitments::forget(now.minus(self.settings.limits.retention())));
         batch.push(jobs::enqueue(&task(&id), now, now));
