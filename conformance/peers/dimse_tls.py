@@ -5,9 +5,13 @@ import socket
 import ssl
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pydicom
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 from pynetdicom import AE
 
 from .by_hand import PATIENCE_S, metric, wait_for
@@ -18,6 +22,7 @@ VERIFICATION = "1.2.840.10008.1.1"
 CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
 PROFILES = {"+py": "non-downgrading BCP 195", "+px": "BCP 195", "+pz": "extended BCP 195"}
 RETIRED_VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
+MAY_ALL = '["store", "query", "retrieve"]'
 FAILED_HANDSHAKES = "dimse_tls_handshakes_failed_total"
 CA_CONFIGURATION = """[ca]
 default_ca = any
@@ -78,13 +83,13 @@ class Place:
         self.server_pair, self.client_pair = self.ours.certify("server"), self.ours.certify("client")
         self.other_pair, self.strange_pair = self.ours.certify("other"), self.theirs.certify("stranger")
 
-    def server(self, name, **keys):
-        """With a listener for TLS alone beside the plain one."""
+    def server(self, name, others=(), **keys):
+        """With a listener for TLS alone beside the plain one; `keys` are those of `dimse.tls`."""
         port = free_port()
         key, certificate = self.server_pair
         given = {"listen": f"127.0.0.1:{port}", "certificate": certificate, "key": key} | keys
         configured = WITHOUT_ANALYSIS | {f"dimse.tls.{name}": value for name, value in given.items()}
-        made = Server(self.context.binary, self.folder / name, configured | {"dimse.artim_timeout_s": "3"})
+        made = Server(self.context.binary, self.folder / name, configured | {"dimse.artim_timeout_s": "3"} | dict(others))
         made.tls_port = port
         return made
 
@@ -101,6 +106,12 @@ def run(context, tally):
                 check(place, server)
         with tally.check("TLS: nothing panicked"):
             assert "panicked" not in server.log(), "see the log"
+    destination = free_port()
+    node = f'[{{ ae_title = "STORESCP", host = "127.0.0.1", port = {destination}, tls = true }}]'
+    with place.server("calling", {"dimse.nodes": node, "dimse.unknown_callers_may": MAY_ALL}, peer_ca=place.ours.certificate) as server:
+        for name, check in CALLED.items():
+            with tally.check(f"calling over TLS: {name}"):
+                check(place, server, destination)
     with place.server("requested", client_ca=place.ours.certificate, client_certificates="request") as server:
         with tally.check("TLS: a certificate that is only requested"):
             equal("without one", echo(place, server), 0)
@@ -266,6 +277,80 @@ def expired_client(place, server):
     assert echo(place, server, pair=place.ours.expired("expired")) != 0, "a certificate that has run out is taken"
 
 
+@contextmanager
+def storescp(place, port, *options, pair=None, authority=None):
+    """The folder of what DCMTK's receiver gets over TLS."""
+    folder = place.folder / f"received-{port}-{time.monotonic_ns()}"
+    folder.mkdir()
+    command = ["storescp", "+tls", *(pair or place.server_pair), "+cf", authority or place.ours.certificate, *options]
+    with (folder.parent / "storescp.log").open("ab") as log:
+        process = subprocess.Popen([*command, "-od", str(folder), str(port)], stdout=log, stderr=log)
+    try:
+        wait_for(lambda: listens(port), "storescp does not start")
+        yield folder
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def moved(server):
+    """Stores an object and moves it to the node; the exit status of movescu."""
+    made = dcmread(CT)
+    made.StudyInstanceUID, made.SeriesInstanceUID = generate_uid(), generate_uid()
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "object.dcm"
+        made.save_as(path, enforce_file_format=True)
+        place = [server.host, str(server.dimse_port)]
+        subprocess.run(["storescu", "-R", "-aec", server.aet, *place, str(path)], check=True, timeout=PATIENCE_S)
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={made.StudyInstanceUID}"]
+    command = ["movescu", "-S", "-aec", server.aet, "-aem", "STORESCP", *place, *keys]
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE_S).returncode
+
+
+def move_over_tls(place, server, port):
+    for options in ((), ("+pz",), ("-ic",)):
+        with storescp(place, port, *options) as folder:
+            equal("exit status of movescu", moved(server), 0)
+            equal("objects", len(list(folder.iterdir())), 1)
+
+
+def certificate_of_ours(place, server, port):
+    """Is shown to who asks for it: a receiver that trusts somebody else lets us go."""
+    with storescp(place, port, "-rc", authority=place.theirs.certificate) as folder:
+        assert moved(server) != 0, "the move is told as done"
+        equal("objects", len(list(folder.iterdir())), 0)
+
+
+def strange_receiver(place, server, port):
+    """Whose certificate is of another authority gets nothing."""
+    with storescp(place, port, "-ic", pair=place.strange_pair) as folder:
+        assert moved(server) != 0, "the move is told as done"
+        equal("objects", len(list(folder.iterdir())), 0)
+
+
+def plain_receiver(place, server, port):
+    """Who does not speak TLS gets nothing in its place."""
+    folder = place.folder / "plain"
+    folder.mkdir()
+    process = subprocess.Popen(["storescp", "-od", str(folder), str(port)])
+    try:
+        wait_for(lambda: listens(port), "storescp does not start")
+        assert moved(server) != 0, "the move is told as done"
+        equal("objects", len(list(folder.iterdir())), 0)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
 SERVER_ONLY = {
     "echoscu": echoes,
     "the profiles of DCMTK": profiles,
@@ -284,4 +369,10 @@ MUTUAL = {
     "a client without a certificate": anonymous_client,
     "a client of another authority": strange_client,
     "a certificate that has run out": expired_client,
+}
+CALLED = {
+    "a move to a node": move_over_tls,
+    "our certificate at a node that does not know it": certificate_of_ours,
+    "a node whose certificate is not known": strange_receiver,
+    "a node without TLS": plain_receiver,
 }
