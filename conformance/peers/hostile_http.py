@@ -218,6 +218,18 @@ def deep_json(server):
     assert answer.status_code in (400, 409, 415), answer.status_code
 
 
+def many_values(server):
+    """A value of two bytes takes a hundred in memory."""
+    many = b",".join([b"0"] * 7_000_000)
+    answer = store(server, b'[{"00100020":{"vr":"DS","Value":[' + many + b"]}}]", kind="application/dicom+json")
+    equal("status", answer.status_code, 400)
+
+
+def many_instances(server):
+    answer = store(server, b"[" + b",".join([b"{}"] * 400_000) + b"]", kind="application/dicom+json")
+    equal("status", answer.status_code, 413)
+
+
 def bomb(server):
     """A few hundred kilobytes that inflate to a gigabyte of one value."""
     object_ = small()
@@ -340,6 +352,8 @@ CHECKS = {
     "150,000 empty parts": many_parts,
     "sequences a hundred deep": deep_sequences,
     "JSON twenty thousand deep": deep_json,
+    "JSON of seven million values": many_values,
+    "JSON of four hundred thousand instances": many_instances,
     "a request that is one huge word": huge_json_request,
     "a gigabyte in a few hundred kilobytes": bomb,
     "ranges that are none": junk_ranges,

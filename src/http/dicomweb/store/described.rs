@@ -105,9 +105,14 @@ impl Request<'_> {
         let turn = self.state.ingest.turn_to_build().await;
         let _turn = turn.map_err(HttpError::internal("putting objects together"))?;
         let bulk = BulkData::of(message.bulk);
+        let parts_max = self.state.settings.parts_max;
         let mut answers = Answers::new(self.state.settings.parts_in_flight);
         for document in message.metadata {
             match self.read_metadata(message.root, document).await {
+                Ok(instances) if answers.expected + instances.len() > parts_max => match answers.expected {
+                    0 => return Err(HttpError::TooManyParts { parts_max }),
+                    _ => answers.add(Pending::Settled(Item::too_many_parts())).await,
+                },
                 Ok(instances) => {
                     for metadata in instances {
                         answers.add(self.store_built(metadata, &bulk).await).await;
@@ -161,12 +166,37 @@ fn parse(root: Root, document: &[u8], limits: xml::Limits) -> Result<Vec<Metadat
     if root == Root::Xml {
         return Ok(vec![xml::read(text, limits).map_err(HttpError::bad_request)?]);
     }
+    if values(text) > limits.elements_max {
+        return Err(HttpError::bad_request("the metadata has too many attributes and values"));
+    }
     let read: Result<OneOrMany, _> = serde_json::from_str(text.trim_start_matches('\u{FEFF}'));
     match read {
         Ok(OneOrMany::Many(instances)) => Ok(instances),
         Ok(OneOrMany::One(instance)) => Ok(vec![instance]),
         Err(_) => Err(HttpError::bad_request("the metadata is not an array of DICOM JSON objects")),
     }
+}
+
+/// At least the objects, arrays and values in arrays of a JSON text, told by its punctuation: a value
+/// of two bytes takes a hundred in memory, so that they are counted before they are read.
+fn values(text: &str) -> usize {
+    let (mut in_arrays, mut in_string, mut escaped, mut count) = (Vec::new(), false, false, 0);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                in_arrays.push(byte == b'[');
+                count += 1;
+            }
+            b'}' | b']' => drop(in_arrays.pop()),
+            b',' if in_arrays.last() == Some(&true) => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 #[derive(serde::Deserialize)]
@@ -207,6 +237,16 @@ mod tests {
         check(Root::Json, &"[".repeat(100_000), None);
         check(Root::Xml, "<NativeDicomModel/>", Some(1));
         check(Root::Xml, "<html/>", None);
+    }
+
+    #[test]
+    fn values_are_counted_before_they_are_read() {
+        assert_eq!(values(r#"[{"00100020": {"vr": "LO", "Value": ["a,[{\\\",b", "c"]}}]"#), 5);
+        let many = |count: usize| {
+            format!(r#"[{{"00100020": {{"vr": "DS", "Value": [{}]}}}}]"#, vec!["0"; count].join(","))
+        };
+        check(Root::Json, &many(97), Some(1));
+        check(Root::Json, &many(98), None);
     }
 
     #[test]
