@@ -118,13 +118,8 @@ pub fn display_words(
 ) -> Result<Picture, GrayscaleError> {
     let range = |modality: &_| integer_range(words.values(), attributes, modality).unwrap_or_default();
     let pipeline = Pipeline::of(attributes, softcopy, range)?;
-    let levels = pipeline.levels_of_integers(words.values(), words.rows * words.columns);
-    Ok(Picture::Gray(plane((words.rows, words.columns), levels)))
-}
-
-/// As many levels as the dimensions say.
-fn plane(dimensions: (usize, usize), levels: Vec<u8>) -> Array2<u8> {
-    Array2::from_shape_vec(dimensions, levels).unwrap_or_default()
+    let levels = words.mapped(|value| pipeline.level(f64::from(value)));
+    Ok(Picture::Gray(Array2::from_shape_vec((words.rows, words.columns), levels).unwrap_or_default()))
 }
 
 /// Modality, VOI and presentation of one frame, all settled.
@@ -160,9 +155,7 @@ impl Pipeline {
 
     fn levels(&self, samples: &Samples) -> Array2<u8> {
         match samples {
-            Samples::Gray(stored) => {
-                plane(stored.dim(), self.levels_of_integers(stored.iter().copied(), stored.len()))
-            }
+            Samples::Gray(stored) => self.levels_of_integers(stored),
             Samples::WideGray(stored) => stored.mapv(|value| self.level(f64::from(value))),
             Samples::Real(values) => values.mapv(|value| self.level(value)),
             Samples::Rgb(_) | Samples::DeepRgb { .. } => Array2::zeros((0, 0)),
@@ -170,14 +163,14 @@ impl Pipeline {
     }
 
     /// Each value that occurs is computed once, unless there are more possible values than pixels.
-    fn levels_of_integers(&self, stored: impl Iterator<Item = i32> + Clone, pixels: usize) -> Vec<u8> {
+    fn levels_of_integers(&self, stored: &Array2<i32>) -> Array2<u8> {
         let (low, high) =
-            stored.clone().fold((i32::MAX, i32::MIN), |(low, high), value| (low.min(value), high.max(value)));
-        if i64::from(high) - i64::from(low) >= pixels as i64 {
-            return stored.map(|value| self.level(f64::from(value))).collect();
+            stored.iter().fold((i32::MAX, i32::MIN), |(low, high), &value| (low.min(value), high.max(value)));
+        if i64::from(high) - i64::from(low) >= stored.len() as i64 {
+            return stored.mapv(|value| self.level(f64::from(value)));
         }
         let table: Vec<u8> = (low..=high).map(|value| self.level(f64::from(value))).collect();
-        stored.map(|value| table[(value - low) as usize]).collect()
+        stored.mapv(|value| table[(value - low) as usize])
     }
 
     fn level(&self, stored: f64) -> u8 {

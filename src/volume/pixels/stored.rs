@@ -11,12 +11,11 @@ pub struct StoredWords<'a> {
     pub rows: usize,
     pub columns: usize,
     samples: &'a [[u8; 2]],
-    /// The bits up to the high bit.
-    mask: u16,
-    /// Moves the high bit to the top of 32 bits, or below it where there is no sign …
+    /// Brings the high bit to the top of a word …
     above: u16,
-    /// … and this moves the value back down.
+    /// … and the lowest bit down again.
     below: u16,
+    signed: bool,
 }
 
 impl<'a> StoredWords<'a> {
@@ -31,24 +30,53 @@ impl<'a> StoredWords<'a> {
         if !(is_grey && is_native && is_integer && image.bits_allocated == 16) {
             return None;
         }
-        let top = if image.signed { 31 } else { 30 };
         Some(Self {
             rows: image.rows,
             columns: image.columns,
             samples: frame.bytes.as_chunks().0.get(..image.pixels())?,
-            mask: u16::MAX >> (15 - image.high_bit),
-            above: top - image.high_bit,
-            below: top + 1 - image.bits_stored,
+            above: 15 - image.high_bit,
+            below: 16 - image.bits_stored,
+            signed: image.signed,
         })
     }
 
     /// Row by row, sign-extended.
     pub fn values(self) -> impl Iterator<Item = i32> + Clone + 'a {
-        let Self { samples, mask, above, below, .. } = self;
-        let value = move |word: u16| (i32::from(word & mask) << above) >> below;
-        samples.iter().map(move |sample| value(u16::from_le_bytes(*sample)))
+        self.samples.iter().map(move |sample| self.value(self.rank(*sample)))
+    }
+
+    /// Of each pixel what `of` makes of its value, asked once for each value between the least and
+    /// the greatest.
+    pub fn mapped(self, of: impl Fn(i32) -> u8) -> Vec<u8> {
+        let Some((low, high)) = self.extremes() else { return Vec::new() };
+        let mut table = [0; 1 << 16];
+        (low..=high).for_each(|rank| table[usize::from(rank)] = of(self.value(rank)));
+        self.samples.iter().map(|sample| table[usize::from(self.rank(*sample))]).collect()
+    }
+
+    /// Of the ranks, in words with a sign, whose least and greatest a processor finds at once.
+    fn extremes(self) -> Option<(u16, u16)> {
+        let signed = move |sample: &[u8; 2]| (self.rank(*sample) ^ SIGN).cast_signed();
+        let low = self.samples.iter().map(signed).min()?;
+        let high = self.samples.iter().map(signed).max()?;
+        Some((low.cast_unsigned() ^ SIGN, high.cast_unsigned() ^ SIGN))
+    }
+
+    /// Where a value stands among all that the stored bits can be, from 0.
+    #[inline(always)]
+    fn rank(self, sample: [u8; 2]) -> u16 {
+        let flipped = if self.signed { SIGN } else { 0 };
+        (u16::from_le_bytes(sample) << self.above ^ flipped) >> self.below
+    }
+
+    #[inline(always)]
+    fn value(self, rank: u16) -> i32 {
+        let least = if self.signed { i32::from(SIGN >> self.below) } else { 0 };
+        i32::from(rank) - least
     }
 }
+
+const SIGN: u16 = 0x8000;
 
 #[cfg(test)]
 mod tests {
@@ -80,6 +108,8 @@ mod tests {
                 let Samples::Gray(decoded) = decode(&image, frame).unwrap().samples else { panic!() };
                 let read = StoredWords::of(&image, frame).unwrap();
                 assert!(read.values().eq(decoded.iter().copied()), "{bits_stored} {high_bit} {signed}");
+                let lowest: Vec<u8> = decoded.iter().map(|value| *value as u8).collect();
+                assert_eq!(read.mapped(|value| value as u8), lowest, "{bits_stored} {high_bit} {signed}");
             }
         }
     }

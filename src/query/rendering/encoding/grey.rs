@@ -6,7 +6,7 @@ mod entropy;
 mod transform;
 
 use entropy::{AC_LENGTHS, AC_VALUES, DC_LENGTHS, DC_VALUES, Scan};
-use transform::{BLOCK, Block, Lanes, Transform};
+use transform::{BLOCK, Tile, Transform};
 
 /// T.81 Table K.1, by rows.
 const QUANTISATION: [u8; 64] = [
@@ -33,7 +33,7 @@ pub(super) fn encode(levels: &[u8], columns: u16, rows: u16, quality: u8) -> Vec
     let picture = Levels { levels, columns: columns.into(), rows: rows.into() };
     for top in (0..picture.rows).step_by(BLOCK) {
         for left in (0..picture.columns).step_by(BLOCK) {
-            scan.block(&transform.coefficients(&mut picture.block(top, left)));
+            scan.block(&transform.coefficients(&picture.block(top, left)));
         }
     }
     let mut file = scan.finish();
@@ -73,18 +73,18 @@ struct Levels<'a> {
 }
 
 impl Levels<'_> {
-    /// Around zero. Over the edge the last row and column go on, which costs the fewest bits.
-    fn block(&self, top: usize, left: usize) -> Block {
-        let mut block = [Lanes([0.0; BLOCK]); BLOCK];
-        for (row, lanes) in block.iter_mut().enumerate() {
+    /// Over the edge the last row and column go on, which costs the fewest bits.
+    fn block(&self, top: usize, left: usize) -> Tile {
+        let mut tile = [[0; BLOCK]; BLOCK];
+        for (row, levels) in tile.iter_mut().enumerate() {
             let begin = (top + row).min(self.rows - 1) * self.columns;
             let line = &self.levels[begin..begin + self.columns];
             match line.get(left..left + BLOCK) {
-                Some(eight) => lanes.set(eight.iter().copied()),
-                None => lanes.set((left..).map(|at| line[at.min(self.columns - 1)])),
+                Some(eight) => levels.copy_from_slice(eight),
+                None => *levels = std::array::from_fn(|at| line[(left + at).min(self.columns - 1)]),
             }
         }
-        block
+        tile
     }
 }
 

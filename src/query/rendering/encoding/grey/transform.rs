@@ -6,22 +6,17 @@ pub(super) const BLOCK: usize = 8;
 
 /// A row of a block. Written so that a compiler makes vectors of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lanes(pub(super) [f32; BLOCK]);
+struct Lanes([f32; BLOCK]);
 
-pub(super) type Block = [Lanes; BLOCK];
+type Block = [Lanes; BLOCK];
+
+/// Levels as they stand in a picture, row by row.
+pub(super) type Tile = [[u8; BLOCK]; BLOCK];
 
 /// By columns: coefficient (row, column) at eight times the column plus the row.
 pub(super) type Coefficients = [i16; 64];
 
 impl Lanes {
-    /// Levels around zero.
-    #[inline(always)]
-    pub(super) fn set(&mut self, levels: impl Iterator<Item = u8>) {
-        for (lane, level) in self.0.iter_mut().zip(levels) {
-            *lane = f32::from(level) - 128.0;
-        }
-    }
-
     #[inline(always)]
     fn with(self, other: Self, of: impl Fn(f32, f32) -> f32) -> Self {
         let mut made = [0.0; BLOCK];
@@ -90,18 +85,44 @@ impl Transform {
         Self { factors: std::array::from_fn(of_column) }
     }
 
-    pub(super) fn coefficients(&self, block: &mut Block) -> Coefficients {
-        transform(block);
-        let mut by_columns = transposed(block);
+    pub(super) fn coefficients(&self, tile: &Tile) -> Coefficients {
+        if tile.as_flattened().iter().all(|level| *level == tile[0][0]) {
+            return self.of_one_level(tile[0][0]);
+        }
+        let mut block = around_zero(tile);
+        transform(&mut block);
+        let mut by_columns = transposed(&block);
         transform(&mut by_columns);
         let mut coefficients = [0; 64];
         for (at, coefficient) in coefficients.iter_mut().enumerate() {
             let (row, lane) = (at / BLOCK, at % BLOCK);
-            let rounded = by_columns[row].0[lane] * self.factors[row].0[lane] + ROUNDING;
-            *coefficient = rounded.to_bits() as i16;
+            *coefficient = rounded(by_columns[row].0[lane] * self.factors[row].0[lane]);
         }
         coefficients
     }
+
+    /// What lies around a patient is black.
+    fn of_one_level(&self, level: u8) -> Coefficients {
+        let mut coefficients = [0; 64];
+        coefficients[0] = rounded((f32::from(level) - 128.0) * 64.0 * self.factors[0].0[0]);
+        coefficients
+    }
+}
+
+#[inline(always)]
+fn rounded(value: f32) -> i16 {
+    (value + ROUNDING).to_bits() as i16
+}
+
+#[inline(always)]
+fn around_zero(tile: &Tile) -> Block {
+    let mut block = [Lanes([0.0; BLOCK]); BLOCK];
+    for (lanes, levels) in block.iter_mut().zip(tile) {
+        for (lane, level) in lanes.0.iter_mut().zip(levels) {
+            *lane = f32::from(*level) - 128.0;
+        }
+    }
+    block
 }
 
 #[inline(always)]
@@ -158,13 +179,11 @@ mod tests {
 
     #[test]
     fn coefficients_are_those_of_the_definition() {
-        let level =
-            |row: usize, column: usize| ((row * 37 + column * 91 + row * column * 13) % 256) as f64 - 128.0;
-        let mut block =
-            std::array::from_fn(|row| Lanes(std::array::from_fn(|column| level(row, column) as f32)));
-        let found = Transform::new(&[1; 64]).coefficients(&mut block);
+        let level = |row: usize, column: usize| ((row * 37 + column * 91 + row * column * 13) % 256) as u8;
+        let tile = std::array::from_fn(|row| std::array::from_fn(|column| level(row, column)));
+        let found = Transform::new(&[1; 64]).coefficients(&tile);
         for (v, u) in (0..8).flat_map(|v| (0..8).map(move |u| (v, u))) {
-            let exact = coefficient(level, v, u);
+            let exact = coefficient(|row, column| f64::from(level(row, column)) - 128.0, v, u);
             assert!((f64::from(found[u * 8 + v]) - exact).abs() < 0.51, "({v}, {u}): {exact}");
         }
     }
