@@ -113,6 +113,7 @@ SUITES = {
     "commitment": peer("commitment"),
     "command-line": peer("command_line"),
     "results": peer("results"),
+    "export": peer("export"),
     "one-study-at-once": peer("one_study_at_once"),
     "phantoms": peer("phantoms"),
     "throughput": peer("throughput"),
