@@ -19,10 +19,10 @@ use clap::{Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::ConfigError;
-use crate::export::scu::ScuError;
 use crate::lifecycle::Crash;
 use crate::telemetry::log::LogError;
 use crate::telemetry::metrics;
+use crate::ul::tls::TlsError;
 
 /// Medical imaging server with a vision-language model inside.
 #[derive(Debug, Parser)]
@@ -71,12 +71,12 @@ enum CliError {
     #[error(transparent)]
     Phantom(#[from] crate::phantom::PhantomError),
     /// What was asked of another application entity came to nothing.
-    #[error("{peer}: {error}")]
-    Peer { peer: String, error: ScuError },
     #[error("{0}")]
-    Refused(String),
-    #[error("the node {name} {reason}")]
-    Node { name: String, reason: &'static str },
+    Peer(String),
+    #[error("the node {0} is not in dimse.nodes, or has no host there")]
+    Node(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{0}")]
     Import(String),
     #[error("{0}")]

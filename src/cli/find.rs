@@ -10,7 +10,7 @@ use dicom_dictionary_std::tags;
 use serde_json::{Map, Value};
 
 use super::CliError;
-use super::peer::PeerFlags;
+use super::peer::{self, PeerFlags};
 use crate::dicom::header::hex;
 use crate::dicom::json::with_values;
 use crate::export::scu::ScuError;
@@ -68,12 +68,12 @@ impl Level {
 }
 
 pub(super) async fn run(args: &FindArgs) -> Result<(), CliError> {
-    let peer = args.peer.peer()?;
+    let called = args.peer.peer()?;
     let root = if args.patient_root || args.level == Level::Patient { Root::Patient } else { Root::Study };
     let keys = args.identifier();
     let wishes = Wishes { relational: args.relational, fuzzy_names: args.fuzzy };
-    let failed = |error: ScuError| CliError::Peer { peer: peer.address.clone(), error };
-    let mut association = find::connect(&peer, root, wishes).await.map_err(failed)?;
+    let failed = |error: ScuError| peer::failure(&called, &error);
+    let mut association = find::connect(&called, root, wishes).await.map_err(failed)?;
     let mut finding = Finding::begin(&mut association, root, &keys).await.map_err(failed)?;
     let mut output = Output::new(args.json, &keys);
     let ending = follow(&mut finding, args.limit, &mut output).await?.map_err(failed)?;
@@ -112,7 +112,7 @@ fn judge(ending: &Ending, is_enough: bool) -> Result<(), CliError> {
     if ending.is_complete() || (ending.is_cancelled() && is_enough) {
         return Ok(());
     }
-    Err(CliError::Refused(words(ending)))
+    Err(CliError::Peer(words(ending)))
 }
 
 /// A status for people, PS3.4 Table C.4-1 and PS3.7 Annex C.
@@ -204,5 +204,52 @@ impl Output {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use serde_json::json;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        find: FindArgs,
+    }
+
+    fn find(arguments: &[&str]) -> FindArgs {
+        Line::try_parse_from([&["find", "host", "104"], arguments].concat()).unwrap().find
+    }
+
+    #[test]
+    fn without_keys_the_usual_ones_are_shown_and_the_unique_one_always() {
+        let usual = Value::Object(find(&["--level", "series"]).identifier());
+        let expected = json!({"00080052": {"vr": "CS", "Value": ["SERIES"]}, "00080060": {"vr": "CS"},
+            "0008103E": {"vr": "LO"}, "0020000E": {"vr": "UI"}, "00200011": {"vr": "IS"}});
+        assert_eq!(usual, expected);
+        let asked = find(&["-k", "StudyInstanceUID=1.2", "-k", "PatientID"]).identifier();
+        let keys: Vec<&str> = asked.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["00080052", "00100020", "0020000D"]);
+        assert_eq!(asked["0020000D"]["Value"], json!(["1.2"]));
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_words() {
+        let ending = Ending {
+            status: 0xA900,
+            comment: Some("0020000D: one value".to_owned()),
+            offending: vec![tags::STUDY_INSTANCE_UID],
+        };
+        let expected = "the query failed with A900: it does not understand the query: a key or the level is not of \
+                        this model (0020000D: one value), because of StudyInstanceUID";
+        assert_eq!(words(&ending), expected);
+    }
+
+    #[test]
+    fn a_cancelled_query_is_done_only_when_enough_has_come() {
+        let cancelled = Ending { status: 0xFE00, comment: None, offending: Vec::new() };
+        assert!(judge(&cancelled, true).is_ok() && judge(&cancelled, false).is_err());
     }
 }

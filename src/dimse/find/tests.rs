@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::dimse::Settings;
 use crate::dimse::tests::settings;
+use crate::export::scu::find::{Ending, Finding, Reply, Root, Wishes};
 use crate::ul::Incoming;
 use crate::ul::command::CommandSet;
 
@@ -217,4 +218,27 @@ async fn a_release_in_the_middle_is_confirmed_behind_the_last_response() {
     asking.raw.send(&Pdu::ReleaseRQ).await.unwrap();
     asking.answers().await;
     assert!(matches!(asking.raw.next().await, Ok(Incoming::Pdu(Pdu::ReleaseRP))));
+}
+
+#[tokio::test]
+async fn our_own_requestor_understands_the_answers_and_can_have_enough() {
+    let archive = Archive::new(settings()).await;
+    let mut association =
+        archive.associate(Root::Study, Wishes { relational: true, ..Wishes::default() }).await;
+    let keys =
+        json!({"00080052": text("CS", "IMAGE"), "00100010": text("PN", "M\u{fc}*"), "00080018": key("UI")});
+    let mut finding = Finding::begin(&mut association, Root::Study, keys.as_object().unwrap()).await.unwrap();
+    let Reply::Match(found) = finding.next().await.unwrap() else { panic!("no match") };
+    assert_eq!(found["00080018"], text("UI", "1.2.1.1"));
+    let complete = Ending { status: 0, comment: None, offending: Vec::new() };
+    assert_eq!(finding.next().await.unwrap(), Reply::Ended(complete));
+    let keys = json!({"00080052": text("CS", "STUDY"), "00080020": text("DA", "yesterday")});
+    let mut finding = Finding::begin(&mut association, Root::Study, keys.as_object().unwrap()).await.unwrap();
+    let Reply::Ended(ending) = finding.next().await.unwrap() else { panic!("a match") };
+    assert_eq!((ending.status, ending.offending), (0xC001, vec![tags::STUDY_DATE]));
+    let keys = json!({"00080052": text("CS", "IMAGE"), "00080018": key("UI")});
+    let mut finding = Finding::begin(&mut association, Root::Study, keys.as_object().unwrap()).await.unwrap();
+    finding.cancel().await.unwrap();
+    while matches!(finding.next().await.unwrap(), Reply::Match(_)) {}
+    association.release().await.unwrap();
 }

@@ -86,10 +86,16 @@ pub enum Reply {
 
 /// An association for queries.
 pub async fn connect(peer: &Peer, root: Root, wishes: Wishes) -> Result<Association<Stream>, ScuError> {
+    let (context, items) = proposal(root, wishes)?;
+    Association::connect_with(peer, &[context], items).await
+}
+
+/// What such an association is asked for with.
+pub fn proposal(root: Root, wishes: Wishes) -> Result<(ProposedContext, Vec<UserVariableItem>), ScuError> {
     let sop_class = root.sop_class()?;
     let items = wishes.item(&sop_class).into_iter().collect();
     let transfer_syntaxes = TRANSFER_SYNTAXES.into_iter().map(constant).collect::<Result<_, UlError>>()?;
-    Association::connect_with(peer, &[ProposedContext { sop_class, transfer_syntaxes }], items).await
+    Ok((ProposedContext { sop_class, transfer_syntaxes }, items))
 }
 
 /// A query that runs; its replies are taken one by one, and the peer waits meanwhile.

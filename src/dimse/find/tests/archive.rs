@@ -17,6 +17,8 @@ use crate::dicom::data_set;
 use crate::dicom::header::Limits;
 use crate::dimse::Settings;
 use crate::dimse::tests::{Harness, request};
+use crate::export::scu::association::{Association, Peer};
+use crate::export::scu::find::{self, Root, Wishes};
 use crate::ingest::{Body, Ingest, Origin, Policy, Received, Source, StoreCommand};
 use crate::ul::Incoming;
 use crate::ul::command::{CommandAssembler, CommandSet, field};
@@ -66,6 +68,13 @@ impl Archive {
         let origin = Origin { source: Source::Dimse, calling_aet: "CT1".to_owned(), delivery: None };
         let body = Body::DataSet { reader: &mut &bytes[..], command };
         ingest.store(Received { body, origin: &origin, only_study: None }).await.unwrap();
+    }
+
+    /// An association of our own requestor.
+    pub(super) async fn associate(&self, root: Root, wishes: Wishes) -> Association<DuplexStream> {
+        let (context, items) = find::proposal(root, wishes).unwrap();
+        let peer = Peer::new("pipe", "RADIANT", "SENDER");
+        Association::request_with(self.harness.connect(), &peer, &[context], items).await.unwrap()
     }
 
     /// An association for queries, with this service class application information.
