@@ -1,8 +1,8 @@
 //! The association server: the services of PS3.4 as SCP over PS3.8.
 //!
 //! One task per association, one future per task: negotiate, then serve messages one after
-//! the other. A data set streams from the socket into [`StoreSink::store`]; the response
-//! leaves when that returns.
+//! the other. A data set streams from the socket into [`StoreSink::receive`]; the response
+//! leaves when what that gives is done.
 
 mod admission;
 mod association;
@@ -13,6 +13,7 @@ mod find;
 mod listener;
 mod negotiation;
 mod operation;
+mod outstanding;
 mod retrieve;
 mod roles;
 mod services;
@@ -24,6 +25,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
 use crate::blobs::Blobs;
@@ -43,18 +45,24 @@ pub use user_identity::{Identified, Identify, UserIdentity, everybody};
 
 use services::ServiceClass;
 
+/// Done when a received object is durable, or with why it is not kept.
+pub type Placing = BoxFuture<'static, Result<Stored, Refused>>;
+
 /// Where received objects go.
 pub trait StoreSink: Send + Sync + 'static {
-    /// Returns when the object is durable, or why it is not kept.
-    fn store<R: AsyncRead + Unpin + Send>(
+    /// Reads the object to its end; the rest is left to what it returns.
+    fn receive<R: AsyncRead + Unpin + Send>(
         &self,
         received: Received<'_, R>,
-    ) -> impl Future<Output = Result<Stored, Refused>> + Send;
+    ) -> impl Future<Output = Result<Placing, Refused>> + Send;
 }
 
 impl StoreSink for Ingest {
-    async fn store<R: AsyncRead + Unpin + Send>(&self, received: Received<'_, R>) -> Result<Stored, Refused> {
-        Ingest::store(self, received).await
+    async fn receive<R: AsyncRead + Unpin + Send>(
+        &self,
+        received: Received<'_, R>,
+    ) -> Result<Placing, Refused> {
+        Ok(Box::pin(Ingest::receive(self, received).await?.outcome()))
     }
 }
 
@@ -91,6 +99,8 @@ pub struct Settings {
     pub called_aet_strict: bool,
     pub sop_classes: SopClasses,
     pub associations_max: usize,
+    /// C-STORE operations of one association at a time, where the peer asks for several.
+    pub operations_max: u16,
     /// The largest P-DATA-TF accepted, announced as Maximum Length (PS3.8 D.1).
     pub pdu_bytes_max: u32,
     /// How long a peer may take to send a whole PDU or to take a response.
@@ -117,6 +127,7 @@ impl Settings {
             called_aet_strict: section.called_aet_strict,
             sop_classes: SopClasses::standard_and(section.sop_classes_extra.iter().cloned()),
             associations_max: section.associations_max,
+            operations_max: section.operations_max,
             pdu_bytes_max: section.pdu_bytes_max,
             idle_timeout: section.idle_timeout(),
             data_rate_min: section.data_rate_min,

@@ -12,10 +12,16 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use radiant::blobs::Blobs;
-use radiant::config::{DimseTls, Service};
+use radiant::clock::Clock;
+use radiant::config::{Config, DimseTls, Overrides, Service};
 use radiant::db::{Db, SqliteSettings};
-use radiant::dimse::{Listeners, Server, Settings, SopClasses, StoreSink, everybody, serve};
+use radiant::dimse::{Listeners, Placing, Server, Settings, StoreSink, everybody, serve};
+use radiant::export::commitment::{self, Commitments};
+use radiant::export::scu::Directory;
+use radiant::export::scu::association::Patience;
 use radiant::ingest::{Body, InstanceIdentity, Outcome, Received, Refusal, Refused, Stored};
+use radiant::jobs::Bell;
+use radiant::query::decoding::Decodes;
 use radiant::ul::tls::Tls;
 use tokio::io::AsyncRead;
 use tokio::net::TcpListener;
@@ -88,14 +94,28 @@ fn values(mut input: &[u8]) -> Vec<u8> {
 fn started() -> SocketAddr {
     let folder = std::env::temp_dir().join(format!("radiant-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
+    let tls = Tls::load(&DimseTls::default()).expect("no files to read");
+    let directory = Directory::new(&[], "RADIANT", Patience::default(), tls);
     let index = SqliteSettings { readers: 1, group_max: 8 };
+    let db = Db::open_sqlite(&folder.join("index.sqlite"), index).expect("an index");
+    let blobs = Blobs::open_local(&folder).expect("objects");
+    let commitments = commitment::Parts {
+        db: db.clone(),
+        blobs: blobs.clone(),
+        clock: Clock::System,
+        bell: Bell::default(),
+        directory: directory.clone(),
+        settings: commitment::Settings::new(&defaults()),
+    };
     let server = Server {
         settings: settings(),
         sink: Arc::new(Sink),
         association_ended: Arc::new(|_| {}),
-        db: Db::open_sqlite(&folder.join("index.sqlite"), index).expect("an index"),
-        blobs: Blobs::open_local(&folder).expect("objects"),
-        tls: Tls::load(&DimseTls::default()).expect("no files to read"),
+        db,
+        blobs,
+        decodes: Decodes::new(1),
+        directory,
+        commitments: Arc::new(Commitments::new(commitments)),
         identify: everybody(),
     };
     let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -107,10 +127,8 @@ fn started() -> SocketAddr {
 
 fn settings() -> Settings {
     Settings {
-        ae_title: "RADIANT".into(),
-        called_aet_strict: true,
-        sop_classes: SopClasses::default(),
         associations_max: 8,
+        operations_max: 4,
         pdu_bytes_max: 64 << 10,
         idle_timeout: PATIENCE,
         data_rate_min: 0,
@@ -118,15 +136,19 @@ fn settings() -> Settings {
         stop_timeout: PATIENCE,
         identifier_bytes_max: 1 << 16,
         unknown_callers_may: BTreeSet::from([Service::Store, Service::Query, Service::Retrieve]),
-        nodes: Vec::new(),
+        ..Settings::new(&defaults())
     }
+}
+
+fn defaults() -> Config {
+    Config::load(&Overrides::default()).expect("the defaults")
 }
 
 /// Reads what it gets and keeps nothing.
 struct Sink;
 
 impl StoreSink for Sink {
-    async fn store<R: AsyncRead + Unpin + Send>(&self, received: Received<'_, R>) -> Result<Stored, Refused> {
+    async fn receive<R: AsyncRead + Unpin + Send>(&self, received: Received<'_, R>) -> Result<Placing, Refused> {
         let Body::DataSet { mut reader, command } = received.body else { unreachable!("C-STORE brings bare data sets") };
         let read = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
         read.map_err(|error| Refused { refusal: Refusal::Interrupted(error), sop_class: None, sop_instance: None })?;
@@ -136,6 +158,6 @@ impl StoreSink for Sink {
             sop_instance: command.sop_instance,
             sop_class: command.sop_class,
         };
-        Ok(Stored { instance, outcome: Outcome::New, coerced: false })
+        Ok(Box::pin(std::future::ready(Ok(Stored { instance, outcome: Outcome::New, coerced: false }))))
     }
 }

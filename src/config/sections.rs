@@ -81,6 +81,7 @@ pub struct Dimse {
     pub called_aet_strict: bool,
     pub sop_classes_extra: Vec<String>,
     pub associations_max: usize,
+    pub operations_max: u16,
     pub pdu_bytes_max: u32,
     idle_timeout_s: u64,
     pub data_rate_min: u64,

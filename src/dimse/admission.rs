@@ -22,7 +22,6 @@ use crate::ul::oddities::Oddity;
 pub(super) struct Caller {
     /// As it calls itself.
     pub(super) ae_title: String,
-    pub(super) address: IpAddr,
     /// What is known of it.
     pub(super) node: Option<Node>,
     pub(super) may: BTreeSet<Service>,
@@ -37,9 +36,8 @@ impl Caller {
 
     #[cfg(test)]
     pub(super) fn unknown(ae_title: &str, may: impl IntoIterator<Item = Service>) -> Self {
-        let address = std::net::Ipv4Addr::LOCALHOST.into();
         let may = may.into_iter().collect();
-        Self { ae_title: ae_title.to_owned(), address, node: None, may, user_answer: None }
+        Self { ae_title: ae_title.to_owned(), node: None, may, user_answer: None }
     }
 }
 
@@ -145,7 +143,7 @@ fn caller(ae_title: &str, address: IpAddr, settings: &Settings) -> Result<Caller
         None if settings.unknown_callers_may.is_empty() => return Err(Rejection::CallingAeTitle),
         None => settings.unknown_callers_may.clone(),
     };
-    Ok(Caller { ae_title: ae_title.to_owned(), address, node, may, user_answer: None })
+    Ok(Caller { ae_title: ae_title.to_owned(), node, may, user_answer: None })
 }
 
 /// Upper and lower case alone do not make another title.

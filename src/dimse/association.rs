@@ -8,13 +8,14 @@ use std::time::Duration;
 use dicom_dictionary_std::tags;
 use dicom_ul::pdu::{AbortRQSource, AssociationRQ, Pdu};
 use tokio::io::AsyncReadExt;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{self, Caller, Place, Places, Rejection};
 use super::commitment::Reports;
-use super::negotiation::{self, Contexts};
+use super::negotiation::{self, Context, Contexts};
 use super::operation::Meanwhile;
+use super::outstanding::Outstanding;
 use super::services::ServiceClass;
 use super::{Server, Settings, StoreSink, metric, user_identity};
 use crate::ids;
@@ -75,8 +76,9 @@ pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, address: IpAdd
     count_end(&ended);
     tell(connection.oddities());
     if let Some(source) = ended.err().and_then(|error| error.abort_source()) {
-        // The fault that made us abort is already told; a failing goodbye adds nothing.
-        let _ = connection.send(&Pdu::AbortRQ { source }).await;
+        // The fault that made us abort is already told; a failing goodbye adds nothing, and who does
+        // not read is not waited for once more.
+        let _ = timeout(artim, connection.send(&Pdu::AbortRQ { source })).await;
     }
     let cut = async {
         shared.stop.cancelled().await;
@@ -112,6 +114,7 @@ async fn negotiate_and_serve<S: Transport, K: StoreSink>(
     }
     let mut association = establish(connection, request, caller, shared).await?;
     let ended = association.serve().await;
+    association.count_unanswered().await;
     association.on_end(&ended);
     drop(place);
     ended
@@ -147,6 +150,7 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
 ) -> Result<Association<'a, S, K>, UlError> {
     let settings = &shared.server.settings;
     let peer_pdu_bytes_max = maximum_length(&request.user_variables);
+    let operations = negotiation::operations_window(&request.user_variables, settings).unwrap_or(1);
     let (answer, contexts) = negotiation::accept(request, &caller, settings);
     connection.send(&answer.into()).await?;
     connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
@@ -162,6 +166,7 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
         assembler: CommandAssembler::default(),
         meanwhile: Meanwhile::default(),
         reports: Reports::default(),
+        outstanding: Outstanding::new(operations.into()),
         last_message_id: 0,
         counts: Counts::default(),
     })
@@ -178,6 +183,7 @@ pub(super) struct Association<'a, S, K> {
     pub(super) assembler: CommandAssembler,
     pub(super) meanwhile: Meanwhile,
     pub(super) reports: Reports,
+    pub(super) outstanding: Outstanding,
     pub(super) last_message_id: u16,
     pub(super) counts: Counts,
 }
@@ -201,6 +207,10 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             let incoming = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return self.on_stop().await,
+                Some(placed) = self.outstanding.next() => {
+                    self.answer_store(placed).await?;
+                    continue;
+                }
                 report = self.reports.next() => {
                     self.send_report(report).await?;
                     continue;
@@ -229,16 +239,20 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     }
 
     async fn on_command(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
-        let context = self.contexts.get(request.context_id)?;
+        let Context { service, roles, .. } = *self.contexts.get(request.context_id)?;
         self.meanwhile.begin();
-        match (request.message.command_field()?, context.service) {
+        let command_field = request.message.command_field()?;
+        if command_field != field::C_STORE {
+            self.settle().await?;
+        }
+        match (command_field, service) {
             (field::C_ECHO, _) => self.on_echo(request).await,
             // What it would cancel has been answered by the time it is read.
             (field::C_CANCEL, _) => Ok(()),
             (response, _) if response & field::RESPONSE != 0 => self.on_late_response(&request),
             // Whether it may say so is judged by what it was asked: not every peer takes the role first.
             (field::N_EVENT_REPORT, ServiceClass::StorageCommitment) => self.on_event_report(request).await,
-            _ if !context.roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
+            _ if !roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
             (field::C_STORE, _) => self.on_store(request).await,
             (field::C_FIND, ServiceClass::Find(_)) => self.on_find(request).await,
             (field::C_MOVE, ServiceClass::Move(_)) => self.on_move(request).await,
@@ -291,13 +305,25 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     }
 
     async fn on_release(&mut self) -> Result<Ended, UlError> {
+        self.settle().await?;
         self.connection.send(&Pdu::ReleaseRP).await?;
         Ok(Ended::Released)
     }
 
     async fn on_stop(&mut self) -> Result<Ended, UlError> {
+        self.settle().await?;
         self.connection.send(&Pdu::AbortRQ { source: AbortRQSource::ServiceUser }).await?;
         Ok(Ended::Stopped)
+    }
+
+    /// Objects that were received are placed whether or not anybody is left to be told.
+    async fn count_unanswered(&mut self) {
+        while let Some(placed) = self.outstanding.next().await {
+            match placed.outcome {
+                Ok(_) => self.counts.stored += 1,
+                Err(_) => self.counts.refused += 1,
+            }
+        }
     }
 
     fn on_end(&self, ended: &Result<Ended, UlError>) {

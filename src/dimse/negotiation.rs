@@ -19,8 +19,6 @@ use crate::ul::UlError;
 
 /// Asynchronous Operations Window, PS3.7 D.3.3.3; dicom-ul has no type for it.
 const ASYNCHRONOUS_OPERATIONS: u8 = 0x53;
-/// One operation at a time that we invoke, and one that we perform: 16 bits each.
-const ONE_EACH_WAY: [u8; 4] = [0, 1, 0, 1];
 
 /// An accepted presentation context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +50,6 @@ impl Contexts {
 /// What a request says of its SOP classes beside the presentation contexts.
 #[derive(Debug, Default)]
 struct Wishes {
-    asynchronous_operations: bool,
     roles: BTreeMap<String, RequestorRoles>,
     extended: BTreeMap<String, Vec<u8>>,
 }
@@ -68,14 +65,24 @@ impl Wishes {
                 UserVariableItem::SopClassExtendedNegotiationSubItem(uid, information) => {
                     wishes.extended.insert(unpadded(&uid).to_owned(), information);
                 }
-                UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, _) => {
-                    wishes.asynchronous_operations = true
-                }
                 _ => {}
             }
         }
         wishes
     }
+}
+
+/// How many operations the requestor may have outstanding, where it asks for a number; 0 is any.
+pub(super) fn operations_window(items: &[UserVariableItem], settings: &Settings) -> Option<u16> {
+    let proposed = items.iter().find_map(|item| match item {
+        UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, bytes) => bytes.first_chunk::<2>(),
+        _ => None,
+    })?;
+    let most = settings.operations_max.max(1);
+    Some(match u16::from_be_bytes(*proposed) {
+        0 => most,
+        proposed => proposed.min(most),
+    })
 }
 
 /// The accepting answer. Optional items that it leaves out take their defaults, PS3.7 D.3.3.
@@ -84,8 +91,9 @@ pub(super) fn accept(
     caller: &Caller,
     settings: &Settings,
 ) -> (AssociationAC, Contexts) {
+    let operations = operations_window(&request.user_variables, settings);
     let wishes = Wishes::of(request.user_variables);
-    let mut negotiation = Negotiation { caller, settings, wishes, contexts: Contexts::default() };
+    let mut negotiation = Negotiation { caller, settings, operations, wishes, contexts: Contexts::default() };
     let results = request.presentation_contexts.iter().map(|proposed| negotiation.answer(proposed)).collect();
     let answer = AssociationAC {
         protocol_version: 1,
@@ -101,6 +109,8 @@ pub(super) fn accept(
 struct Negotiation<'a> {
     caller: &'a Caller,
     settings: &'a Settings,
+    /// Where the request says how many it would like.
+    operations: Option<u16>,
     wishes: Wishes,
     contexts: Contexts,
 }
@@ -159,9 +169,11 @@ impl Negotiation<'_> {
             UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
             UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
         ];
-        if self.wishes.asynchronous_operations {
-            items.push(UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, ONE_EACH_WAY.into()));
-        }
+        items.extend(self.operations.map(|most| {
+            // What the requestor may invoke, and that we invoke one at a time: 16 bits each.
+            let [high, low] = most.to_be_bytes();
+            UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![high, low, 0, 1])
+        }));
         items.extend(self.caller.user_answer.as_deref().map(user_identity::answer));
         items.extend(self.wishes.roles.keys().filter_map(|uid| {
             let roles = self.accepted(uid)?.roles.of_requestor();
@@ -300,11 +312,13 @@ mod tests {
     }
 
     #[test]
-    fn one_operation_at_a_time_is_agreed_on() {
-        let asked = vec![UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 0, 0, 9])];
-        let (answer, _) = answer_to(AssociationRQ { user_variables: asked, ..request(&[]) }, &[]);
-        let agreed = UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 1, 0, 1]);
-        assert_eq!(answer.user_variables[3..], [agreed]);
+    fn several_operations_are_agreed_on_where_they_are_asked_for() {
+        for (invoked, agreed) in [(0, 4), (9, 4), (3, 3), (1, 1)] {
+            let asked = vec![UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, invoked, 0, 9])];
+            let (answer, _) = answer_to(AssociationRQ { user_variables: asked, ..request(&[]) }, &[]);
+            let agreed = UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, agreed, 0, 1]);
+            assert_eq!(answer.user_variables[3..], [agreed]);
+        }
         assert_eq!(answer_to(request(&[]), &[]).0.user_variables.len(), 3);
     }
 

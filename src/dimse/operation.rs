@@ -159,7 +159,9 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             }
             response if response & field::RESPONSE != 0 => Ok(Some(request.message)),
             _ => {
-                self.connection.note(Oddity::EarlyRequest);
+                if !self.outstanding.allows_several() {
+                    self.connection.note(Oddity::EarlyRequest);
+                }
                 self.meanwhile.next = Some(request);
                 Ok(None)
             }

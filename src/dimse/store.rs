@@ -4,7 +4,8 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::association::Association;
-use super::{StoreSink, metric};
+use super::outstanding::Placed;
+use super::{Placing, StoreSink, metric};
 use crate::dicom::uid::UidError;
 use crate::ingest::{Body, Received, Refusal, StoreCommand, Stored, Warning};
 use crate::ul::UlError;
@@ -16,16 +17,35 @@ const SOP_CLASS: &str = "Affected SOP Class UID (0000,0002)";
 const SOP_INSTANCE: &str = "Affected SOP Instance UID (0000,1000)";
 
 impl<S: Transport, K: StoreSink> Association<'_, S, K> {
-    /// The response leaves only when the sink has answered, and the data set is always read to
+    /// The response leaves only when the object is durable, and the data set is always read to
     /// its end: a refused object does not cost the association.
     pub(super) async fn on_store(&mut self, request: Contextual<CommandSet>) -> Result<(), UlError> {
-        let outcome = match self.store_command(&request) {
+        let received = match self.store_command(&request) {
             Ok(command) => self.receive(request.context_id, command).await?,
             Err(refusal) => {
                 self.skip_data_set(&request).await?;
                 Err(refusal)
             }
         };
+        match received {
+            Ok(placing) => {
+                self.outstanding.push(request, placing);
+                self.make_room().await
+            }
+            Err(refusal) => self.respond(&request, Err(refusal)).await,
+        }
+    }
+
+    pub(super) async fn answer_store(&mut self, placed: Placed) -> Result<(), UlError> {
+        let outcome = placed.outcome.map(|stored| success(&stored)).map_err(|refused| refused.refusal);
+        self.respond(&placed.request, outcome).await
+    }
+
+    async fn respond(
+        &mut self,
+        request: &Contextual<CommandSet>,
+        outcome: Result<u16, Refusal>,
+    ) -> Result<(), UlError> {
         let response = self.store_response(&request.message, outcome)?;
         self.connection.send_command(request.context_id, &response).await
     }
@@ -51,14 +71,14 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         &mut self,
         context_id: u8,
         command: StoreCommand,
-    ) -> Result<Result<u16, Refusal>, UlError> {
+    ) -> Result<Result<Placing, Refusal>, UlError> {
         let mut data_set = DataSet::new(self.connection, context_id);
         let body = Body::DataSet { reader: &mut data_set, command };
         let received = Received { body, origin: &self.origin, only_study: None };
-        let stored = self.shared.server.sink.store(received).await;
+        let placing = self.shared.server.sink.receive(received).await;
         let bytes = data_set.finish(self.shared.server.settings.idle_timeout).await?;
         metrics::counter!(metric::RECEIVED_BYTES).increment(bytes);
-        Ok(stored.map(|stored| success(&stored)).map_err(|refused| refused.refusal))
+        Ok(placing.map_err(|refused| refused.refusal))
     }
 
     fn store_response(

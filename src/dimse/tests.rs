@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use dicom_dictionary_std::{tags, uids};
-use dicom_ul::pdu::Pdu;
+use dicom_ul::pdu::{Pdu, UserVariableItem};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -136,6 +136,29 @@ async fn an_unknown_operation_is_answered_and_a_cancel_is_not() {
     raw.send_command(1, &CommandSet::request(C_FIND, 1).announcing_data_set()).await.unwrap();
     harness::send_data(&mut raw, 1, b"identifier", true).await;
     assert_eq!(harness::status(&mut raw).await, 0x0211);
+}
+
+#[tokio::test]
+async fn objects_are_received_while_earlier_ones_are_made_durable() {
+    let harness = Harness::new(settings());
+    let window = UserVariableItem::Unknown(0x53, vec![0, 2, 0, 1]);
+    let contexts: &[(&str, &[&str])] = &[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])];
+    let mut raw = harness.raw_asking(contexts, vec![window]).await;
+    harness.sink.hold_next();
+    for (message_id, uid) in [(1, "1.2.1"), (2, "1.2.2")] {
+        let command =
+            harness::store_command(uids::CT_IMAGE_STORAGE, uid).with_u16(tags::MESSAGE_ID, message_id);
+        raw.send_command(1, &command).await.unwrap();
+        harness::send_data(&mut raw, 1, b"data", true).await;
+    }
+    let mut answered = [harness::answered(&mut raw).await, harness::answered(&mut raw).await];
+    answered.sort_unstable();
+    assert_eq!(answered, [(1, 0x0000), (2, 0x0000)]);
+    raw.send(&Pdu::ReleaseRQ).await.unwrap();
+    assert!(matches!(raw.next().await, Ok(Incoming::Pdu(Pdu::ReleaseRP))));
+    drop(raw);
+    harness.all_ended().await;
+    assert_eq!(harness.ended().len(), 1);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use dicom_dictionary_std::{tags, uids};
 use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed, UserVariableItem};
 use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, duplex};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +20,7 @@ use crate::db::{Db, SqliteSettings};
 use crate::dicom::temporal::Offset;
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
-use crate::dimse::{FindSettings, Identified, Identify, Server, Settings, SopClasses, StoreSink};
+use crate::dimse::{FindSettings, Identified, Identify, Placing, Server, Settings, SopClasses, StoreSink};
 use crate::export::commitment::{self, Commitments};
 use crate::export::scu::association::{Association, Patience, Peer, ProposedContext};
 use crate::export::scu::{Directory, ScuError};
@@ -38,6 +39,7 @@ pub(in crate::dimse) fn settings() -> Settings {
         called_aet_strict: true,
         sop_classes: SopClasses::default(),
         associations_max: 8,
+        operations_max: 4,
         pdu_bytes_max: 64 << 10,
         idle_timeout: Duration::from_secs(20),
         data_rate_min: 0,
@@ -114,7 +116,7 @@ pub(super) fn object(bytes: usize) -> Vec<u8> {
 
 /// Keeps what it gets, unless it was told to refuse.
 #[derive(Default)]
-pub(in crate::dimse) struct Sink(Mutex<Seen>);
+pub(in crate::dimse) struct Sink(Mutex<Seen>, Arc<Notify>);
 
 #[derive(Default)]
 struct Seen {
@@ -122,6 +124,8 @@ struct Seen {
     deliveries: Vec<String>,
     interrupted: usize,
     refusal: Option<Refusal>,
+    /// The next object is not durable before another one is.
+    held: bool,
     stop: Option<CancellationToken>,
 }
 
@@ -144,6 +148,10 @@ impl Sink {
         self.0.lock().unwrap().refusal = Some(refusal);
     }
 
+    pub(super) fn hold_next(&self) {
+        self.0.lock().unwrap().held = true;
+    }
+
     pub(super) fn stop_when_stored(&self, stop: CancellationToken) {
         self.0.lock().unwrap().stop = Some(stop);
     }
@@ -159,7 +167,10 @@ impl Sink {
 }
 
 impl StoreSink for Sink {
-    async fn store<R: AsyncRead + Unpin + Send>(&self, received: Received<'_, R>) -> Result<Stored, Refused> {
+    async fn receive<R: AsyncRead + Unpin + Send>(
+        &self,
+        received: Received<'_, R>,
+    ) -> Result<Placing, Refused> {
         let Body::DataSet { mut reader, command } = received.body else {
             panic!("C-STORE brings bare data sets")
         };
@@ -177,7 +188,15 @@ impl StoreSink for Sink {
             });
         }
         self.keep(command.sop_instance.to_string(), bytes, received.origin.delivery.clone());
-        Ok(stored(command))
+        let held = std::mem::take(&mut self.0.lock().unwrap().held);
+        let another = Arc::clone(&self.1);
+        Ok(Box::pin(async move {
+            match held {
+                true => another.notified().await,
+                false => another.notify_one(),
+            }
+            Ok(stored(command))
+        }))
     }
 }
 
@@ -274,11 +293,16 @@ impl Harness {
         contexts: &[(&str, &[&str])],
         pdu_bytes_max: u32,
     ) -> Connection<DuplexStream> {
+        self.raw_asking(contexts, vec![UserVariableItem::MaxLength(pdu_bytes_max)]).await
+    }
+
+    pub(super) async fn raw_asking(
+        &self,
+        contexts: &[(&str, &[&str])],
+        user_variables: Vec<UserVariableItem>,
+    ) -> Connection<DuplexStream> {
         let mut raw = Connection::new(self.connect(), 1 << 20, Duration::from_secs(20));
-        let request = AssociationRQ {
-            user_variables: vec![UserVariableItem::MaxLength(pdu_bytes_max)],
-            ..request(contexts)
-        };
+        let request = AssociationRQ { user_variables, ..request(contexts) };
         raw.send(&request.into()).await.unwrap();
         assert!(matches!(raw.next().await, Ok(Incoming::Pdu(Pdu::AssociationAC(_)))));
         raw.establish(0, Duration::from_secs(20));
@@ -356,6 +380,13 @@ pub(super) async fn send_data(raw: &mut Connection<DuplexStream>, context_id: u8
     put_p_data_header(&mut pdu, context_id, MessagePart::DataSet, last, bytes.len());
     pdu.extend_from_slice(bytes);
     raw.write(&pdu).await.unwrap();
+}
+
+/// Which message the next response answers, and how.
+pub(super) async fn answered(raw: &mut Connection<DuplexStream>) -> (u16, u16) {
+    let Ok(Incoming::Fragment(fragment)) = raw.next().await else { panic!("no response") };
+    let response = CommandAssembler::default().push(&fragment).unwrap().unwrap().message;
+    (response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO).unwrap().unwrap(), response.status().unwrap())
 }
 
 /// The status of the next response.
