@@ -191,7 +191,9 @@ fn values(text: &str) -> usize {
                 in_arrays.push(byte == b'[');
                 count += 1;
             }
-            b'}' | b']' => drop(in_arrays.pop()),
+            b'}' | b']' => {
+                in_arrays.pop();
+            }
             b',' if in_arrays.last() == Some(&true) => count += 1,
             _ => {}
         }
