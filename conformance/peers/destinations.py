@@ -16,6 +16,8 @@ from pathlib import Path
 
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
+from .dicomweb import multipart
+from .part10 import uid_of
 from .server import free_port
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benches"))
@@ -103,7 +105,8 @@ def hanging():
 class Web:
     """An HTTP server that answers POST as it is told, and remembers the requests."""
 
-    def __init__(self, answer=lambda number: (200, {}, b""), certificate=None):
+    def __init__(self, answer=lambda number: (200, {}, b""), pair=None, client_ca=None):
+        """Over TLS with a `pair` of key and certificate, and then only for who has one by `client_ca`."""
         self.answer, self.requests = answer, []
         outer = self
 
@@ -113,7 +116,10 @@ class Web:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.requests.append((self.path, dict(self.headers.items()), body))
-                self._answer(*outer.answer(len(outer.requests)))
+                status, headers, answer = outer.answer(len(outer.requests))
+                if status == 200 and self.path.endswith("/studies"):
+                    answer = naming(self.headers["Content-Type"], body)
+                self._answer(status, headers, answer)
 
             def do_OPTIONS(self):
                 self._answer(200, {}, b"")
@@ -130,13 +136,13 @@ class Web:
                 pass
 
         self.server = ThreadingHTTPServer((HOST, 0), Handler)
-        if certificate:
+        if pair:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate.own, certificate.key)
-            context.load_verify_locations(certificate.own)
+            context.load_cert_chain(pair[1], pair[0])
+            context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        scheme = "https" if certificate else "http"
+        scheme = "https" if pair else "http"
         self.base = f"{scheme}://{HOST}:{self.server.server_port}"
 
     def __enter__(self):
@@ -148,14 +154,11 @@ class Web:
         self.server.server_close()
 
 
-class Certificate:
-    """Of 127.0.0.1, signed by itself, for both sides."""
-
-    def __init__(self, folder):
-        self.own, self.key = folder / "own.pem", folder / "key.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=radiant test",
-                   "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(self.key), "-out", str(self.own)]
-        subprocess.run(command, check=True, capture_output=True)
+def naming(content_type, body):
+    """The answer to a STOW-RS request that every object was stored."""
+    uids = [str(uid_of(part)) for part in multipart(content_type, body)]
+    items = [{"00081155": {"vr": "UI", "Value": [uid]}} for uid in uids]
+    return json.dumps({"00081199": {"vr": "SQ", "Value": items}}).encode()
 
 
 def signed_by(secret, headers, body):

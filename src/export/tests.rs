@@ -58,6 +58,7 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Request>>>, answers: Answe
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
         let is_post = request.line.starts_with("POST");
+        let named = named(&request.body);
         seen.lock().unwrap().push(request);
         let (status, body) = match is_post {
             true => {
@@ -66,9 +67,23 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Request>>>, answers: Answe
             }
             false => (200, ""),
         };
+        let body = if status == 200 && is_post { named.as_str() } else { body };
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         stream.write_all(answer.as_bytes()).await.unwrap();
     }
+}
+
+/// The answer of STOW-RS that names every SOP Instance UID (0008,0018) of a body.
+fn named(body: &[u8]) -> String {
+    let element = b"\x08\x00\x18\x00UI";
+    let starts = (0..body.len()).filter(|at| body[*at..].starts_with(element)).map(|at| at + element.len());
+    let uid = |at: usize| {
+        let length = usize::from(u16::from_le_bytes([body[at], body[at + 1]]));
+        String::from_utf8_lossy(&body[at + 2..at + 2 + length]).trim_end_matches('\0').to_owned()
+    };
+    let item = |uid: String| serde_json::json!({ "00081155": { "vr": "UI", "Value": [uid] } });
+    let items: Vec<_> = starts.map(uid).map(item).collect();
+    serde_json::json!({ "00081199": { "vr": "SQ", "Value": items } }).to_string()
 }
 
 /// Of a known length, as everything here is sent.

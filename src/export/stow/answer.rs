@@ -111,9 +111,11 @@ fn told(body: &[u8]) -> Option<Told> {
 fn fate(asked: Asked<'_>, told: &Option<Told>, reply: &Reply, rows: usize) -> Fate {
     let Asked { instance, attempts, bytes } = asked;
     let Some(told) = told else {
+        let reason = format!("{}, and names no objects", said(reply));
         return match reply.status {
-            StatusCode::OK => Fate::Taken { note: Some("the answer names no objects".to_owned()), bytes },
-            _ => alone_or_again(rows, said(reply)),
+            // Some servers say so of parts that they did not look at.
+            StatusCode::OK => Fate::Failed(reason),
+            _ => alone_or_again(rows, reason),
         };
     };
     if let Some(code) = told.failed.get(instance.as_str()) {
@@ -173,6 +175,14 @@ mod tests {
         assert_eq!(words(&ask(&["1.1", "1.2"], &reply(409, ""))), ["failed", "failed"]);
         assert_eq!(words(&ask(&["1.1"], &reply(409, ""))), ["refused"]);
         assert_eq!(words(&ask(&["1.1"], &reply(413, ""))), ["refused"]);
+    }
+
+    #[test]
+    fn only_what_the_answer_names_has_been_taken() {
+        let empty = r#"{"00081199":{"vr":"SQ"},"00081198":{"vr":"SQ"}}"#;
+        for body in ["", "thank you", empty] {
+            assert_eq!(words(&ask(&["1.1"], &reply(200, body))), ["failed"], "{body}");
+        }
     }
 
     #[test]

@@ -14,7 +14,6 @@ use crate::query::transcoding::{TranscodeError, Transcoder};
 
 /// An object that is ready to go.
 pub(super) struct Outgoing {
-    transfer_syntax: String,
     /// Unknown while frames are still to be compressed.
     length: Option<u64>,
     content: Chunks,
@@ -61,14 +60,12 @@ async fn open_in(parts: &Parts, instance: &StoredInstance, syntax: &str) -> Resu
     let object = StoredObject::open(&parts.db, &parts.blobs, instance.clone()).await?;
     let transcoder = Transcoder { db: &parts.db, decodes: &parts.decodes };
     let made = transcoder.transcode(object, syntax).await?;
-    let transfer_syntax = made.transfer_syntax.to_string();
-    Ok(Outgoing { transfer_syntax, length: made.length, content: made.content })
+    Ok(Outgoing { length: made.length, content: made.content })
 }
 
 async fn stored(parts: &Parts, instance: &StoredInstance) -> Result<Outgoing, TranscodeError> {
     let content = StoredObject::file(&parts.blobs, instance, None).await.map_err(ReadError::from)?;
-    let transfer_syntax = instance.transfer_syntax.to_string();
-    Ok(Outgoing { transfer_syntax, length: Some(instance.size_bytes), content })
+    Ok(Outgoing { length: Some(instance.size_bytes), content })
 }
 
 /// No object has it in it but by a chance of one in 2^122.
@@ -80,13 +77,15 @@ fn closing(boundary: &str) -> String {
     format!("\r\n--{boundary}--\r\n")
 }
 
-fn header(boundary: &str, transfer_syntax: &str) -> String {
-    format!("\r\n--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={transfer_syntax}\r\n\r\n")
+/// Without the transfer syntax, which the file says itself: there are servers that pass over parts
+/// whose type has a parameter, and answer 200.
+fn header(boundary: &str) -> String {
+    format!("\r\n--{boundary}\r\nContent-Type: application/dicom\r\n\r\n")
 }
 
 /// Of the body, where that of every object is known.
 pub(super) fn length(parts: &[Outgoing], boundary: &str) -> Option<u64> {
-    let one = |part: &Outgoing| Some(part.length? + header(boundary, &part.transfer_syntax).len() as u64);
+    let one = |part: &Outgoing| Some(part.length? + header(boundary).len() as u64);
     let objects: Option<u64> = parts.iter().map(one).sum();
     objects.map(|objects| objects + closing(boundary).len() as u64)
 }
@@ -99,7 +98,7 @@ pub(super) fn stream(
     let closing = Bytes::from(closing(boundary));
     let boundary = boundary.to_owned();
     let written = stream::iter(parts).flat_map(move |part| {
-        let header = Bytes::from(header(&boundary, &part.transfer_syntax));
+        let header = Bytes::from(header(&boundary));
         stream::iter([Ok(header)]).chain(part.content)
     });
     written.chain(stream::iter([Ok(closing)]))
