@@ -4,13 +4,17 @@
 
 mod check_config;
 mod demo;
+mod echo;
 mod find;
 mod flags;
 mod import;
 mod model;
+mod moving;
 mod peer;
 mod phantom;
+mod send;
 mod serve;
+mod statuses;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -40,6 +44,12 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Store files, folders and zips in the data folder, without a server.
     Import(import::ImportArgs),
+    /// Ask a node whether it answers, by C-ECHO.
+    Echo(echo::EchoArgs),
+    /// Send files, folders and zips to a node, by C-STORE.
+    Send(send::SendArgs),
+    /// Ask an archive to send what it has to an application entity, by C-MOVE.
+    Move(moving::MoveArgs),
     /// Ask an archive what it has, by C-FIND.
     Find(find::FindArgs),
     /// Say where each effective setting comes from, or what is wrong.
@@ -109,6 +119,9 @@ impl Command {
             Self::Serve(flags) => block_on(serve::run(&flags)),
             Self::Demo(args) => block_on(demo::run(&args)),
             Self::Import(args) => block_on(import::run(&args)),
+            Self::Echo(args) => block_on(echo::run(&args)),
+            Self::Send(args) => block_on(send::run(&args)),
+            Self::Move(args) => block_on(moving::run(&args)),
             Self::Find(args) => block_on(find::run(&args)),
             Self::CheckConfig(flags) => check_config::run(&flags),
             Self::Model { command } => model::run(&command),

@@ -3,10 +3,12 @@
 What is sent as stored arrives with the bytes of its data set; what is transcoded, with its pixels.
 """
 
+import json
 import shutil
 import subprocess
 import time
 import warnings
+import zipfile
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
@@ -451,3 +453,73 @@ def orthanc_finds_and_retrieves_every_kind_of_object(archive):
     query = archive.orthanc.post("/modalities/us/query", {"Level": "Study", "Query": {"StudyInstanceUID": STUDY}})
     archive.orthanc.post(f"/queries/{query['ID']}/retrieve", {"TargetAet": archive.orthanc.aet, "Synchronous": True})
     equal("what arrived", sorted(archive.orthanc.instances(STUDY)), sorted(archive.studies[STUDY]))
+
+
+@check
+def radiant_move_brings_a_study_from_orthanc_into_us(archive):
+    study = f"{STUDY}.2"
+    files = [image(study, number, 64, seed=9) for number in range(5)]
+    archive.orthanc.upload(files)
+    command = [str(archive.context.binary), "move", archive.orthanc.host, str(archive.orthanc.dimse_port)]
+    command += ["--called", archive.orthanc.aet, "--to", archive.server.aet, "--study", study]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    equal("radiant move", (done.returncode, done.stderr[-300:] if done.returncode else ""), (0, ""))
+    receiver = archive.destination("EVERYTHING")
+    receiver.instances.clear()
+    move(archive, "EVERYTHING", a_study(study))
+    equal("what came and goes on", {uid: data for uid, (_, data) in receiver.instances.items()},
+          {uid_of(file): data_set(file) for file in files})
+
+
+def radiant(archive, *arguments):
+    command = [str(archive.context.binary), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+@check
+def radiant_echo_says_who_answers_and_why_not(archive):
+    host, port = archive.server.host, archive.server.dimse_port
+    status, output, _ = radiant(archive, "echo", host, port, "--called", archive.server.aet)
+    assert status == 0 and "answers" in output, output
+    status, _, error = radiant(archive, "echo", host, port, "--called", "SOMEBODY")
+    assert status == 1 and "called AE title not recognized" in error and error.count("\n") == 1, error
+    status, _, error = radiant(archive, "echo", host, 1)
+    assert status == 1 and f"{host}:1" in error and "refused" in error.lower() and error.count("\n") == 1, error
+
+
+@check
+def radiant_send_sends_files_folders_zips_and_media(archive):
+    receiver = archive.destination("EVERYTHING")
+    receiver.instances.clear()
+    with TemporaryDirectory() as folder:
+        folder = Path(folder)
+        files = [image(f"{STUDY}.3", number, 64, seed=5) for number in range(6)]
+        (folder / "sub").mkdir()
+        (folder / "sub" / "note.txt").write_text("no object")
+        for number, file in enumerate(files[:4]):
+            (folder / "sub" / f"{number}.dcm").write_bytes(file)
+        with zipfile.ZipFile(folder / "some.zip", "w") as archived:
+            for number, file in enumerate(files[4:]):
+                archived.writestr(f"{number}.dcm", file)
+        to = f"{receiver.host}:{receiver.port}/{receiver.aet}"
+        status, output, error = radiant(archive, "send", "--to", to, "--json", folder / "sub", folder / "some.zip")
+        equal("radiant send", (status, error), (0, ""))
+        lines = [json.loads(line) for line in output.splitlines()]
+        equal("lines", sorted(line.get("status", "skipped") for line in lines), ["0000"] * 6 + ["skipped"])
+    equal("what arrived", {uid: data for uid, (_, data) in receiver.instances.items()},
+          {uid_of(file): data_set(file) for file in files})
+    medium = next(folder / "dicomdirtests" / "DICOMDIR" for folder in corpus() if (folder / "dicomdirtests").exists())
+    receiver.instances.clear()
+    radiant(archive, "send", "--to", to, medium)
+    assert len(receiver.instances) > 5, f"{len(receiver.instances)} of a DICOMDIR"
+
+
+@check
+def radiant_send_says_what_was_refused_and_fails(archive):
+    receiver = archive.destination("REFUSING")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.dcm"
+        path.write_bytes(image(f"{STUDY}.4", 1, 16))
+        status, output, error = radiant(archive, "send", "--to", f"{receiver.host}:{receiver.port}/{receiver.aet}", path)
+    assert status == 1 and f"{path}: refused with A700" in error and "1 failed" in output, (output, error)

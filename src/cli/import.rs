@@ -3,10 +3,10 @@
 //! Objects go through the one way in, [`crate::ingest::Ingest::store`]; a server that starts on
 //! the folder later decides about their analysis.
 
-mod sniff;
+pub(super) mod sniff;
 mod store;
-mod summary;
-mod walk;
+pub(super) mod summary;
+pub(super) mod walk;
 mod zips;
 
 use std::io::Write;

@@ -1,5 +1,6 @@
 //! Whom a tool calls: a node of the configuration, or a host and a port.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,6 +25,13 @@ pub(super) struct PeerFlags {
     /// A node of the configuration in place of host and port, by its AE title.
     #[arg(long, value_name = "AE", conflicts_with_all = ["host", "port", "tls"])]
     node: Option<String>,
+    #[command(flatten)]
+    terms: TermFlags,
+}
+
+/// How a peer is called, wherever it is.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TermFlags {
     /// AE title that is called; of a node its own, otherwise ANY-SCP.
     #[arg(long, value_name = "AE")]
     called: Option<String>,
@@ -38,24 +46,41 @@ pub(super) struct PeerFlags {
     config: Option<PathBuf>,
 }
 
+/// Where a peer is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    Node(&'a str),
+    At { host: &'a str, port: u16 },
+}
+
 impl PeerFlags {
     pub(super) fn peer(&self) -> Result<Peer, CliError> {
-        let config = Config::load(&Overrides { file: self.config.clone(), keys: Vec::new() })?;
+        let (host, port) = (self.host.as_deref().unwrap_or_default(), self.port.unwrap_or_default());
+        self.terms.peer(self.node.as_deref().map_or(Place::At { host, port }, Place::Node))
+    }
+}
+
+impl TermFlags {
+    pub(super) fn load(&self) -> Result<Config, CliError> {
+        Ok(Config::load(&Overrides { file: self.config.clone(), keys: Vec::new() })?)
+    }
+
+    pub(super) fn peer(&self, place: Place<'_>) -> Result<Peer, CliError> {
+        let config = self.load()?;
         let tls = Tls::load(&config.dimse.tls)?;
-        let peer = match &self.node {
-            Some(name) => {
+        let peer = match place {
+            Place::Node(name) => {
                 let directory = Directory::from_config(&config.dimse, tls);
-                directory.destination(name).ok_or_else(|| CliError::Node(name.clone()))?.peer
+                directory.destination(name).ok_or_else(|| CliError::Node(name.to_owned()))?.peer
             }
-            None => self.unconfigured(&config, tls),
+            Place::At { host, port } => self.unconfigured(&config, host, port, tls),
         };
         let called_aet = self.called.clone().unwrap_or(peer.called_aet);
         let calling_aet = self.calling.clone().unwrap_or(peer.calling_aet);
         Ok(Peer { called_aet, calling_aet, ..peer })
     }
 
-    fn unconfigured(&self, config: &Config, tls: Tls) -> Peer {
-        let (host, port) = (self.host.as_deref().unwrap_or_default(), self.port.unwrap_or_default());
+    fn unconfigured(&self, config: &Config, host: &str, port: u16, tls: Tls) -> Peer {
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let section = &config.dimse;
         Peer {
@@ -70,7 +95,16 @@ impl PeerFlags {
 pub(super) fn failure(peer: &Peer, error: &ScuError) -> CliError {
     let text = sentence(error);
     let place = if text.contains(&peer.address) { String::new() } else { format!("{}: ", peer.address) };
-    let advice = match error {
+    CliError::Peer(format!("{place}{text}{}", advice(peer, error)))
+}
+
+/// What to look at, for errors whose reason is in somebody's configuration.
+pub(super) fn advice(peer: &Peer, error: &ScuError) -> String {
+    let kind = match error {
+        ScuError::Connect { source, .. } => Some(source.kind()),
+        _ => None,
+    };
+    match error {
         ScuError::Rejected { reason, .. } if reason.contains("called AE") => {
             format!("; it was called {} (--called)", peer.called_aet)
         }
@@ -78,9 +112,10 @@ pub(super) fn failure(peer: &Peer, error: &ScuError) -> CliError {
             format!("; it must know {}, as which we called (--calling)", peer.calling_aet)
         }
         ScuError::Rejected { is_transient: true, .. } => "; try again in a while".to_owned(),
+        _ if kind == Some(ErrorKind::ConnectionRefused) => "; nothing listens there".to_owned(),
+        _ if kind == Some(ErrorKind::TimedOut) => "; nothing answers there, or not in time".to_owned(),
         _ => String::new(),
-    };
-    CliError::Peer(format!("{place}{text}{advice}"))
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod commitment;
 mod directory;
 mod files;
 pub mod find;
+pub mod moving;
 pub mod outgoing;
 pub mod part10;
 mod sender;
@@ -41,6 +42,8 @@ pub enum ScuError {
         /// The same request may be accepted later.
         is_transient: bool,
     },
+    #[error("not tried, since no association can be had")]
+    NotTried,
     #[error("an association takes {CONTEXTS_MAX} presentation contexts at most")]
     TooManyContexts,
     #[error("the peer does not take {0}")]

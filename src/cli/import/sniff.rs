@@ -10,7 +10,7 @@ const HEAD_BYTES: usize = 512;
 const MEDIA_STORAGE_SOP_CLASS: [u8; 6] = [2, 0, 2, 0, b'U', b'I'];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     Dicom,
     /// PS3.10 8.6: an index of other files.
     Dicomdir,
@@ -19,14 +19,14 @@ pub(super) enum Kind {
 }
 
 /// The first [`HEAD_BYTES`], fewer where the file is shorter.
-pub(super) fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+pub(in crate::cli) fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     reader.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 
 /// `name` is the last part of the path.
-pub(super) fn kind(name: &str, head: &[u8]) -> Kind {
+pub(in crate::cli) fn kind(name: &str, head: &[u8]) -> Kind {
     match head {
         _ if head.get(128..132) == Some(b"DICM") => {
             let index = name.eq_ignore_ascii_case("DICOMDIR") || is_directory_class(head);

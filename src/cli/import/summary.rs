@@ -8,13 +8,13 @@ const NAMES_MAX: usize = 20;
 
 /// What became of one file or zip entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Report {
-    name: String,
-    verdict: Verdict,
+pub(in crate::cli) struct Report {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) verdict: Verdict,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::cli) enum Verdict {
     Stored,
     AlreadyThere,
     /// It was not an object; the sentence says what.
@@ -25,7 +25,7 @@ pub(super) enum Verdict {
 
 impl Report {
     /// Names come from file systems and zips: what would move the cursor is escaped.
-    pub(super) fn new(name: impl fmt::Display, verdict: Verdict) -> Self {
+    pub(in crate::cli) fn new(name: impl fmt::Display, verdict: Verdict) -> Self {
         let name = name.to_string().chars().flat_map(printable).collect();
         Self { name, verdict }
     }

@@ -8,19 +8,19 @@ use super::summary::{Report, Verdict};
 
 /// Every file below the paths, in order of name.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) files: Vec<FoundFile>,
-    pub(super) unreadable: Vec<Report>,
+pub(in crate::cli) struct Found {
+    pub(in crate::cli) files: Vec<FoundFile>,
+    pub(in crate::cli) unreadable: Vec<Report>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FoundFile {
-    pub(super) path: PathBuf,
-    pub(super) bytes: u64,
+pub(in crate::cli) struct FoundFile {
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) bytes: u64,
 }
 
 impl Found {
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::cli) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
@@ -47,7 +47,7 @@ impl Found {
     }
 }
 
-pub(super) fn find(paths: &[PathBuf]) -> Found {
+pub(in crate::cli) fn find(paths: &[PathBuf]) -> Found {
     let mut found = Found::default();
     paths.iter().for_each(|path| found.add(path));
     found

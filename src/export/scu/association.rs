@@ -386,7 +386,7 @@ fn verification() -> Result<SopClassUid, UlError> {
 }
 
 /// A UID of the standard; a parse error would be told, not hidden.
-fn constant<T: FromStr<Err = UidError>>(uid: &str) -> Result<T, UlError> {
+pub(super) fn constant<T: FromStr<Err = UidError>>(uid: &str) -> Result<T, UlError> {
     uid.parse().map_err(|error: UidError| UlError::Unwritable(error.to_string()))
 }
 

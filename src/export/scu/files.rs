@@ -22,16 +22,21 @@ impl SendOutcome {
 }
 
 /// Sends the files one after the other and tells `progress` about each; outcomes come back in
-/// the order of `files`. An association that breaks is opened again for the next file.
+/// the order of `files`. An association that breaks is opened again for the next file; where none
+/// can be had, the rest is not tried.
 pub async fn send_files(
     peer: &Peer,
     files: Vec<PathBuf>,
     mut progress: impl FnMut(&SendOutcome) + Send,
 ) -> Vec<SendOutcome> {
     let mut outcomes = Vec::with_capacity(files.len());
-    let mut sender = FileSender { peer, association: None };
+    let (mut sender, mut is_lost) = (FileSender { peer, association: None }, false);
     for (index, path) in files.iter().enumerate() {
-        let result = sender.send(path, &files[index..]).await;
+        let result = match is_lost {
+            true => Err(ScuError::NotTried),
+            false => sender.send(path, &files[index..]).await,
+        };
+        is_lost |= result.as_ref().is_err_and(ScuError::is_unreachable);
         let outcome = SendOutcome { path: path.clone(), result };
         progress(&outcome);
         outcomes.push(outcome);

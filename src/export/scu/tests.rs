@@ -185,6 +185,19 @@ async fn an_address_where_nobody_listens_is_told() {
 }
 
 #[tokio::test]
+async fn behind_a_peer_that_cannot_be_reached_nothing_is_tried() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let folder = TempDir::new().unwrap();
+    let files = ["a", "b"].map(|name| write_part10(&folder, name, uids::JPEG2000, b"x")).to_vec();
+    let outcomes = send_files(&Peer::new(address, "ANY", "RADIANT"), files, |_| {}).await;
+    let errors: Vec<&ScuError> =
+        outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err()).collect();
+    assert!(matches!(errors[..], [ScuError::Connect { .. }, ScuError::NotTried]), "{errors:?}");
+}
+
+#[tokio::test]
 async fn a_cut_file_says_what_is_missing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("cut");
