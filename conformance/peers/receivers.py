@@ -1,5 +1,6 @@
 """Storage SCPs of others, on free loopback ports, that keep what they are sent."""
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ class Storescp:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
+        shutil.rmtree(self.folder)
 
     def files(self):
         found = {}
