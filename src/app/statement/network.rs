@@ -16,10 +16,12 @@ use crate::http::described_resources;
 
 /// What we ask of others, by abstract syntax; storage classes apart.
 const ASKED: &[(&str, &str)] = &[
-    (uids::VERIFICATION, "`radiant demo`, tests of a connection"),
+    (uids::VERIFICATION, "`radiant echo`"),
     (uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, "`radiant find`"),
     (uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, "`radiant find`"),
-    (uids::STORAGE_COMMITMENT_PUSH_MODEL, "of what is stored elsewhere"),
+    (uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE, "`radiant move`"),
+    (uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE, "`radiant move`"),
+    (uids::STORAGE_COMMITMENT_PUSH_MODEL, "of what was exported, and of studies on request"),
 ];
 
 pub(super) fn identity() -> String {
@@ -47,7 +49,7 @@ pub(super) fn services() -> String {
             ]
         })
         .collect();
-    let storage = "results, and what is retrieved by C-MOVE and C-GET";
+    let storage = "results and studies by rule, `radiant send`, C-MOVE and C-GET";
     rows.push([
         "Storage: each class of section 4.3".to_owned(),
         "see there".to_owned(),
