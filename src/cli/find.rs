@@ -209,6 +209,8 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use clap::Parser;
     use serde_json::json;
@@ -230,8 +232,8 @@ mod tests {
             "0008103E": {"vr": "LO"}, "0020000E": {"vr": "UI"}, "00200011": {"vr": "IS"}});
         assert_eq!(usual, expected);
         let asked = find(&["-k", "StudyInstanceUID=1.2", "-k", "PatientID"]).identifier();
-        let keys: Vec<&str> = asked.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["00080052", "00100020", "0020000D"]);
+        let keys: BTreeSet<&str> = asked.keys().map(String::as_str).collect();
+        assert_eq!(keys, BTreeSet::from(["00080052", "00100020", "0020000D"]));
         assert_eq!(asked["0020000D"]["Value"], json!(["1.2"]));
     }
 
