@@ -152,6 +152,7 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
     let peer_pdu_bytes_max = maximum_length(&request.user_variables);
     let operations = negotiation::operations_window(&request.user_variables, settings).unwrap_or(1);
     let (answer, contexts) = negotiation::accept(request, &caller, settings);
+    let operations = contexts.operations(operations);
     connection.send(&answer.into()).await?;
     connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
     connection.require_rate(settings.data_rate_min);
@@ -204,6 +205,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             if self.meanwhile.released {
                 return self.on_release().await;
             }
+            let is_owed_nothing = self.outstanding.is_empty();
             let incoming = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return self.on_stop().await,
@@ -215,7 +217,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
                     self.send_report(report).await?;
                     continue;
                 }
-                incoming = self.connection.next() => incoming?,
+                incoming = heard(self.connection, is_owed_nothing) => incoming?,
             };
             match incoming {
                 Incoming::Fragment(fragment) => self.on_fragment(&fragment).await?,
@@ -249,7 +251,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             (field::C_ECHO, _) => self.on_echo(request).await,
             // What it would cancel has been answered by the time it is read.
             (field::C_CANCEL, _) => Ok(()),
-            (response, _) if response & field::RESPONSE != 0 => self.on_late_response(&request),
+            (response, _) if response & field::RESPONSE != 0 => self.on_late_response(&request.message),
             // Whether it may say so is judged by what it was asked: not every peer takes the role first.
             (field::N_EVENT_REPORT, ServiceClass::StorageCommitment) => self.on_event_report(request).await,
             _ if !roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
@@ -264,10 +266,10 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     }
 
     /// To something that [`Self::ask`] did not wait for to the end.
-    fn on_late_response(&mut self, response: &Contextual<CommandSet>) -> Result<(), UlError> {
-        match response.message.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO)? {
+    pub(super) fn on_late_response(&mut self, response: &CommandSet) -> Result<(), UlError> {
+        match response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO)? {
             Some(asked) if (1..=self.last_message_id).contains(&asked) => {
-                self.reports.confirm(asked, &response.message)
+                self.reports.confirm(asked, response)
             }
             _ => Err(UlError::Unexpected("a response to nothing")),
         }
@@ -336,6 +338,14 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             (self.shared.server.association_ended)(delivery.clone());
         }
     }
+}
+
+/// A peer that waits for responses of ours has nothing to say, and is not idle.
+async fn heard<S: Transport>(
+    connection: &mut Connection<S>,
+    is_owed_nothing: bool,
+) -> Result<Incoming, UlError> {
+    if is_owed_nothing { connection.next().await } else { connection.wait().await }
 }
 
 /// What was taken although the standard has it otherwise.

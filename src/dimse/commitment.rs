@@ -122,9 +122,11 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         Ok(())
     }
 
-    /// A report goes out between two messages of the peer.
+    /// A report goes out between two messages of the peer, and behind the responses that it waits
+    /// for: it may have ears for nothing else.
     pub(super) async fn send_report(&mut self, delivery: Delivery) -> Result<(), UlError> {
         let Delivery { context_id, report, confirmed } = delivery;
+        self.settle().await?;
         if confirmed.is_closed() {
             return Ok(());
         }

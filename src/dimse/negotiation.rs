@@ -39,6 +39,13 @@ impl Contexts {
         self.0.get(&id).ok_or(UlError::UnknownContext(id))
     }
 
+    /// How many operations the requestor may have outstanding, of as many as could be. Where we may ask
+    /// in the course of a C-GET it is one: answers could come behind objects that are the next operation.
+    pub(super) fn operations(&self, most: u16) -> u16 {
+        let gets = self.0.values().any(|context| matches!(context.service, ServiceClass::Get(_)));
+        if gets { 1 } else { most }
+    }
+
     /// Those on which we may send objects of this SOP class, with their ids: the peer took the
     /// role of SCP.
     pub(super) fn to_send(&self, sop_class: &str) -> impl Iterator<Item = (u8, &Context)> {
@@ -171,7 +178,7 @@ impl Negotiation<'_> {
         ];
         items.extend(self.operations.map(|most| {
             // What the requestor may invoke, and that we invoke one at a time: 16 bits each.
-            let [high, low] = most.to_be_bytes();
+            let [high, low] = self.contexts.operations(most).to_be_bytes();
             UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![high, low, 0, 1])
         }));
         items.extend(self.caller.user_answer.as_deref().map(user_identity::answer));
@@ -320,6 +327,16 @@ mod tests {
             assert_eq!(answer.user_variables[3..], [agreed]);
         }
         assert_eq!(answer_to(request(&[]), &[]).0.user_variables.len(), 3);
+    }
+
+    #[test]
+    fn an_association_for_c_get_has_one_operation_at_a_time() {
+        let get = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET;
+        let asked = vec![UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 9, 0, 9])];
+        let proposed = request(&[(get, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])]);
+        let (answer, _) = answer_to(AssociationRQ { user_variables: asked, ..proposed }, &EVERYTHING);
+        let agreed = UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 1, 0, 1]);
+        assert_eq!(answer.user_variables[3..], [agreed]);
     }
 
     #[test]

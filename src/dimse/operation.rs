@@ -115,10 +115,10 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         while !self.meanwhile.released && self.meanwhile.next.is_none() {
             let incoming = self.connection.next().await?;
             if let Some(response) = self.hear(incoming, running)? {
-                return match response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO)? {
-                    Some(answered) if answered != asked => Err(UlError::Unexpected("another's response")),
-                    _ => Ok(Some(response)),
-                };
+                match response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO)? {
+                    Some(answered) if answered != asked => self.hear_confirmation(&response)?,
+                    _ => return Ok(Some(response)),
+                }
             }
         }
         Ok(None)
@@ -126,8 +126,17 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
 
     fn refuse_response(&mut self, incoming: Incoming, running: u16) -> Result<(), UlError> {
         match self.hear(incoming, running)? {
-            Some(_) => Err(UlError::Unexpected("a response to nothing")),
+            Some(response) => self.hear_confirmation(&response),
             None => Ok(()),
+        }
+    }
+
+    /// A report that crossed with a request is confirmed in the course of that: nothing orders the
+    /// two (PS3.4 J.3.3).
+    fn hear_confirmation(&mut self, response: &CommandSet) -> Result<(), UlError> {
+        match response.command_field()? {
+            field::N_EVENT_REPORT_RSP => self.on_late_response(response),
+            _ => Err(UlError::Unexpected("another's response")),
         }
     }
 

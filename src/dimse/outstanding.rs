@@ -37,6 +37,10 @@ impl Outstanding {
         self.most > 1
     }
 
+    pub(super) fn is_empty(&mut self) -> bool {
+        self.operations().is_empty()
+    }
+
     pub(super) fn push(&mut self, request: Contextual<CommandSet>, placing: Placing) {
         self.operations().push(Box::pin(async move { Placed { request, outcome: placing.await } }));
     }

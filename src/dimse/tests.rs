@@ -162,6 +162,21 @@ async fn objects_are_received_while_earlier_ones_are_made_durable() {
 }
 
 #[tokio::test]
+async fn a_peer_that_waits_for_its_responses_is_not_idle() {
+    let harness = Harness::new(Settings { idle_timeout: Duration::from_millis(100), ..settings() });
+    let window = UserVariableItem::Unknown(0x53, vec![0, 2, 0, 1]);
+    let contexts: &[(&str, &[&str])] = &[(uids::CT_IMAGE_STORAGE, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])];
+    let mut raw = harness.raw_asking(contexts, vec![window]).await;
+    harness.sink.hold_next();
+    send_store_command(&mut raw, 1, uids::CT_IMAGE_STORAGE, "1.2.1").await;
+    harness::send_data(&mut raw, 1, b"data", true).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    harness.sink.let_go();
+    assert_eq!(harness::status(&mut raw).await, 0x0000);
+    assert!(matches!(raw.next().await, Ok(Incoming::Pdu(Pdu::AbortRQ { .. }))));
+}
+
+#[tokio::test]
 async fn a_context_that_was_refused_is_told_by_name() {
     let context = ProposedContext { sop_class: "1.2.3".parse().unwrap(), ..ct_context() };
     let mut association = Harness::new(settings()).associate(&[context]).await.unwrap();

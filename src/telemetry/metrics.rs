@@ -34,7 +34,7 @@ pub mod dimse {
 
 /// Objects to other nodes.
 pub mod scu {
-    /// Counter by `status` of the peer, hexadecimal, or "none": C-STORE requests for stored instances.
+    /// Counter by `status` of the peer, hexadecimal or a range of it, or "other" or "none": C-STORE requests for stored instances.
     pub const STORES: &str = "scu_stores_total";
 }
 

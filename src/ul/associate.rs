@@ -276,7 +276,8 @@ fn uid(bytes: &[u8], oddities: &mut Oddities) -> String {
 fn ae_title(bytes: &[u8], oddities: &mut Oddities) -> String {
     let text = plain(bytes);
     let unpadded = text.trim_end_matches(' ');
-    let title = unpadded.trim_matches(['\0', ' ']);
+    // Behind a zero is what a buffer held before.
+    let title = unpadded.trim_matches(['\0', ' ']).split('\0').next().unwrap_or_default().trim_end();
     if title.len() < unpadded.len() {
         oddities.insert(Oddity::AeTitlePadding);
     }

@@ -27,6 +27,7 @@ pub mod field {
     pub const N_ACTION: u16 = 0x0130;
     pub const C_CANCEL: u16 = 0x0FFF;
     pub const RESPONSE: u16 = 0x8000;
+    pub const N_EVENT_REPORT_RSP: u16 = N_EVENT_REPORT | RESPONSE;
 }
 
 /// Status (0000,0900), PS3.7 C.
@@ -48,6 +49,17 @@ pub mod status {
     pub const NOT_AUTHORIZED: u16 = 0x0124;
     pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
     pub const RESOURCE_LIMITATION: u16 = 0x0213;
+
+    /// For metrics: the codes of the standard, and ranges in place of what a peer makes up.
+    pub fn label(status: u16) -> String {
+        match status {
+            SUCCESS | 0x0001 | 0x0105..=0x0124 | 0x0210..=0x0213 | CANCEL => format!("{status:04X}"),
+            0xB000 | 0xB006 | 0xB007 | 0xA700 | 0xA900 | 0xC000 => format!("{status:04X}"),
+            0xA700..=0xA7FF | 0xA900..=0xA9FF => format!("{:02X}xx", status >> 8),
+            0xB000..=0xBFFF | 0xC000..=0xCFFF => format!("{:X}xxx", status >> 12),
+            _ => "other".to_owned(),
+        }
+    }
 
     /// Done, with something to say about it (PS3.7 C.3).
     pub fn is_warning(status: u16) -> bool {
@@ -182,10 +194,12 @@ impl CommandSet {
         values.iter().map(tag).collect()
     }
 
-    /// Without the padding; characters beyond ASCII are replaced.
+    /// Without the padding. What ASCII cannot show is replaced: it goes into log lines and to
+    /// terminals.
     pub fn text(&self, tag: Tag) -> Option<String> {
-        let value = self.0.get(&tag)?;
-        Some(String::from_utf8_lossy(value).trim_matches(['\0', ' ']).to_owned())
+        let text = String::from_utf8_lossy(self.0.get(&tag)?);
+        let shown = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
+        Some(text.trim_matches(['\0', ' ']).chars().map(shown).collect())
     }
 
     pub fn encode(&self) -> Bytes {
@@ -309,6 +323,22 @@ mod tests {
     fn an_error_comment_fits_its_representation() {
         let comment = CommandSet::default().with_error_comment(&"é\\x".repeat(40)).text(tags::ERROR_COMMENT);
         assert_eq!(comment, Some("??x".repeat(22)[..64].to_owned()));
+    }
+
+    #[test]
+    fn text_of_a_peer_steers_no_terminal() {
+        let comment = CommandSet::default().with_text(tags::ERROR_COMMENT, "\u{1b}[2Jno\nway é\0");
+        assert_eq!(comment.text(tags::ERROR_COMMENT).as_deref(), Some("?[2Jno?way ?"));
+    }
+
+    #[test]
+    fn a_peer_makes_only_so_many_labels() {
+        let labels: std::collections::BTreeSet<String> = (0..=u16::MAX).map(status::label).collect();
+        assert!(labels.len() < 64, "{}", labels.len());
+        assert_eq!(
+            [0x0000, 0xB007, 0xA7F1, 0xC123, 0x7777].map(status::label),
+            ["0000", "B007", "A7xx", "Cxxx", "other"]
+        );
     }
 
     #[test]

@@ -106,8 +106,9 @@ impl Tls {
         if let Some(client) = self.current().client {
             return Ok(client);
         }
-        let client = client_config(&self.0.files, system_authorities()?)?;
+        // Read under the lock: what a reload has read meanwhile is newer and stays.
         let mut current = self.0.current.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let client = client_config(&self.0.files, system_authorities()?)?;
         Ok(Arc::clone(current.client.insert(client)))
     }
 }

@@ -10,7 +10,7 @@ use crate::export::scu::outgoing::{Outgoing, choices};
 use crate::query::retrieve::StoredInstance;
 use crate::telemetry::metrics::scu as metric;
 use crate::ul::UlError;
-use crate::ul::command::CommandSet;
+use crate::ul::command::{self, CommandSet};
 use crate::ul::connection::{Contextual, Transport};
 
 const OPERATION: &str = "C-GET";
@@ -49,7 +49,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let command = object.command.clone();
         let response = self.send_object(message_id, context_id, &command, &mut object.data_set()).await?;
         let status = response.status()?;
-        metrics::counter!(metric::STORES, "status" => format!("{status:04X}")).increment(1);
+        metrics::counter!(metric::STORES, "status" => command::status::label(status)).increment(1);
         Ok(Done::of(status))
     }
 

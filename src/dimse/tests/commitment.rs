@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_dictionary_std::{tags, uids};
+use dicom_ul::pdu::UserVariableItem;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -115,6 +116,29 @@ async fn a_report_and_a_request_may_cross() {
         raw.send_command(1, &event.response(0).unwrap()).await.unwrap();
     };
     let (ending, ()) = tokio::join!(work(&harness), crossing);
+    assert_eq!(ending, Ending::Done("reported on the association that asked".into()));
+}
+
+#[tokio::test]
+async fn a_report_waits_for_the_objects_that_are_not_yet_answered() {
+    let harness = Harness::new(settings());
+    let window = UserVariableItem::Unknown(0x53, vec![0, 2, 0, 1]);
+    let mut raw = harness.raw_asking(SYNTAX, vec![window]).await;
+    let (command, data_set) = action();
+    raw.send_message(1, command, &data_set).await.unwrap();
+    assert_eq!(harness::status(&mut raw).await, 0x0000);
+    harness.sink.hold_next();
+    harness::send_store_command(&mut raw, 3, uids::CT_IMAGE_STORAGE, "1.2.3").await;
+    harness::send_data(&mut raw, 3, b"x", true).await;
+    let hearing = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        harness.sink.let_go();
+        assert_eq!(harness::status(&mut raw).await, 0x0000);
+        let event = harness::command(&mut raw).await;
+        crate::ul::data_set::DataSet::new(&mut raw, 1).finish(PATIENCE).await.unwrap();
+        raw.send_command(1, &event.response(0).unwrap()).await.unwrap();
+    };
+    let (ending, ()) = tokio::join!(work(&harness), hearing);
     assert_eq!(ending, Ending::Done("reported on the association that asked".into()));
 }
 

@@ -152,6 +152,11 @@ impl Sink {
         self.0.lock().unwrap().held = true;
     }
 
+    /// What was held is durable now.
+    pub(super) fn let_go(&self) {
+        self.1.notify_one();
+    }
+
     pub(super) fn stop_when_stored(&self, stop: CancellationToken) {
         self.0.lock().unwrap().stop = Some(stop);
     }

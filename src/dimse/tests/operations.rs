@@ -138,3 +138,27 @@ async fn a_request_that_comes_early_is_kept_for_its_turn() {
     let question = CommandSet::request(field::N_EVENT_REPORT, association.next_message_id());
     assert!(association.ask(1, question, b"information").await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_report_may_be_confirmed_in_the_course_of_another_operation() {
+    let mut ends = Ends::new();
+    let (mut association, peer) = ends.association().await;
+    let confirmation = |message_id| {
+        let event = CommandSet::request(field::N_EVENT_REPORT, message_id);
+        event.response(0x0000).unwrap()
+    };
+    let reported = association.next_message_id();
+    peer.send_command(1, &confirmation(reported)).await.unwrap();
+    assert!(!association.cancelled(7).await.unwrap());
+    peer.send_command(1, &confirmation(reported)).await.unwrap();
+    let (stored, mut data_set) = (ct("1.2.3"), &b"data"[..]);
+    let sending = association.send_object(7, 1, &stored, &mut data_set);
+    let taking = async {
+        let request = command(peer).await.message;
+        peer.send_command(1, &request.response(0x0000).unwrap()).await.unwrap();
+    };
+    let (response, ()) = tokio::join!(sending, taking);
+    assert_eq!(response.unwrap().status(), Ok(0x0000));
+    peer.send_command(1, &confirmation(99)).await.unwrap();
+    assert!(association.cancelled(7).await.is_err());
+}

@@ -8,6 +8,7 @@ use super::{CONTEXTS_MAX, LOOK_AHEAD, ScuError, release};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::query::retrieve::StoredInstance;
 use crate::telemetry::metrics::scu as metric;
+use crate::ul::command;
 
 /// Where stored instances go, and how.
 #[derive(Debug, Clone)]
@@ -116,7 +117,7 @@ impl Sender {
 
 fn count(result: &Result<StoreReply, ScuError>) {
     let status = match result {
-        Ok(reply) => format!("{:04X}", reply.status),
+        Ok(reply) => command::status::label(reply.status),
         Err(_) => "none".to_owned(),
     };
     metrics::counter!(metric::STORES, "status" => status).increment(1);

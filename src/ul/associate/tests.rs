@@ -87,3 +87,14 @@ proptest! {
         let _ = acceptance(bytes.into(), &mut Oddities::new());
     }
 }
+
+#[test]
+fn an_ae_title_ends_at_a_zero() {
+    let (mut oddities, sent) = (Oddities::new(), "SEND\0R");
+    let read = request(
+        variable(&AssociationRQ { calling_ae_title: sent.into(), ..example() }.into()),
+        &mut oddities,
+    );
+    assert_eq!(read.unwrap().calling_ae_title, "SEND");
+    assert_eq!(oddities, Oddities::from([Oddity::AeTitlePadding]));
+}
