@@ -71,7 +71,8 @@ impl Relay {
             let _ = tell.send(work(intake));
         });
         if let Err((Load::End(ending), refused)) = self.0.put(Load::End(ending)) {
-            ending(Err(refused));
+            // It blocks.
+            tokio::task::spawn_blocking(move || ending(Err(refused)));
         }
         told
     }

@@ -3,6 +3,7 @@
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, Length, VR};
 use dicom_dictionary_std::tags;
+use tokio::io::AsyncWriteExt;
 
 use super::*;
 
@@ -114,4 +115,18 @@ async fn nothing_large_hides_behind_the_end_of_a_deflated_data_set() {
     let hidden = [bytes.as_slice(), &[0; 600 << 10]].concat();
     assert!(matches!(bench.refusal(&hidden).await, Refusal::LimitExceeded { limit: 0x8_0000, .. }));
     assert_eq!(bench.store(&bytes).await.unwrap().outcome, Outcome::New);
+}
+
+#[tokio::test]
+async fn what_is_refused_while_its_sender_pauses_is_refused_at_its_end() {
+    let bench = Bench::new();
+    let (mut there, here) = tokio::io::duplex(2 << 20);
+    let sending = async move {
+        there.write_all(&[&file(image("1.2.3.4.5"))[..], &[0; 5 << 18]].concat()).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    let origin = Origin { source: Source::Stow, calling_aet: String::new(), delivery: None };
+    let received = Received { body: Body::Part10(here), origin: &origin, only_study: None };
+    let (stored, ()) = tokio::join!(bench.ingest.store(received), sending);
+    assert!(matches!(stored.unwrap_err().refusal, Refusal::TooLarge { .. }));
 }
