@@ -39,7 +39,9 @@ pub fn queue_instance(
 ) -> Statement {
     let (name, condition) = match again {
         Again::OnlyChanged => ("queue_instance", "export.content <> excluded.content"),
-        Again::Always => ("queue_instance_again", "export.state <> 'sending'"),
+        Again::Always => {
+            ("queue_instance_again", "export.state <> 'sending' or export.content <> excluded.content")
+        }
     };
     let sql = format!(
         "insert into export (destination, subject, study_uid, series_uid, content, rule, state, due_at, created_at, updated_at)
@@ -87,6 +89,8 @@ pub struct Claimed {
     pub matter: Matter,
     /// This one included.
     pub attempts: u32,
+    /// Tells this claim from a later one of the same row.
+    pub claimed_at: Timestamp,
 }
 
 /// What is to be brought to a destination.
@@ -145,7 +149,7 @@ fn claim_in(name: &'static str, state: &str, destination: &str, now: Timestamp, 
         "update export set state = 'sending', attempts = attempts + 1, updated_at = $1
          where state = '{state}' and id in (select id from export
             where destination = $2 and state = '{state}' and due_at <= $1 order by due_at, id limit $3)
-         returning id, study_uid, series_uid, subject, event, content, attempts"
+         returning id, study_uid, series_uid, subject, event, content, attempts, updated_at"
     );
     Statement::named(name, sql).bind(now).bind(destination).bind(most)
 }
@@ -165,7 +169,13 @@ fn claimed(row: &Row) -> Result<Claimed, DbError> {
         }
     };
     let attempts = u32::try_from(row.int(6)?).unwrap_or(u32::MAX);
-    Ok(Claimed { id: row.int(0)?, study: row.parse(1, "a Study Instance UID")?, matter, attempts })
+    Ok(Claimed {
+        id: row.int(0)?,
+        study: row.parse(1, "a Study Instance UID")?,
+        matter,
+        attempts,
+        claimed_at: Timestamp(row.int(7)?),
+    })
 }
 
 /// How a row leaves the hands of a worker.
@@ -182,16 +192,17 @@ pub enum Left {
     Gone,
 }
 
-/// sending → whatever came of it. A row that was queued anew meanwhile stays queued.
-pub fn leave(id: i64, left: &Left, now: Timestamp) -> Statement {
+/// sending → whatever came of it. A row that was queued anew meanwhile, and perhaps claimed by another,
+/// stays as it is.
+pub fn leave(claimed: &Claimed, left: &Left, now: Timestamp) -> Statement {
     let (name, set) = match left {
         Left::Sent(_) => ("export_sent", "state = 'sent', reason = $1"),
         Left::Failed(..) => ("export_failed", "state = 'failed', reason = $1, due_at = $2"),
         Left::Dead(_) => ("export_dead", "state = 'dead', reason = $1"),
         Left::Untried(_) => ("export_untried", "state = 'queued', reason = $1, attempts = attempts - 1"),
         Left::Gone => {
-            let sql = "delete from export where id = $1 and state = 'sending'";
-            return Statement::named("export_gone", sql).bind(id);
+            let sql = "delete from export where id = $1 and state = 'sending' and updated_at = $2";
+            return Statement::named("export_gone", sql).bind(claimed.id).bind(claimed.claimed_at);
         }
     };
     let (reason, due) = match left {
@@ -202,12 +213,13 @@ pub fn leave(id: i64, left: &Left, now: Timestamp) -> Statement {
     };
     let next = if due.is_some() { 3 } else { 2 };
     let sql = format!(
-        "update export set {set}, updated_at = ${next} where id = ${} and state = 'sending'",
-        next + 1
+        "update export set {set}, updated_at = ${next} where id = ${} and state = 'sending' and updated_at = ${}",
+        next + 1,
+        next + 2
     );
     let statement = Statement::named(name, sql).bind(reason);
     let statement = due.into_iter().fold(statement, Statement::bind);
-    statement.bind(now).bind(id)
+    statement.bind(now).bind(claimed.id).bind(claimed.claimed_at)
 }
 
 /// When the next row of a destination is due.
@@ -238,11 +250,12 @@ pub fn requeue_dead(destination: &str, now: Timestamp) -> Batch {
         .then(wake(destination, now))
 }
 
-/// failed → due now, of a destination: it is back, or a person says so.
+/// failed → due now, of a destination: a person says so. How long it is tried is counted anew.
 pub fn hasten(destination: &str, now: Timestamp) -> Batch {
     let statement = Statement::named(
         "hasten_exports",
-        "update export set due_at = $1 where destination = $2 and state = 'failed' and due_at > $1",
+        "update export set due_at = case when due_at > $1 then $1 else due_at end, created_at = $1
+         where destination = $2 and state in ('queued', 'failed')",
     );
     Batch::new().then(statement.bind(now).bind(destination)).then(wake(destination, now))
 }

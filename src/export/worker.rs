@@ -36,7 +36,14 @@ impl Handler for Exports {
 
     /// Rows are given up, never the job: it always comes back.
     fn gave_up<'a>(&'a self, job: &'a Job, reason: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(async move { tracing::error!(job = job.id, reason, "an export job was given up") })
+        Box::pin(async move {
+            tracing::error!(job = job.id, reason, "an export job was given up, and begins anew");
+            let now = self.parts.clock.now();
+            let again = crate::db::jobs::enqueue(&job.task, now.plus(self.settings.retry_max()), now);
+            if let Err(error) = self.parts.db.run(Batch::new().then(again)).await {
+                tracing::error!(job = job.id, error = chain(&error), "an export job could not be begun anew");
+            }
+        })
     }
 }
 
@@ -82,7 +89,10 @@ impl Work<'_> {
             }
             let now = self.parts.clock.now();
             match self.destination.phase(now) {
-                Phase::Open { until } => return Ok(self.later(until.since(now), "it failed again and again")),
+                Phase::Open { until } => {
+                    self.give_up().await?;
+                    return Ok(self.later(until.since(now), "it failed again and again"));
+                }
                 Phase::HalfOpen => self.ask().await,
                 Phase::Closed => match exports::next_due(&self.parts.db, &self.destination.name).await? {
                     Some(due) if due <= now => self.lanes().await?,
@@ -95,6 +105,7 @@ impl Work<'_> {
 
     /// Nothing is due before some time: until then commitment is asked for and looked at.
     async fn rest(&self, due: Option<Duration>) -> Result<Ending, DbError> {
+        self.give_up().await?;
         let look_again = self.commitment().await?;
         let reason = match (due, look_again) {
             (Some(_), _) => "what failed waits for its time",
@@ -109,17 +120,24 @@ impl Work<'_> {
         Ending::Later(pause, reason.to_owned())
     }
 
-    /// What was left by somebody who died, what has waited for too long, and what nobody looks at.
+    /// What was left by somebody who died, and what nobody looks at.
     async fn tidy(&self) -> Result<(), DbError> {
-        let (name, settings) = (&self.destination.name, &self.exports.settings);
-        let now = self.parts.clock.now();
+        let (name, now) = (&self.destination.name, self.parts.clock.now());
+        let mut batch = exports::recover(name, now);
+        batch.append(exports::forget_events(name, now.minus(self.exports.settings.delivered_events())));
+        self.parts.db.run(batch).await?;
+        self.show().await
+    }
+
+    /// What has waited for too long; only when nothing more can be done for it now. While we or the
+    /// destination were stopped nothing was tried.
+    async fn give_up(&self) -> Result<(), DbError> {
+        let (name, settings, now) = (&self.destination.name, &self.exports.settings, self.parts.clock.now());
         let hours = settings.keep_trying().as_secs() / 3600;
         let reason = format!("given up after {hours} h; last: ");
-        let mut batch = exports::recover(name, now);
-        batch.append(exports::expire(name, now.minus(settings.keep_trying()), &reason, now));
-        batch.append(exports::forget_events(name, now.minus(settings.delivered_events())));
+        let batch = exports::expire(name, now.minus(settings.keep_trying()), &reason, now);
         let effects = self.parts.db.run(batch).await?;
-        if let Some(expired) = effects.get(1).map(|effect| effect.affected).filter(|expired| *expired > 0) {
+        if let Some(expired) = effects.first().map(|effect| effect.affected).filter(|expired| *expired > 0) {
             self.count("dead", expired);
             tracing::warn!(destination = name, exports = expired, hours, "exports were given up: too old");
         }
@@ -198,7 +216,7 @@ impl Work<'_> {
         for (row, fate) in rows.iter().zip(&round.fates) {
             let left = self.left(row, fate, trouble.as_ref(), now);
             self.note(row, fate, &left);
-            batch.push(exports::leave(row.id, &left, now));
+            batch.push(exports::leave(row, &left, now));
         }
         self.parts.db.run(batch).await?;
         match &trouble {

@@ -50,7 +50,14 @@ impl Bench {
     }
 
     async fn leave(&self, claimed: &Claimed, left: Left, now: Timestamp) {
-        self.db.run(Batch::new().then(super::leave(claimed.id, &left, now))).await.unwrap();
+        self.db.run(Batch::new().then(super::leave(claimed, &left, now))).await.unwrap();
+    }
+
+    /// The instance has other content.
+    async fn replace(&self, number: u8) {
+        let sql = "update instance set dataset_sha256 = x'FF' where sop_instance_uid = $1";
+        let statement = Statement::named("replace", sql).bind(format!("1.2.{number}"));
+        self.db.run(Batch::new().then(statement)).await.unwrap();
     }
 
     async fn states(&self) -> Vec<String> {
@@ -76,8 +83,7 @@ async fn the_same_content_is_queued_once_and_another_anew() {
     bench.leave(&claimed[0], Left::Sent(None), at(2)).await;
     bench.queue("A", 1, Again::OnlyChanged, at(3)).await;
     assert_eq!(bench.states().await, ["sent"]);
-    let replace = "update instance set dataset_sha256 = x'FF' where sop_instance_uid = '1.2.1'";
-    bench.db.run(Batch::new().then(Statement::named("replace", replace))).await.unwrap();
+    bench.replace(1).await;
     bench.queue("A", 1, Again::OnlyChanged, at(4)).await;
     assert_eq!(bench.states().await, ["queued"]);
 }
@@ -87,10 +93,35 @@ async fn what_changes_while_it_is_sent_is_sent_again() {
     let bench = Bench::new().await;
     bench.queue("A", 1, Again::OnlyChanged, at(1)).await;
     let claimed = bench.claim("A", at(1)).await;
-    let replace = "update instance set dataset_sha256 = x'FF' where sop_instance_uid = '1.2.1'";
-    bench.db.run(Batch::new().then(Statement::named("replace", replace))).await.unwrap();
+    bench.replace(1).await;
     bench.queue("A", 1, Again::OnlyChanged, at(2)).await;
     bench.leave(&claimed[0], Left::Sent(None), at(3)).await;
+    assert_eq!(bench.states().await, ["queued"]);
+}
+
+#[tokio::test]
+async fn who_held_a_row_before_does_not_say_what_became_of_it() {
+    let bench = Bench::new().await;
+    bench.queue("A", 1, Again::OnlyChanged, at(1)).await;
+    let before = bench.claim("A", at(1)).await;
+    bench.replace(1).await;
+    bench.queue("A", 1, Again::OnlyChanged, at(2)).await;
+    let now = bench.claim("A", at(2)).await;
+    bench.leave(&before[0], Left::Sent(None), at(3)).await;
+    assert_eq!(bench.states().await, ["sending"]);
+    bench.leave(&now[0], Left::Failed("down".into(), at(9)), at(4)).await;
+    assert_eq!(bench.states().await, ["failed"]);
+}
+
+#[tokio::test]
+async fn a_person_has_the_content_sent_that_came_while_another_was() {
+    let bench = Bench::new().await;
+    bench.queue("A", 1, Again::OnlyChanged, at(1)).await;
+    bench.claim("A", at(1)).await;
+    bench.queue("A", 1, Again::Always, at(2)).await;
+    assert_eq!(bench.states().await, ["sending"]);
+    bench.replace(1).await;
+    bench.queue("A", 1, Again::Always, at(2)).await;
     assert_eq!(bench.states().await, ["queued"]);
 }
 
