@@ -90,14 +90,19 @@ impl Breaker {
         self.failures = self.patience.failures_max.saturating_sub(1);
     }
 
-    /// Whether this failure opened it; a destination that names a time is left alone that long.
+    /// Whether this failure opened it; a destination that names a time is left alone that long. What
+    /// was under way when it opened says nothing new.
     pub fn failed(&mut self, now: Timestamp, retry_after: Option<Duration>, is_refusal: bool) -> bool {
         self.failures = self.failures.saturating_add(1);
+        let is_open = matches!(self.phase, Phase::Open { .. });
+        if is_open && retry_after.is_none() {
+            return false;
+        }
         let enough = self.failures >= self.patience.failures_max || self.phase == Phase::HalfOpen;
         if !(enough || is_refusal || retry_after.is_some()) {
             return false;
         }
-        self.openings = self.openings.saturating_add(1);
+        self.openings = self.openings.saturating_add(u32::from(!is_open));
         let pause = self.patience.pause(self.openings, self.seed);
         let asked = retry_after.unwrap_or_default().min(self.patience.longest.max(pause));
         self.phase = Phase::Open { until: now.plus(pause.max(asked)) };
@@ -152,6 +157,17 @@ mod tests {
         let mut for_ever = Breaker::new(PATIENCE, 1);
         for_ever.failed(after(0), Some(Duration::from_secs(1_000_000)), false);
         assert_eq!(for_ever.phase(), Phase::Open { until: after(100) });
+    }
+
+    #[test]
+    fn what_was_under_way_when_it_opened_does_not_lengthen_the_pause() {
+        let mut breaker = Breaker::new(PATIENCE, 1);
+        assert!((0..3).map(|_| fail(&mut breaker)).last() == Some(true));
+        let opened = breaker.phase();
+        assert!(!(0..5).any(|_| fail(&mut breaker)));
+        assert_eq!(breaker.phase(), opened);
+        assert!(breaker.failed(after(0), Some(Duration::from_secs(60)), false), "a named time is kept");
+        assert_eq!(breaker.phase(), Phase::Open { until: after(60) });
     }
 
     #[test]

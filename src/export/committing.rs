@@ -33,21 +33,23 @@ impl Work<'_> {
         Ok(open.then_some(LOOK_EVERY).or(later.then_some(ASK_AGAIN)))
     }
 
+    /// A node that does not accept is not pressed: what else there is to ask waits until later, so
+    /// that what is to be sent does not wait for many askings in vain.
     async fn ask_for_commitment(&self, commitments: &Commitments, node: &str) -> Result<(), DbError> {
         loop {
             let rows = self.uncommitted(self.now(), REQUEST_MAX.min(commitments.references_max())).await?;
             if rows.is_empty() {
                 return Ok(());
             }
-            let batch = match commitments.request(node, rows.iter().map(reference).collect()).await {
-                Ok(request) => committing::asked(&rows, &request, self.now()),
+            match commitments.request(node, rows.iter().map(reference).collect()).await {
+                Ok(request) => self.parts.db.run(committing::asked(&rows, &request, self.now())).await?,
                 Err(error) => {
                     let reason = format!("storage commitment could not be asked for: {}", chain(&error));
                     tracing::warn!(destination = self.destination.name, instances = rows.len(), reason);
-                    committing::not_asked(&rows, &reason, self.now().plus(ASK_AGAIN))
+                    let batch = committing::not_asked(&rows, &reason, self.now().plus(ASK_AGAIN));
+                    return self.parts.db.run(batch).await.map(drop);
                 }
             };
-            self.parts.db.run(batch).await?;
         }
     }
 

@@ -16,6 +16,8 @@ const FAILED_SOP_SEQUENCE: &str = "00081198";
 const REFERENCED_SOP_INSTANCE_UID: &str = "00081155";
 const FAILURE_REASON: &str = "00081197";
 const WARNING_REASON: &str = "00081196";
+/// Of where a redirect leads.
+const LOCATION_CHARS_MAX: usize = 200;
 /// "Processing failure", for a failure without its reason.
 const UNKNOWN_REASON: u16 = 0x0110;
 
@@ -36,11 +38,7 @@ pub(super) fn round<'a>(asked: impl Iterator<Item = Asked<'a>>, reply: &Reply) -
             let fates = asked.iter().map(|one| fate(*one, &told, reply, asked.len()));
             Round { fates: fates.collect(), trouble: None }
         }
-        // The last two are what a proxy says of a server that is not there.
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::GATEWAY_TIMEOUT => {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             let trouble = Trouble { retry_after: retry_after(reply), ..Trouble::passing(said(reply)) };
             Round::all(asked.len(), &Fate::Untried, Some(trouble))
         }
@@ -58,14 +56,29 @@ pub(super) fn round<'a>(asked: impl Iterator<Item = Asked<'a>>, reply: &Reply) -
 }
 
 fn failed(rows: usize, reply: &Reply) -> Round {
-    Round::all(rows, &Fate::Failed(said(reply)), Some(Trouble::passing(said(reply))))
+    let trouble = Trouble { retry_after: retry_after(reply), ..Trouble::passing(said(reply)) };
+    Round::all(rows, &Fate::Failed(said(reply)), Some(trouble))
 }
 
 fn said(reply: &Reply) -> String {
     match &reply.location {
-        Some(to) => format!("the request was answered with {} to {to}; name that url", reply.status),
+        Some(to) => {
+            let to = plain(to);
+            format!("the request was answered with {} to {to}; name that url", reply.status)
+        }
         None => format!("the request was answered with {}", reply.status),
     }
+}
+
+/// Without credentials, query and fragment, which may be secrets, and no longer than anybody reads.
+fn plain(location: &str) -> String {
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = path.split_once("://").map_or(("", path), |(scheme, rest)| (scheme, rest));
+    let host_and_path = match scheme {
+        "" => rest.to_owned(),
+        scheme => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+    };
+    host_and_path.chars().take(LOCATION_CHARS_MAX).collect()
 }
 
 /// Which of several objects is meant is not known: each comes again alone.
@@ -202,5 +215,24 @@ mod tests {
         }
         let broken = ask(&["1.1"], &reply(500, ""));
         assert!(words(&broken) == ["failed"] && !broken.trouble.unwrap().is_refusal);
+    }
+
+    /// Else an object that brings down what stands behind the gateway stands in the way for days.
+    #[test]
+    fn a_gateway_that_fails_costs_an_attempt() {
+        for status in [502, 504] {
+            let round = ask(&["1.1"], &reply(status, ""));
+            assert!(words(&round) == ["failed"] && round.trouble.is_some(), "{status}");
+        }
+    }
+
+    #[test]
+    fn of_a_redirect_no_more_is_told_than_where_it_leads() {
+        let to = format!("https://u:secret@h/studies?token=secret#{}", "x".repeat(9000));
+        let reply = Reply { location: Some(to), ..reply(307, "") };
+        let reason = ask(&["1.1"], &reply).trouble.unwrap().reason;
+        assert!(reason.contains("https://h/studies;") && !reason.contains("secret"), "{reason}");
+        let long = Reply { location: Some("/".repeat(9000)), ..reply };
+        assert!(ask(&["1.1"], &long).trouble.unwrap().reason.len() < 400);
     }
 }
