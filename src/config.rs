@@ -366,6 +366,16 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_has_a_secret_that_is_one() {
+        let hook = |secrets: &str| {
+            let toml = format!(r#"[{{ name = "a", url = "https://b", secrets = [{secrets}] }}]"#);
+            with_environment("RADIANT__EXPORT__WEBHOOKS", &toml)
+        };
+        assert!(hook(r#""hush""#).is_ok());
+        assert!(hook("").is_err() && hook(r#""hush", """#).is_err());
+    }
+
+    #[test]
     fn secrets_are_not_printed() {
         let toml = r#"[{ name = "a", url = "https://b", access = { bearer = "hush" } }]"#;
         let keys = vec![("export.destinations", toml.to_owned())];

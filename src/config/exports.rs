@@ -303,6 +303,9 @@ impl Webhook {
         if self.secrets.is_empty() && self.secrets_file.is_none() {
             return Err(format!("{name}: give secrets or a secrets_file: what is told is signed"));
         }
+        if self.secrets.iter().any(|secret| secret.reveal().is_empty()) {
+            return Err(format!("{name}: one of the secrets is empty: anybody could sign with it"));
+        }
         self.access.check(&name)
     }
 }

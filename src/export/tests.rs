@@ -110,14 +110,19 @@ struct Bench {
 impl Bench {
     /// With a study of one image in the archive, and these destinations and webhooks.
     async fn new(destinations: &str, webhooks: &str) -> Self {
+        Self::with(destinations, webhooks, &[]).await
+    }
+
+    async fn with(destinations: &str, webhooks: &str, more: &[(&'static str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let keys = vec![
+        let mut keys = vec![
             ("server.data_dir", dir.path().display().to_string()),
             ("export.destinations", destinations.to_owned()),
             ("export.webhooks", webhooks.to_owned()),
             ("export.retry_first_s", "1".to_owned()),
             ("export.attempts_max", "2".to_owned()),
         ];
+        keys.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = Config::load(&Overrides { file: None, keys }).unwrap();
         let clock = Clock::manual(Timestamp(1_800_000_000_000_000));
         let archive = crate::app::Archive::open(&config, clock.clone()).unwrap();
@@ -158,6 +163,11 @@ impl Bench {
     async fn states(&self) -> Vec<(String, String, i64)> {
         let rows = rows::list(&self.parts.db, &Filter::default(), 100).await.unwrap();
         rows.into_iter().map(|row| (row.destination, row.state, row.attempts)).collect()
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
+        let row = self.parts.db.read_one(Statement::named("number", sql)).await.unwrap();
+        row.unwrap().int(0).unwrap()
     }
 
     fn later(&self, seconds: u64) {
@@ -323,4 +333,78 @@ async fn an_object_that_came_from_a_destination_goes_back_only_when_that_is_aske
     assert_eq!((queued[0].queued, queued[0].skipped), (1, 0));
     let unknown = bench.exports.send(&bench.study, &["x".to_owned()], true, "me").await;
     assert!(matches!(unknown, Err(ControlError::UnknownDestination(_))));
+}
+
+#[tokio::test]
+async fn what_was_never_tried_is_not_given_up_for_its_age() {
+    let peer = Peer::answering(&[(200, "")]).await;
+    let bench = Bench::new(&format!("[{}]", stow("s", &peer.url)), "[]").await;
+    bench.send("s").await;
+    bench.exports.pause("s", "me").await.unwrap();
+    bench.later(80 * 3600);
+    bench.work("s").await;
+    is(&[("s", "queued", 0)], bench.states().await);
+    bench.exports.resume("s", "me").await.unwrap();
+    bench.work("s").await;
+    is(&[("s", "sent", 1)], bench.states().await);
+}
+
+#[tokio::test]
+async fn what_could_not_be_brought_for_too_long_is_given_up() {
+    let bench = Bench::new(&format!("[{}]", stow("s", "http://127.0.0.1:1")), "[]").await;
+    bench.send("s").await;
+    bench.later(80 * 3600);
+    bench.work("s").await;
+    is(&[("s", "dead", 0)], bench.states().await);
+}
+
+#[tokio::test]
+async fn an_event_is_never_sent_unsigned() {
+    let peer = Peer::answering(&[(204, "")]).await;
+    let secrets = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secrets.path(), "secret\n").unwrap();
+    let file = secrets.path().display();
+    let hook = format!(r#"[{{ name = "h", url = "{}", secrets_file = "{file}" }}]"#, peer.url);
+    let bench = Bench::new("[]", &hook).await;
+    let event = event::Event::AnalysisDone { study: &bench.study, analysis: "a", report: "r" };
+    let keys = vec![("export.webhooks", hook)];
+    let plan = plan::Plan::new(&Config::load(&Overrides { file: None, keys }).unwrap());
+    bench.parts.db.run(plan.event(&event, bench.parts.clock.now())).await.unwrap();
+    std::fs::write(secrets.path(), "").unwrap();
+    bench.work("h").await;
+    is(&[("h", "queued", 0)], bench.states().await);
+    assert!(peer.posts().is_empty());
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_asked_to_commit_is_asked_once_at_a_time() {
+    let node = r#"[{ ae_title = "N", host = "127.0.0.1", port = 1 }]"#;
+    let more = [("dimse.nodes", node), ("commitment.references_max", "1")];
+    let bench = Bench::with(r#"[{ name = "n", node = "N", commitment = true }]"#, "[]", &more).await;
+    bench.send("n").await;
+    let sent = "update export set state = 'sent'";
+    let second = "insert into export (destination, subject, study_uid, content, rule, state, due_at, created_at, updated_at)
+        select destination, '1.2.3', study_uid, content, rule, state, due_at, created_at, updated_at from export";
+    let instance = "insert into instance (series, study, sop_instance_uid, sop_class_uid, transfer_syntax, blob_key,
+            size_bytes, sha256, dataset_sha256, layout, metadata, source, source_aet, created_at)
+        select series, study, '1.2.3', sop_class_uid, transfer_syntax, 'k',
+            size_bytes, sha256, dataset_sha256, layout, metadata, source, source_aet, created_at from instance";
+    for sql in [sent, second, instance] {
+        bench.parts.db.run(Batch::new().then(Statement::named("row", sql))).await.unwrap();
+    }
+    let ending = bench.work("n").await;
+    assert_eq!(bench.number("select count(*) from commitment").await, 1, "{ending:?}");
+    assert!(matches!(ending, Ending::Later(pause, _) if pause <= Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn a_job_that_is_given_up_comes_back() {
+    let bench = Bench::new(&format!("[{}]", stow("s", "http://127.0.0.1:1")), "[]").await;
+    let task = Task::Export { destination: "s".to_owned() };
+    let job = Job { id: "j".to_owned(), task, attempts: 99, run_after: Timestamp(0) };
+    bench.exports.gave_up(&job, "99 attempts came to no end").await;
+    assert_eq!(
+        bench.number("select count(*) from job where dedupe_key = 'export:s' and state = 'queued'").await,
+        1
+    );
 }

@@ -109,8 +109,12 @@ impl WebhookCourier<'_> {
     }
 
     async fn post(&self, id: &str, kind: &str, json: &[u8]) -> (Fate, Option<Trouble>) {
-        let keys = self.hook.keys().map(|keys| signature(&keys, self.clock.now(), json));
-        let request = keys.and_then(|signature| {
+        let signed = self.hook.keys().and_then(|keys| match keys.is_empty() {
+            // As while the file is being written.
+            true => Err(std::io::Error::other("there are none")),
+            false => Ok(signature(&keys, self.clock.now(), json)),
+        });
+        let request = signed.and_then(|signature| {
             let request = self.hook.access.request(Method::POST, &self.hook.url)?;
             Ok(request.header(SIGNATURE, signature).header(DELIVERY, id).header(EVENT, kind))
         });
