@@ -118,7 +118,7 @@ impl CommandSet {
         ];
         for (tag, requested) in named {
             let value = self.0.get(&tag).or_else(|| self.0.get(&requested));
-            response.0.extend(value.map(|value| (tag, value.clone())));
+            response.0.extend(value.map(|value| (tag, even(value))));
         }
         Ok(response)
     }
@@ -223,6 +223,11 @@ impl CommandSet {
     }
 }
 
+/// A UID that came without its padding goes back with it.
+fn even(value: &Bytes) -> Bytes {
+    if value.len() % 2 == 0 { value.clone() } else { [value, &b"\0"[..]].concat().into() }
+}
+
 fn put_element(out: &mut BytesMut, tag: Tag, value: &[u8]) {
     out.put_u16_le(tag.group());
     out.put_u16_le(tag.element());
@@ -306,6 +311,13 @@ mod tests {
         assert_eq!(response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO), Ok(Some(7)));
         assert_eq!(response.text(tags::AFFECTED_SOP_CLASS_UID).as_deref(), Some("1.2.3"));
         assert_eq!((response.status(), response.has_data_set()), (Ok(0xA700), Ok(false)));
+    }
+
+    #[test]
+    fn a_response_is_even_where_the_request_was_odd() {
+        let odd = CommandSet::decode(Bytes::from_static(b"\0\0\x02\0\x03\0\0\x001.2")).unwrap();
+        let odd = odd.with_u16(tags::COMMAND_FIELD, field::C_ECHO).with_u16(tags::MESSAGE_ID, 1);
+        assert_eq!(odd.response(status::SUCCESS).unwrap().encode().len() % 2, 0);
     }
 
     #[test]

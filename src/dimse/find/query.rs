@@ -71,6 +71,10 @@ pub(super) struct Wanted {
 /// Matches nothing, and is refused as a value of a binary VR.
 const BINARY: &str = "binary";
 
+/// More than all defined terms together; every answer repeats it, and is searched for a set that has
+/// its text.
+const CHARACTER_SET_BYTES_MAX: usize = 512;
+
 /// What says how the answer is made and is no key.
 const NO_KEYS: [Tag; 4] = [
     tags::SPECIFIC_CHARACTER_SET,
@@ -81,6 +85,7 @@ const NO_KEYS: [Tag; 4] = [
 
 pub(super) fn parse(identifier: &DataSet, model: InformationModel, terms: Terms) -> Result<Query, Refusal> {
     let level = level(identifier, model)?;
+    let character_set = character_set(identifier)?;
     let reader = Reader { charset: charset(identifier) };
     let mut pairs = Vec::new();
     reader.pairs(identifier, "", &mut pairs)?;
@@ -97,7 +102,7 @@ pub(super) fn parse(identifier: &DataSet, model: InformationModel, terms: Terms)
     Ok(Query {
         is_partly_unsupported: wanted.iter().any(|wanted| !is_supported(wanted, level)),
         search: search(level, keys, &wanted),
-        character_set: identifier.get(&hex(tags::SPECIFIC_CHARACTER_SET)).map(text_of),
+        character_set,
         wanted,
         zone,
     })
@@ -135,6 +140,12 @@ pub(super) fn level_text(level: Level) -> &'static str {
         Level::Series => "SERIES",
         Level::Instance => "IMAGE",
     }
+}
+
+fn character_set(identifier: &DataSet) -> Result<Option<String>, Refusal> {
+    let declared = identifier.get(&hex(tags::SPECIFIC_CHARACTER_SET)).map(text_of);
+    let is_long = declared.as_ref().is_some_and(|declared| declared.len() > CHARACTER_SET_BYTES_MAX);
+    if is_long { Err(Refusal::CharacterSet) } else { Ok(declared) }
 }
 
 fn charset(identifier: &DataSet) -> CharacterSet {

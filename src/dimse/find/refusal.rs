@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     NoPatientLevel,
     #[error("Query/Retrieve Level takes PATIENT, STUDY, SERIES or IMAGE")]
     UnknownLevel,
+    #[error("Specific Character Set has more values than there are")]
+    CharacterSet,
     #[error("one value is needed here, or relational queries negotiated")]
     UniqueKey(Tag),
     #[error("a sequence key takes one item at most")]
@@ -60,7 +62,7 @@ impl Refusal {
                 | BadKey::NoCreator { .. }
                 | BadKey::BelowLevel { .. },
             ) => IDENTIFIER_DOES_NOT_MATCH,
-            Self::Key(_) => BAD_VALUE,
+            Self::Key(_) | Self::CharacterSet => BAD_VALUE,
             Self::Unreadable => UNREADABLE,
             Self::Search(_) | Self::Answer => FAILED,
             Self::NoIdentifier
@@ -78,6 +80,7 @@ impl Refusal {
     fn offending_element(&self) -> Option<Tag> {
         match self {
             Self::NoLevel | Self::NoPatientLevel | Self::UnknownLevel => Some(tags::QUERY_RETRIEVE_LEVEL),
+            Self::CharacterSet => Some(tags::SPECIFIC_CHARACTER_SET),
             Self::UniqueKey(tag) | Self::SeveralItems(tag) | Self::TooDeep(tag) => Some(*tag),
             Self::Key(error) => error.path().map(|path| path.last()),
             _ => None,

@@ -90,6 +90,8 @@ async fn what_cannot_be_asked_is_refused_and_costs_not_the_association() {
         (with("00081032", json!({"vr": "SQ", "Value": [{}, {}]})), 0xA900),
         (with("00080020", text("DA", "2026")), 0xC001),
         (with("0020000D", text("UI", "1.2.*")), 0xC001),
+        (with("00080005", text("CS", &"\\ISO 2022 IR 87".repeat(2000))), 0xC001),
+        (with("00090010", text("LO", &"x".repeat(30_000))), 0xC001),
         (level("STUDY"), 0x0000),
     ] {
         assert_eq!(asking.find(&keys).await.1.status(), Ok(status), "{keys}");
