@@ -122,7 +122,9 @@ impl Exports {
             return Err(ControlError::UnknownStudy);
         }
         let unknown = |name: &String| ControlError::UnknownDestination(name.clone());
-        let targets = destinations.iter().map(|name| self.of_objects(name).ok_or_else(|| unknown(name)));
+        let repeated = |at: usize, name: &String| destinations[..at].contains(name);
+        let once = destinations.iter().enumerate().filter(|(at, name)| !repeated(*at, name));
+        let targets = once.map(|(_, name)| self.of_objects(name).ok_or_else(|| unknown(name)));
         let mut queued = Vec::new();
         for target in targets.collect::<Result<Vec<_>, _>>()? {
             let came_from_there = |aet: &str| {

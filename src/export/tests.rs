@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::{tags, uids};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -13,7 +15,7 @@ use crate::config::{Config, Overrides};
 use crate::db::exports::{self as rows, Filter};
 use crate::db::{Batch, Statement};
 use crate::dicom::uid::StudyUid;
-use crate::ingest::{Body, Ingest, Origin, Received, Source};
+use crate::ingest::{Body, Ingest, Origin, Received, Source, testing};
 use crate::jobs::{Ending, Handler, Job, Task};
 use crate::phantom::{self, Options};
 use crate::ul::tls::Tls;
@@ -331,6 +333,8 @@ async fn an_object_that_came_from_a_destination_goes_back_only_when_that_is_aske
     assert_eq!((skipped[0].queued, skipped[0].skipped), (0, 1));
     let queued = bench.exports.send(&bench.study, &names, true, "me").await.unwrap();
     assert_eq!((queued[0].queued, queued[0].skipped), (1, 0));
+    let twice = bench.exports.send(&bench.study, &["s".to_owned(), "s".to_owned()], true, "me").await;
+    assert_eq!(twice.unwrap().len(), 1);
     let unknown = bench.exports.send(&bench.study, &["x".to_owned()], true, "me").await;
     assert!(matches!(unknown, Err(ControlError::UnknownDestination(_))));
 }
@@ -407,4 +411,24 @@ async fn a_job_that_is_given_up_comes_back() {
         bench.number("select count(*) from job where dedupe_key = 'export:s' and state = 'queued'").await,
         1
     );
+}
+
+#[tokio::test]
+async fn no_copy_with_a_uid_of_its_own_is_sent_in_place_of_an_object() {
+    let peer = Peer::answering(&[(200, "")]).await;
+    let url = &peer.url;
+    let lossy =
+        format!(r#"[{{ name = "s", url = "{url}", transfer_syntaxes = ["1.2.840.10008.1.2.4.50"] }}]"#);
+    let bench = Bench::new(&lossy, "[]").await;
+    let mut object = testing::image(uids::SECONDARY_CAPTURE_IMAGE_STORAGE, "1.2.3.4.5");
+    for (tag, value) in [(tags::BITS_ALLOCATED, 8_u16), (tags::BITS_STORED, 8), (tags::HIGH_BIT, 7)] {
+        object.put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
+    }
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(vec![7_u8; 400])));
+    let file = testing::file(object, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    testing::hold(&bench.parts.db, &bench.parts.blobs, &[file]).await;
+    let study = "1.2.3".parse().unwrap();
+    bench.exports.send(&study, &["s".to_owned()], false, "test").await.unwrap();
+    bench.work("s").await;
+    is(&[("s", "sent", 1)], bench.states().await);
 }

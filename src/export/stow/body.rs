@@ -10,7 +10,7 @@ use crate::export::Parts;
 use crate::export::courier::Fate;
 use crate::query::retrieve::StoredInstance;
 use crate::query::stored_object::{Chunks, ReadError, StoredObject};
-use crate::query::transcoding::{TranscodeError, Transcoder};
+use crate::query::transcoding::{TranscodeError, Transcoder, is_lossy};
 
 /// An object that is ready to go.
 pub(super) struct Outgoing {
@@ -44,13 +44,16 @@ fn fate_of(error: &TranscodeError) -> Fate {
     }
 }
 
-/// What is preferred, then as stored; retired syntaxes are not for web services (PS3.18 8.7.3).
+/// What is preferred, then as stored; retired syntaxes are not for web services (PS3.18 8.7.3). A lossy
+/// copy is another object, with a UID of its own: nobody asked for that.
 #[expect(deprecated, reason = "still found in archives")]
 fn wanted(instance: &StoredInstance, preferred: &[TransferSyntaxUid]) -> Vec<String> {
     let stored = instance.transfer_syntax.as_str();
     let is_retired = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_BIG_ENDIAN].contains(&stored);
     let fallback = if is_retired { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { stored };
-    preferred.iter().map(TransferSyntaxUid::as_str).chain([fallback]).map(str::to_owned).collect()
+    let preferred = preferred.iter().map(TransferSyntaxUid::as_str);
+    let faithful = preferred.filter(|syntax| *syntax == stored || !is_lossy(syntax));
+    faithful.chain([fallback]).map(str::to_owned).collect()
 }
 
 async fn open_in(parts: &Parts, instance: &StoredInstance, syntax: &str) -> Result<Outgoing, TranscodeError> {
