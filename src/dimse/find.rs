@@ -30,8 +30,10 @@ use crate::ul::UlError;
 use crate::ul::command::{CommandError, CommandSet, status};
 use crate::ul::connection::{Contextual, Transport};
 
-/// Matches that are read and put into words at once.
+/// Matches that are read and put into words at once, where the columns of the index tell all …
 const PAGE: usize = 128;
+/// … and where the stored attributes are needed, which may be as large as a header.
+const PAGE_OF_HEADERS: usize = 8;
 
 #[derive(Debug, Clone)]
 pub struct FindSettings {
@@ -143,7 +145,8 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
                 return Ok(Ended::Cancelled);
             }
         };
-        for page in rows[..rows.len().min(results_max)].chunks(PAGE) {
+        let together = if form.query.search.include.needs_json() { PAGE_OF_HEADERS } else { PAGE };
+        for page in rows[..rows.len().min(results_max)].chunks(together) {
             for identifier in self.identifiers(&form, page).await? {
                 if self.cancelled(message_id).await? {
                     return Ok(Ended::Cancelled);
