@@ -1,9 +1,14 @@
 """A running DIMSE server as users of pynetdicom see it."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from cases import expect
-from sendable import SUCCESS
+sys.path.append(str(Path(__file__).parent.parent))
+
+from cases import expect  # noqa: E402
+from reactor import rest  # noqa: E402
+from sendable import SUCCESS  # noqa: E402
 
 VERIFICATION_CONTEXT = ("1.2.840.10008.1.1", ["1.2.840.10008.1.2"])
 MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
@@ -66,6 +71,7 @@ def associate(run, contexts, patience_s=60):
 
 
 def store(association, file):
+    rest(association)
     answer = association.send_c_store(file.path)
     expect("Status" in answer, f"{file.path.name}: no answer")
     return answer.Status

@@ -56,7 +56,7 @@ def pynetdicom(context, server, files):
             for file in files:
                 kind = (file.sop_class, file.transfer_syntax)
                 if kind in batch and kind in accepted:
-                    status = dimse.status(made.send_c_store(file.path))
+                    status = dimse.store(made, file.path)
                     note(answers, refused, file, status)
                 elif kind in batch:
                     refused.append((file.path.name, "presentation context refused"))

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pynetdicom import AE, _config, build_context
+from reactor import rest
 
 # A file's own bytes instead of its data set encoded anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -28,15 +29,17 @@ def association(server, contexts, calling="PYNETDICOM", timeout_s=TIMEOUT_S):
             made.release()
 
 
-def status(answer):
-    """None when the peer went away."""
+def store(made, what):
+    """The status of one C-STORE; None when the peer went away."""
+    rest(made)
+    answer = made.send_c_store(what)
     return answer.Status if "Status" in answer else None
 
 
 def send(server, paths, contexts, calling="PYNETDICOM"):
     """Sends files through one association; (path, status) of each."""
     with association(server, contexts, calling) as made:
-        return [(path, status(made.send_c_store(Path(path)))) for path in paths]
+        return [(path, store(made, Path(path))) for path in paths]
 
 
 def send_bytes(server, files, contexts, calling="PYNETDICOM"):
