@@ -53,13 +53,7 @@ struct Association {
 /// The variable field of an A-ASSOCIATE-RQ.
 pub(super) fn request(bytes: Bytes, oddities: &mut Oddities) -> Result<AssociationRQ, UlError> {
     let association = association(bytes, oddities)?;
-    let mut presentation_contexts = Vec::new();
-    for item in association.others {
-        match item.kind {
-            kind::CONTEXT_PROPOSED => presentation_contexts.extend(proposed(item.bytes, oddities)?),
-            _ => _ = oddities.insert(Oddity::UnknownItem),
-        }
-    }
+    let presentation_contexts = contexts(association.others, kind::CONTEXT_PROPOSED, proposed, oddities)?;
     Ok(AssociationRQ {
         protocol_version: association.protocol_version,
         calling_ae_title: association.calling_ae_title,
@@ -73,13 +67,7 @@ pub(super) fn request(bytes: Bytes, oddities: &mut Oddities) -> Result<Associati
 /// The variable field of an A-ASSOCIATE-AC.
 pub(super) fn acceptance(bytes: Bytes, oddities: &mut Oddities) -> Result<AssociationAC, UlError> {
     let association = association(bytes, oddities)?;
-    let mut presentation_contexts = Vec::new();
-    for item in association.others {
-        match item.kind {
-            kind::CONTEXT_RESULT => presentation_contexts.extend(result(item.bytes, oddities)?),
-            _ => _ = oddities.insert(Oddity::UnknownItem),
-        }
-    }
+    let presentation_contexts = contexts(association.others, kind::CONTEXT_RESULT, result, oddities)?;
     Ok(AssociationAC {
         protocol_version: association.protocol_version,
         calling_ae_title: association.calling_ae_title,
@@ -88,6 +76,24 @@ pub(super) fn acceptance(bytes: Bytes, oddities: &mut Oddities) -> Result<Associ
         presentation_contexts,
         user_variables: association.user_variables,
     })
+}
+
+/// The items of a kind; others are passed over (PS3.8 9.3.1).
+fn contexts<T>(
+    items: Vec<Item>,
+    kind: u8,
+    read: impl Fn(Bytes, &mut Oddities) -> Result<Option<T>, UlError>,
+    oddities: &mut Oddities,
+) -> Result<Vec<T>, UlError> {
+    let mut contexts = Vec::new();
+    for item in items {
+        if item.kind == kind {
+            contexts.extend(read(item.bytes, oddities)?);
+        } else {
+            oddities.insert(Oddity::UnknownItem);
+        }
+    }
+    Ok(contexts)
 }
 
 fn association(mut bytes: Bytes, oddities: &mut Oddities) -> Result<Association, UlError> {
