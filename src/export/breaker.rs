@@ -137,7 +137,9 @@ mod tests {
     #[test]
     fn after_the_pause_one_question_decides() {
         let mut breaker = Breaker::new(PATIENCE, 1);
-        (0..3).for_each(|_| drop(fail(&mut breaker)));
+        for _ in 0..3 {
+            fail(&mut breaker);
+        }
         assert_eq!(breaker.at(after(13)), Phase::HalfOpen);
         assert!(breaker.failed(after(13), None, false));
         assert!(matches!(breaker.at(after(13 + 14)), Phase::Open { .. }), "the second pause is longer");
