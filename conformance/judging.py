@@ -4,7 +4,7 @@ import json
 import time
 import tomllib
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 PASSED, FAILED, NOT_APPLICABLE = "passed", "failed", "not applicable"
@@ -20,6 +20,25 @@ class Failed(AssertionError):
 
 class NotApplicable(Exception):
     """Why the row cannot be judged on this server."""
+
+
+class Declared:
+    """What the standard leaves to a server, as a data class of it reads a TOML file."""
+
+    @classmethod
+    def read(cls, path):
+        given = tomllib.loads(path.read_text())
+        unknown = set(given) - {field.name for field in fields(cls)}
+        if unknown:
+            raise SystemExit(f"{path}: no such choice: {', '.join(unknown)}")
+        return cls(**given)
+
+    def of(self, name):
+        """A choice that a check depends on."""
+        value = getattr(self, name)
+        if value is None:
+            raise NotApplicable(f"the server declares no {name}")
+        return value
 
 
 @dataclass

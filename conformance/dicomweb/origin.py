@@ -1,12 +1,11 @@
 """The server under test: requests of DICOMweb, what it has been given, and what it declares."""
 
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from urllib.parse import quote, urljoin
 
 import dataset
 from exchange import Client
-from report import Failed, NotApplicable
+from report import Declared, Failed
 
 JSON = "application/dicom+json"
 XML = "application/dicom+xml"
@@ -22,7 +21,7 @@ def related(essence, syntax=None):
 
 
 @dataclass
-class Choices:
+class Choices(Declared):
     """What the standard leaves to a server. A field that is not declared stays at its default."""
 
     # No Accept header is 406 (8.7.5); false: the default representation; None: either.
@@ -44,14 +43,6 @@ class Choices:
     # The process on this machine, to see its memory.
     pid: int | None = None
 
-    @classmethod
-    def read(cls, path):
-        given = tomllib.loads(path.read_text())
-        unknown = set(given) - {field.name for field in fields(cls)}
-        if unknown:
-            raise SystemExit(f"{path}: no such choice: {', '.join(unknown)}")
-        return cls(**given)
-
 
 class Origin(Client):
     def __init__(self, url, headers=(), choices=None):
@@ -60,10 +51,7 @@ class Origin(Client):
         self.known = {}
 
     def declared(self, name):
-        value = getattr(self.choices, name)
-        if value is None:
-            raise NotApplicable(f"the server declares no {name}")
-        return value
+        return self.choices.of(name)
 
     def get(self, target, accept="*/*", headers=(), /, method="GET", **query):
         return self.send(method, target + query_string(query), [("Accept", accept), *headers])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from judging import FAILED, Book, Failed, NotApplicable, Report, contains, equal  # noqa: E402, F401
+from judging import FAILED, Book, Declared, Failed, NotApplicable, Report, contains, equal  # noqa: E402, F401
 
 BOOK = Book(Path(__file__).parent / "rows.toml")
 row = BOOK.row

@@ -2,15 +2,14 @@
 
 import sys
 import time
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
 
 import message  # noqa: E402
 import wire  # noqa: E402
-from judging import Book, Failed, NotApplicable, contains, equal  # noqa: E402, F401
+from judging import Book, Declared, Failed, NotApplicable, contains, equal  # noqa: E402, F401
 from message import Association  # noqa: E402
 
 BOOK = Book(Path(__file__).parent / "rows.toml")
@@ -23,7 +22,7 @@ PROVIDER = 2
 
 
 @dataclass
-class Choices:
+class Choices(Declared):
     """What the standard leaves to a server. A field that is not declared stays at its default."""
 
     # Another called AE title is rejected; an unknown calling one is.
@@ -38,14 +37,6 @@ class Choices:
     move_title: str | None = None
     move_port: int | None = None
 
-    @classmethod
-    def read(cls, path):
-        given = tomllib.loads(path.read_text())
-        unknown = set(given) - {field.name for field in fields(cls)}
-        if unknown:
-            raise SystemExit(f"{path}: no such choice: {', '.join(unknown)}")
-        return cls(**given)
-
 
 class Target:
     def __init__(self, host, port, title, calling, choices):
@@ -53,10 +44,7 @@ class Target:
         self.choices, self.last, self.known = choices, None, {}
 
     def declared(self, name):
-        value = getattr(self.choices, name)
-        if value is None:
-            raise NotApplicable(f"the server declares no {name}")
-        return value
+        return self.choices.of(name)
 
     def connect(self, **options):
         self.last = wire.Connection(self, **options)

@@ -186,15 +186,19 @@ async fn a_context_that_was_refused_is_told_by_name() {
     assert_eq!(association.echo().await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn one_association_too_many_is_rejected_until_another_ends() {
-    let harness = Harness::new(Settings { associations_max: 1, ..settings() });
+async fn takes_one_at_a_time(settings: Settings) {
+    let harness = Harness::new(settings);
     let first = harness.associate(&[]).await.unwrap();
     let error = harness.associate(&[]).await.unwrap_err();
     assert_eq!(error.to_string(), "the association was rejected: local limit exceeded");
     first.release().await.unwrap();
     harness.all_ended().await;
     assert!(harness.associate(&[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn one_association_too_many_is_rejected_until_another_ends() {
+    takes_one_at_a_time(Settings { associations_max: 1, ..settings() }).await;
 }
 
 #[tokio::test]

@@ -132,6 +132,12 @@ impl CommandSet {
         self
     }
 
+    /// The answer that refuses this request, with the element that is to blame (PS3.7 C.4).
+    pub fn refusal(&self, status: u16, comment: &str, offending: Option<Tag>) -> Result<Self, CommandError> {
+        let refusal = self.response(status)?.with_error_comment(comment);
+        Ok(offending.into_iter().fold(refusal, |refusal, tag| refusal.with_tag(tags::OFFENDING_ELEMENT, tag)))
+    }
+
     /// An element of VR AT.
     pub fn with_tag(mut self, tag: Tag, value: Tag) -> Self {
         let [a, b] = value.group().to_le_bytes();

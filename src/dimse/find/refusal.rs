@@ -114,11 +114,7 @@ impl Refusal {
     }
 
     pub(super) fn response(&self, request: &CommandSet) -> Result<CommandSet, CommandError> {
-        let response = request.response(self.status())?.with_error_comment(&self.comment());
-        Ok(match self.offending_element() {
-            Some(tag) => response.with_tag(tags::OFFENDING_ELEMENT, tag),
-            None => response,
-        })
+        request.refusal(self.status(), &self.comment(), self.offending_element())
     }
 }
 

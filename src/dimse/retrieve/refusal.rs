@@ -57,11 +57,7 @@ impl Refusal {
     }
 
     pub(super) fn response(&self, request: &CommandSet) -> Result<CommandSet, CommandError> {
-        let response = request.response(self.status())?.with_error_comment(&self.to_string());
-        Ok(match self.offending_element() {
-            Some(tag) => response.with_tag(tags::OFFENDING_ELEMENT, tag),
-            None => response,
-        })
+        request.refusal(self.status(), &self.to_string(), self.offending_element())
     }
 
     fn offending_element(&self) -> Option<Tag> {

@@ -27,13 +27,7 @@ async fn a_stranger_is_rejected_where_only_nodes_may_call() {
 #[tokio::test]
 async fn a_node_has_its_own_limit_until_an_association_ends() {
     let limited = Node { associations_max: Some(1), ..node("SENDER") };
-    let harness = Harness::new(nodes_only(vec![limited]));
-    let first = harness.associate(&[]).await.unwrap();
-    let error = harness.associate(&[]).await.unwrap_err();
-    assert_eq!(error.to_string(), "the association was rejected: local limit exceeded");
-    first.release().await.unwrap();
-    harness.all_ended().await;
-    assert!(harness.associate(&[]).await.is_ok());
+    super::takes_one_at_a_time(nodes_only(vec![limited])).await;
 }
 
 #[tokio::test]
