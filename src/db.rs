@@ -11,20 +11,37 @@ use sqlite::Extent;
 use crate::dicom::person_name::NameKeys;
 
 pub mod analyses;
+pub mod api_keys;
 pub mod audit;
 pub mod changes;
 pub mod commitments;
+pub mod contents;
 pub mod deletions;
 pub mod derived;
+pub mod downloads;
+pub mod events;
 pub mod exports;
+pub mod findings;
+pub mod groups;
+pub mod idempotency;
 pub mod instances;
 pub mod integrity;
 pub mod jobs;
+pub mod login_failures;
+pub mod page;
+pub mod priors;
+pub mod provider_logins;
+pub mod reports;
 pub mod results;
 pub mod retrieve;
 pub mod search;
+pub mod sessions;
+pub mod signing_keys;
 mod sqlite;
 pub mod studies;
+pub mod uploads;
+pub mod users;
+pub mod worklist;
 
 #[cfg(test)]
 pub(crate) use sqlite::first_version_of;
@@ -101,11 +118,18 @@ pub struct Statement {
     name: &'static str,
     sql: Cow<'static, str>,
     values: Vec<Value>,
+    /// A row of the audit trail, which the writer completes.
+    is_chained: bool,
 }
 
 impl Statement {
     pub fn named(name: &'static str, sql: impl Into<Cow<'static, str>>) -> Self {
-        Self { name, sql: sql.into(), values: Vec::new() }
+        Self { name, sql: sql.into(), values: Vec::new(), is_chained: false }
+    }
+
+    /// One that lacks the sequence, its first value, and the hash, its last.
+    fn chained(name: &'static str, sql: &'static str) -> Self {
+        Self { is_chained: true, ..Self::named(name, sql) }
     }
 
     pub fn bind(mut self, value: impl Into<Value>) -> Self {
@@ -154,6 +178,12 @@ impl Batch {
     /// The steps of `other` behind the own ones.
     pub fn append(&mut self, mut other: Self) {
         self.steps.append(&mut other.steps);
+    }
+
+    /// The steps that tell something to those who watch.
+    fn tells(&self) -> Vec<usize> {
+        let steps = self.steps.iter().enumerate();
+        steps.filter(|(_, (statement, _))| statement.name == events::APPEND).map(|(at, _)| at).collect()
     }
 
     /// The batch fails unless the statement changes exactly `rows` rows.
@@ -249,6 +279,19 @@ impl Db {
     /// Opens or creates the SQLite index at `path` and brings its schema up to date.
     pub fn open_sqlite(path: &Path, settings: SqliteSettings) -> Result<Self, DbError> {
         sqlite::Sqlite::open(path, settings).map(Self::Sqlite)
+    }
+
+    /// Woken by every commit of this process that told something (`events::append`); an engine that
+    /// several processes share passes on what it hears of the others here.
+    pub fn told(&self) -> std::sync::Arc<tokio::sync::Notify> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.told(),
+        }
+    }
+
+    /// Opens an index that another process may be writing; its schema stays as it is.
+    pub fn open_sqlite_beside(path: &Path) -> Result<Self, DbError> {
+        sqlite::Sqlite::open_beside(path).map(Self::Sqlite)
     }
 
     /// Runs a batch; when this returns `Ok` the batch survives a power cut.

@@ -1,6 +1,6 @@
 //! Analyses and what they lead to, write side: each edge one guarded update.
 
-use super::{Batch, Db, DbError, Row, Statement};
+use super::{Batch, Db, DbError, Row, Statement, reports};
 use crate::clock::Timestamp;
 use crate::dicom::uid::StudyUid;
 
@@ -49,6 +49,16 @@ pub fn insert(new: &NewAnalysis<'_>, now: Timestamp) -> Batch {
     .bind(new.content_sha256)
     .bind(new.trigger)
     .bind(now);
+    let told = Statement::named(
+        super::events::APPEND,
+        "insert into event (at, kind, study_uid, subject)
+         select $1, 'analysis-cancelled', study_uid, id from analysis
+         where study_uid = $2 and pipeline = $3 and id <> $4 and state in ('queued', 'waiting')",
+    )
+    .bind(now)
+    .bind(new.study)
+    .bind(new.pipeline)
+    .bind(new.id);
     let give_way = Statement::named(
         "give_way",
         "update analysis set state = 'cancelled', superseded_by = $1, finished_at = $2,
@@ -59,7 +69,7 @@ pub fn insert(new: &NewAnalysis<'_>, now: Timestamp) -> Batch {
     .bind(now)
     .bind(new.study)
     .bind(new.pipeline);
-    Batch::new().then(insert).then(give_way)
+    Batch::new().then(insert).then(told).then(give_way)
 }
 
 /// An analysis as its job needs it.
@@ -73,14 +83,23 @@ pub struct Pending {
     pub supersedes: Option<String>,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
-    /// The answer of an earlier attempt that got this far, and when it came.
-    pub answered: Option<(String, Timestamp)>,
-    pub usage: Option<Vec<u8>>,
+    /// Of an earlier attempt that got this far.
+    pub answered: Option<Kept>,
+}
+
+/// An answer as it is kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub answer: String,
+    pub words: Option<String>,
+    /// JSON.
+    pub provenance: Vec<u8>,
+    pub at: Timestamp,
 }
 
 const PENDING: &str =
     "select id, study_uid, pipeline, content_sha256, state, supersedes, queued_at, started_at,
-    answer, finished_at, provenance from analysis";
+    answer, finished_at, provenance, words from analysis";
 
 pub async fn pending(db: &Db, id: &str) -> Result<Option<Pending>, DbError> {
     let statement = Statement::named("pending_analysis", format!("{PENDING} where id = $1")).bind(id);
@@ -100,7 +119,6 @@ pub async fn with_content(
 }
 
 fn read_pending(row: &Row) -> Result<Pending, DbError> {
-    let answer = row.opt_text(8)?.map(str::to_owned);
     Ok(Pending {
         id: row.text(0)?.to_owned(),
         study: row.parse(1, "a Study Instance UID")?,
@@ -110,9 +128,19 @@ fn read_pending(row: &Row) -> Result<Pending, DbError> {
         supersedes: row.opt_text(5)?.map(str::to_owned),
         queued_at: Timestamp(row.int(6)?),
         started_at: row.opt_int(7)?.map(Timestamp),
-        answered: answer.zip(row.opt_int(9)?.map(Timestamp)),
-        usage: row.opt_bytes(10)?.map(<[u8]>::to_vec),
+        answered: read_kept(row)?,
     })
+}
+
+fn read_kept(row: &Row) -> Result<Option<Kept>, DbError> {
+    let (answer, at, provenance) = (row.opt_text(8)?, row.opt_int(9)?, row.opt_bytes(10)?);
+    let (Some(answer), Some(at), Some(provenance)) = (answer, at, provenance) else { return Ok(None) };
+    Ok(Some(Kept {
+        answer: answer.to_owned(),
+        words: row.opt_text(11)?.map(str::to_owned),
+        provenance: provenance.to_vec(),
+        at: Timestamp(at),
+    }))
 }
 
 /// queued, waiting or running → running; the first start is kept.
@@ -145,7 +173,7 @@ pub fn fail(id: &str, reason: &str, now: Timestamp) -> Batch {
 }
 
 /// failed, cancelled or waiting → queued, because somebody asked again or a model has come;
-/// nothing when it is no longer in the state it was `seen` in. An answer that was kept stays, with
+/// the batch fails when it is no longer in the state it was `seen` in. An answer that was kept stays, with
 /// its time: objects made of it may have been stored.
 pub fn requeue(id: &str, seen: &str) -> Batch {
     let statement = Statement::named(
@@ -154,7 +182,20 @@ pub fn requeue(id: &str, seen: &str) -> Batch {
             finished_at = case when answer is null then null else finished_at end
          where id = $1 and state = $2 and deletion is null and state in ('failed', 'cancelled', 'waiting')",
     );
-    Batch::new().then(statement.bind(id).bind(seen))
+    Batch::new().then_exactly(1, statement.bind(id).bind(seen))
+}
+
+/// queued, waiting or running → cancelled, as long as the model has not answered: what has an
+/// answer is being published.
+pub fn cancel(id: &str, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "cancel_analysis",
+        "update analysis set state = 'cancelled', reason = 'cancelled by request',
+            finished_at = case when answer is null then $1 else finished_at end
+         where id = $2 and deletion is null
+            and (state in ('queued', 'waiting') or (state = 'running' and answer is null))",
+    );
+    Batch::new().then_exactly(1, statement.bind(now).bind(id))
 }
 
 pub async fn waiting(db: &Db) -> Result<Vec<String>, DbError> {
@@ -165,28 +206,39 @@ pub async fn waiting(db: &Db) -> Result<Vec<String>, DbError> {
     db.read(statement).await?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
-pub fn note_progress(id: &str, progress: &str) -> Batch {
-    let statement = Statement::named(
-        "note_progress",
-        "update analysis set reason = $1 where id = $2 and state = 'running'",
-    );
-    Batch::new().then(statement.bind(progress).bind(id))
+pub fn note_progress(id: &str, progress: &str) -> Statement {
+    let sql = "update analysis set reason = $1 where id = $2 and state = 'running'";
+    Statement::named("note_progress", sql).bind(progress).bind(id)
+}
+
+/// What a model said about a study, and what it was asked.
+pub struct NewAnswer<'a> {
+    pub answer: &'a str,
+    pub words: Option<&'a str>,
+    /// JSON list.
+    pub unused: Option<Vec<u8>>,
+    /// JSON.
+    pub provenance: Vec<u8>,
+    /// JSON.
+    pub inputs: Vec<u8>,
 }
 
 /// The model's answer, before anything is made of it: a rerun makes the same objects. From now on
 /// it is settled which results these replace: the newest that came to an end.
-pub fn keep_answer(id: &str, answer: &str, provenance: Vec<u8>, inputs: Vec<u8>, now: Timestamp) -> Batch {
+pub fn keep_answer(id: &str, new: NewAnswer<'_>, now: Timestamp) -> Batch {
     let statement = Statement::named(
         "keep_answer",
-        "update analysis set answer = $1, provenance = $2, inputs = $3, finished_at = $4,
+        "update analysis set answer = $1, words = $2, unused_answers = $3, provenance = $4, inputs = $5, finished_at = $6,
             supersedes = (select old.id from analysis old where old.study_uid = analysis.study_uid
                 and old.pipeline = analysis.pipeline and old.deletion is null and old.state = 'done' and old.queued_at < analysis.queued_at
                 order by old.queued_at desc, old.id desc limit 1)
-         where id = $5 and state = 'running' and answer is null",
+         where id = $7 and state = 'running' and answer is null",
     )
-    .bind(answer)
-    .bind(provenance)
-    .bind(inputs)
+    .bind(new.answer)
+    .bind(new.words.map(str::to_owned))
+    .bind(new.unused)
+    .bind(new.provenance)
+    .bind(new.inputs)
     .bind(now);
     Batch::new().then_exactly(1, statement.bind(id))
 }
@@ -209,15 +261,18 @@ pub struct MeasurementRow {
     pub name: String,
     pub value: f64,
     pub unit: String,
-    pub method: &'static str,
+    pub method: String,
+    /// Of what was taken on a region.
+    pub spacing: Option<String>,
 }
 
 pub struct ReportRow {
     pub narrative: Vec<u8>,
-    pub series_uid_sr: String,
-    pub sr_instance_uid: String,
-    pub series_uid_pdf: String,
-    pub pdf_instance_uid: String,
+    /// Of the first version, JSON.
+    pub content: Vec<u8>,
+    /// Patient, study and model as later documents name them, JSON.
+    pub basis: Vec<u8>,
+    pub objects: reports::Objects,
 }
 
 pub struct VolumeRow {
@@ -245,7 +300,7 @@ pub fn complete(results: &Results<'_>, now: Timestamp) -> Batch {
     for (ordinal, finding) in results.findings.iter().enumerate() {
         push_finding(&mut batch, &analysis.id, ordinal, finding);
     }
-    batch.push(insert_report(analysis, &results.report, now));
+    batch.append(insert_report(analysis, &results.report, now));
     if let Some(volume) = &results.volume {
         batch.push(insert_volume(analysis, volume, now));
     }
@@ -304,8 +359,8 @@ fn push_finding(batch: &mut Batch, analysis: &str, ordinal: usize, finding: &Fin
         batch.push(
             Statement::named(
                 "insert_measurement",
-                "insert into measurement (id, analysis, finding, name, value, unit, method)
-                 values ($1, $2, $3, $4, $5, $6, $7)",
+                "insert into measurement (id, analysis, finding, name, value, unit, method, spacing)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
             )
             .bind(format!("{id}.{}", number + 1))
             .bind(analysis)
@@ -313,27 +368,46 @@ fn push_finding(batch: &mut Batch, analysis: &str, ordinal: usize, finding: &Fin
             .bind(measurement.name.as_str())
             .bind(measurement.value)
             .bind(measurement.unit.as_str())
-            .bind(measurement.method),
+            .bind(measurement.method.as_str())
+            .bind(measurement.spacing.clone()),
         );
     }
 }
 
 /// One report per analysis, so they share an id.
-fn insert_report(analysis: &Pending, report: &ReportRow, now: Timestamp) -> Statement {
-    Statement::named(
+fn insert_report(analysis: &Pending, report: &ReportRow, now: Timestamp) -> Batch {
+    let insert = Statement::named(
         "insert_report",
-        "insert into report (id, study_uid, analysis, status, version, narrative, series_uid_sr, sr_instance_uid,
-            series_uid_pdf, pdf_instance_uid, created_at, updated_at)
-         values ($1, $2, $1, 'draft', 1, $3, $4, $5, $6, $7, $8, $8)",
+        "insert into report (id, study_uid, analysis, status, version, versions, revision, narrative, basis,
+            series_uid_sr, sr_instance_uid, series_uid_pdf, pdf_instance_uid, created_at, updated_at)
+         values ($1, $2, $1, 'draft', 1, 1, 1, $3, $4, $5, $6, $7, $8, $9, $9)",
     )
     .bind(analysis.id.as_str())
     .bind(&analysis.study)
     .bind(report.narrative.clone())
-    .bind(report.series_uid_sr.as_str())
-    .bind(report.sr_instance_uid.as_str())
-    .bind(report.series_uid_pdf.as_str())
-    .bind(report.pdf_instance_uid.as_str())
-    .bind(now)
+    .bind(report.basis.clone())
+    .bind(report.objects.series_uid_sr.as_str())
+    .bind(report.objects.sr_instance_uid.as_str())
+    .bind(report.objects.series_uid_pdf.as_str())
+    .bind(report.objects.pdf_instance_uid.as_str())
+    .bind(now);
+    let first = reports::NewVersion {
+        report: &analysis.id,
+        number: 1,
+        status: "draft",
+        act: "draft",
+        content: report.content.clone(),
+        author: "system",
+        author_name: "",
+        reason: None,
+        follows: None,
+        signature: None,
+        objects: Some(&report.objects),
+        published_at: Some(now),
+    };
+    let mut batch = Batch::new().then(insert).then(reports::insert_version(&first, now));
+    batch.append(reports::outgrow(analysis, now));
+    batch
 }
 
 fn insert_volume(analysis: &Pending, volume: &VolumeRow, now: Timestamp) -> Statement {

@@ -1,52 +1,68 @@
-//! Audit rows: who did what, with which outcome. Append-only; never a patient attribute.
+//! The audit trail: rows that are only appended, each of which holds a hash over itself and the one
+//! before.
+
+pub mod chain;
+
+mod delivery;
+mod reading;
+mod retention;
+mod verify;
 
 use super::instances::InstanceRow;
-use super::{Db, DbError, Row, Statement};
+use super::{Db, DbError, Statement};
+pub use crate::audit::{Action, Actor, Entry, ObjectKind, Outcome};
 use crate::clock::Timestamp;
-use crate::dicom::uid::StudyUid;
+pub use chain::Head;
+pub use delivery::{deliver, delivered};
+pub use reading::{Filter, Record, after, count, list};
+pub use retention::prune;
+pub use verify::{Flaw, Verified, verify};
 
-pub struct Entry<'a> {
-    pub actor: &'a str,
-    pub action: &'static str,
-    pub study: Option<&'a StudyUid>,
-    pub subject: Option<&'a str>,
-    pub outcome: &'static str,
-    pub detail: Option<&'a str>,
+/// The writer adds sequence and hash, in the order in which it commits.
+pub fn append(entry: &Entry<'_>, now: Timestamp) -> Statement {
+    let actor = entry.actor;
+    Statement::chained("append_audit", chain::INSERT)
+        .bind(now)
+        .bind(entry.began_at)
+        .bind(actor.kind.as_str())
+        .bind(actor.id.as_deref())
+        .bind(actor.name.as_str())
+        .bind(actor.roles.as_str())
+        .bind(actor.means)
+        .bind(actor.address.map(|address| address.to_string()))
+        .bind(actor.ae_title.as_deref())
+        .bind(entry.action.as_str())
+        .bind(entry.study)
+        .bind(entry.object.map(|object| object.kind.as_str()))
+        .bind(entry.object.map(|object| object.id))
+        .bind(entry.outcome.as_str())
+        .bind(actor.request_id.as_deref())
+        .bind(entry.detail)
 }
 
-pub fn append(entry: &Entry<'_>, now: Timestamp) -> Statement {
-    Statement::named(
-        "append_audit",
-        "insert into audit (at, actor, action, study_uid, subject, outcome, detail)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(now)
-    .bind(entry.actor)
-    .bind(entry.action)
-    .bind(entry.study)
-    .bind(entry.subject)
-    .bind(entry.outcome)
-    .bind(entry.detail)
+/// Where the trail ends; the anchor or its origin where nothing is in it.
+pub async fn end(db: &Db) -> Result<Head, DbError> {
+    match db.read_one(Statement::named("audit_end", chain::HEAD)).await?.as_ref().and_then(verify::head) {
+        Some(end) => Ok(end),
+        None => verify::anchor(db).await,
+    }
 }
 
 pub(super) fn stored(row: &InstanceRow, now: Timestamp) -> Statement {
-    let entry = Entry {
-        actor: row.origin.actor(),
-        action: "store-instance",
-        study: Some(&row.identity.study),
-        subject: Some(row.identity.sop_instance.as_str()),
-        outcome: "success",
-        detail: row.note,
-    };
-    append(&entry, now)
+    of_instance(row, Action::StoreInstance, row.note, now)
 }
 
-/// Actions and outcomes about a study, oldest first.
-pub async fn of_study(db: &Db, study: &StudyUid) -> Result<Vec<(String, String)>, DbError> {
-    let statement = Statement::named(
-        "audit_of_study",
-        "select action, outcome from audit where study_uid = $1 order by sequence",
-    );
-    let pair = |row: &Row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
-    db.read(statement.bind(study)).await?.iter().map(pair).collect()
+pub(super) fn replaced(row: &InstanceRow, now: Timestamp) -> Statement {
+    of_instance(row, Action::ReplaceInstance, None, now)
 }
+
+fn of_instance(row: &InstanceRow, action: Action, note: Option<&str>, now: Timestamp) -> Statement {
+    let actor = row.origin.actor();
+    let entry = Entry::new(&actor, action)
+        .study(&row.identity.study)
+        .object(ObjectKind::Instance, row.identity.sop_instance.as_str());
+    append(&Entry { detail: note, ..entry }, now)
+}
+
+#[cfg(test)]
+mod tests;

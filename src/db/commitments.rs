@@ -1,5 +1,6 @@
 //! Storage commitment in SQL: transactions and their references, in both directions.
 
+use super::page::{self, Conditions, Found, List, Page};
 use super::{Batch, Db, DbError, Row, Statement};
 use crate::clock::Timestamp;
 use crate::dicom::commitment::Reference;
@@ -213,11 +214,15 @@ pub async fn of_transaction(
     rows.iter().map(commitment).collect()
 }
 
-/// Newest first.
-pub async fn list(db: &Db, limit: u32, offset: u32) -> Result<Vec<Commitment>, DbError> {
-    let sql = format!("select {COLUMNS} from commitment order by id desc limit $1 offset $2");
-    let rows = db.search(Statement::named("commitments", sql).bind(limit).bind(offset)).await?;
-    rows.iter().map(commitment).collect()
+const LIST: List<'_> = List {
+    names: ["commitments", "count_commitments"],
+    columns: COLUMNS,
+    from: "commitment",
+    counted_from: "commitment",
+};
+
+pub async fn list(db: &Db, page: &Page) -> Result<Found<Commitment>, DbError> {
+    page::read(db, &LIST, Conditions::default(), page, commitment).await
 }
 
 /// Transactions that we have accepted and not yet reported.

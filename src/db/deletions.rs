@@ -1,7 +1,10 @@
 //! Deletion in SQL: rows leave the index in one batch, and what is needed to take that back stays.
 
+use super::audit::{Action, Actor, Entry, ObjectKind};
 use super::instances::OF_SERIES;
+use super::page::{self, Conditions, Found, List, Page};
 use super::{Batch, Db, DbError, Row, Statement, Value, audit};
+use crate::auth::Reach;
 use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
@@ -11,7 +14,7 @@ use crate::query::Scope;
 pub struct Act<'a> {
     pub id: &'a str,
     pub scope: &'a Scope,
-    pub actor: &'a str,
+    pub actor: &'a Actor,
     pub reason: Option<&'a str>,
 }
 
@@ -40,19 +43,14 @@ pub fn delete(act: &Act<'_>, now: Timestamp) -> Batch {
         .then(audit::append(&entry(act), now))
 }
 
-fn entry<'a>(act: &Act<'a>) -> audit::Entry<'a> {
-    let (action, subject) = match act.scope {
-        Scope::Study(_) => ("delete-study", None),
-        Scope::Series(_, series) => ("delete-series", Some(series.as_str())),
-        Scope::Instance(_, _, instance) => ("delete-instance", Some(instance.as_str())),
-    };
-    audit::Entry {
-        actor: act.actor,
-        action,
-        study: Some(act.scope.study()),
-        subject,
-        outcome: "success",
-        detail: Some(act.id),
+fn entry<'a>(act: &Act<'a>) -> Entry<'a> {
+    let entry = |action| Entry::new(act.actor, action).study(act.scope.study()).detail(act.id);
+    match act.scope {
+        Scope::Study(_) | Scope::Released(_) => entry(Action::DeleteStudy),
+        Scope::Series(_, series) => entry(Action::DeleteSeries).object(ObjectKind::Series, series.as_str()),
+        Scope::Instance(_, _, instance) => {
+            entry(Action::DeleteInstance).object(ObjectKind::Instance, instance.as_str())
+        }
     }
 }
 
@@ -83,7 +81,7 @@ fn insert_deletion(act: &Act<'_>, now: Timestamp) -> Statement {
     let text = |value: Option<&str>| value.map(str::to_owned).into();
     let series = act.scope.series().map(SeriesUid::as_str);
     let instance = act.scope.instance().map(SopInstanceUid::as_str);
-    let mut values: Vec<Value> = vec![act.id.into(), now.into(), act.actor.into()];
+    let mut values: Vec<Value> = vec![act.id.into(), now.into(), act.actor.name.as_str().into()];
     values.extend([text(act.reason), act.scope.study().into(), text(series), text(instance)]);
     let from = members(act.scope, &mut values);
     let sql = format!(
@@ -247,22 +245,30 @@ pub struct Deletion {
     pub kept: i64,
 }
 
-/// The last acts, first.
-pub async fn list(db: &Db, limit: u32, offset: u32) -> Result<Vec<Deletion>, DbError> {
-    let sql = format!("{DELETION} order by deletion.id desc limit $1 offset $2");
-    let statement = Statement::named("deletions", sql).bind(i64::from(limit)).bind(i64::from(offset));
-    db.read(statement).await?.iter().map(deletion).collect()
+const LIST: List<'_> = List {
+    names: ["deletions", "count_deletions"],
+    columns: COLUMNS,
+    from: "deletion",
+    counted_from: "deletion",
+};
+
+pub async fn list(db: &Db, reach: &Reach, page: &Page) -> Result<Found<Deletion>, DbError> {
+    let mut conditions = Conditions::default();
+    conditions.and_reach(reach, "deletion.study_uid");
+    page::read(db, &LIST, conditions, page, deletion).await
 }
 
 pub async fn one(db: &Db, id: &str) -> Result<Option<Deletion>, DbError> {
-    let statement = Statement::named("deletion", format!("{DELETION} where deletion.id = $1")).bind(id);
+    let statement =
+        Statement::named("deletion", format!("select {COLUMNS} from deletion where deletion.id = $1"))
+            .bind(id);
     db.read_one(statement).await?.as_ref().map(deletion).transpose()
 }
 
-const DELETION: &str = "select id, at, actor, reason, study_uid, series_uid, sop_instance_uid,
+const COLUMNS: &str = "id, at, actor, reason, study_uid, series_uid, sop_instance_uid,
     (select count(*) from deleted_instance where deleted_instance.deletion = deletion.id),
     (select count(*) from deleted_instance where deleted_instance.deletion = deletion.id
-        and deleted_instance.state = 'kept') from deletion";
+        and deleted_instance.state = 'kept')";
 
 fn deletion(row: &Row) -> Result<Deletion, DbError> {
     let optional = |column| Ok(row.opt_text(column)?.map(str::to_owned));
@@ -345,7 +351,7 @@ fn let_go(state: &'static str, row: i64) -> Statement {
 
 /// The analyses that an act hid are seen again, unless their content has been analysed anew; those
 /// that it cancelled stay cancelled.
-pub fn reveal_analyses(deletion: &Deletion, actor: &str, now: Timestamp) -> Batch {
+pub fn reveal_analyses(deletion: &Deletion, actor: &Actor, now: Timestamp) -> Batch {
     let reveal = Statement::named(
         "reveal_analyses",
         "update analysis set deletion = null, content_sha256 = substr(content_sha256, 1, 64)
@@ -355,13 +361,7 @@ pub fn reveal_analyses(deletion: &Deletion, actor: &str, now: Timestamp) -> Batc
                 and other.pipeline = analysis.pipeline and other.deletion is null
                 and other.content_sha256 = substr(analysis.content_sha256, 1, 64))",
     );
-    let entry = audit::Entry {
-        actor,
-        action: "restore",
-        study: Some(&deletion.study),
-        subject: Some(&deletion.id),
-        outcome: "success",
-        detail: None,
-    };
+    let entry = Entry::new(actor, Action::Restore).study(&deletion.study);
+    let entry = entry.object(ObjectKind::Deletion, &deletion.id);
     Batch::new().then(reveal.bind(deletion.id.as_str())).then(audit::append(&entry, now))
 }

@@ -2,10 +2,12 @@
 
 mod replacement;
 
+use super::groups::Owner;
 use super::{Batch, Db, DbError, Row, Statement};
+use crate::auth::Reach;
 use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
-use crate::dicom::person_name::NameKeys;
+use crate::dicom::person_name::{self, NameKeys};
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 use crate::ingest::{InstanceIdentity, Origin, Source};
 
@@ -90,6 +92,10 @@ pub struct InstanceRow {
     pub frame_chunks: Vec<Vec<u8>>,
     pub metadata: Vec<u8>,
     pub origin: Origin,
+    /// The groups of the study, if this is its first instance.
+    pub owners: Vec<Owner>,
+    /// Of who brings it.
+    pub reach: Reach,
 }
 
 /// The name of the guard that fails when a series belongs to another study.
@@ -98,13 +104,15 @@ pub const INSERT_INSTANCE: &str = "insert_instance";
 /// The statements that make an instance visible. Parents are created by whoever comes first;
 /// the instance itself must be new.
 pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
-    let mut batch =
-        guard(row).then(insert_patient(row, now)).then(insert_study(row, now)).then(insert_series(row, now));
+    let mut batch = guard(row).then(insert_patient(row, now)).then(insert_study(row, now));
+    batch = super::groups::receive(batch, &row.identity.study, &row.owners, &row.reach, now);
+    batch.push(insert_series(row, now));
     insert_requests(&mut batch, &row.identity.series, &row.series.attributes);
     batch = batch
         .then_exactly(1, insert_instance(row, now))
         .then(count_in_series(row, now))
         .then(count_in_study(row, now))
+        .then(super::events::study_received(&row.identity.study, now))
         .then(notice_series(row));
     insert_frame_chunks(row).for_each(|statement| batch.push(statement));
     if let Some(digest) = row.received_sha256 {
@@ -154,9 +162,9 @@ fn insert_study(row: &InstanceRow, now: Timestamp) -> Statement {
         "insert into study (patient, study_uid, study_date, study_time, accession_number, study_id,
             description, referring_physician, referring_folded, referring_ideographic,
             referring_phonetic, referring_words, referring_sounds, attributes, timezone_offset, derived,
-            last_instance_at, created_at, updated_at)
-         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $16
-         from patient where issuer = $17 and patient_id = $18
+            search_words, last_instance_at, created_at, updated_at)
+         select id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $17
+         from patient where issuer = $18 and patient_id = $19
          on conflict (study_uid) do nothing",
     );
     bind_study(insert.bind(&row.identity.study), row, now)
@@ -176,9 +184,18 @@ fn bind_study(statement: Statement, row: &InstanceRow, now: Timestamp) -> Statem
         .bind(study.attributes.json.clone())
         .bind(study.attributes.timezone_offset.as_str())
         .bind(DERIVATION)
+        .bind(search_words(row))
         .bind(now)
         .bind(row.patient.issuer.as_str())
         .bind(row.patient.patient_id.as_str())
+}
+
+/// What a person types who looks for a study, beside the name.
+fn search_words(row: &InstanceRow) -> String {
+    let study = &row.study;
+    let texts = [&row.patient.patient_id, &study.accession_number, &study.study_id, &study.description];
+    let words = texts.iter().flat_map(|text| person_name::words(text));
+    format!(" {} ", words.collect::<Vec<_>>().join(" "))
 }
 
 fn insert_series(row: &InstanceRow, now: Timestamp) -> Statement {

@@ -1,7 +1,9 @@
 //! Results for people: analyses, findings, measurements, reports and decisions, read only.
 
+use crate::auth::Reach;
 use crate::clock::Timestamp;
-use crate::db::{Db, DbError, Row, Statement};
+use crate::db::page::{self, Conditions, Found, List, Page};
+use crate::db::{Db, DbError, Row, Statement, groups};
 use crate::dicom::uid::StudyUid;
 
 /// A study with the state of its newest analysis.
@@ -83,14 +85,18 @@ pub struct Measurement {
     pub value: f64,
     /// UCUM.
     pub unit: String,
+    /// `model-estimate`, `region-size` or `region-values`.
     pub method: String,
+    /// What a length or area taken on a region rests on.
+    pub spacing: Option<String>,
 }
 
 #[derive(Debug)]
 pub struct Report {
     pub id: String,
     pub study: StudyUid,
-    pub analysis: String,
+    /// `None` for a report that a person began.
+    pub analysis: Option<String>,
     pub status: String,
     pub version: i64,
     /// JSON.
@@ -102,21 +108,18 @@ pub struct Report {
     pub created_at: Timestamp,
 }
 
-/// The studies that changed last, first.
-pub async fn studies(db: &Db, limit: u32, offset: u32) -> Result<Vec<StudySummary>, DbError> {
-    let sql =
-        format!("{STUDY_SUMMARY} order by study.last_instance_at desc, study.id desc limit $1 offset $2");
-    let statement = Statement::named("studies", sql).bind(i64::from(limit)).bind(i64::from(offset));
-    db.search(statement).await?.iter().map(study_summary).collect()
-}
+const STUDY_FROM: &str = "study join patient on patient.id = study.patient";
 
 pub async fn study(db: &Db, study: &StudyUid) -> Result<Option<StudySummary>, DbError> {
-    let statement =
-        Statement::named("study", format!("{STUDY_SUMMARY} where study.study_uid = $1")).bind(study);
+    let statement = Statement::named(
+        "study",
+        format!("select {STUDY_COLUMNS} from {STUDY_FROM} where study.study_uid = $1"),
+    )
+    .bind(study);
     db.read_one(statement).await?.as_ref().map(study_summary).transpose()
 }
 
-const STUDY_SUMMARY: &str = "select study.study_uid, study.study_date, study.description, study.accession_number, \
+const STUDY_COLUMNS: &str = "study.study_uid, study.study_date, study.description, study.accession_number, \
      patient.patient_id, patient.name, study.series_count, study.instance_count, study.last_instance_at, \
      (select analysis.state from analysis where analysis.study_uid = study.study_uid and analysis.deletion is null \
       order by analysis.queued_at desc limit 1), \
@@ -124,8 +127,7 @@ const STUDY_SUMMARY: &str = "select study.study_uid, study.study_date, study.des
       order by analysis.queued_at desc limit 1), \
      (select report.id from report join analysis on analysis.id = report.analysis \
       where report.study_uid = study.study_uid and analysis.deletion is null \
-      order by report.created_at desc limit 1) \
-     from study join patient on patient.id = study.patient";
+      order by report.created_at desc limit 1)";
 
 fn study_summary(row: &Row) -> Result<StudySummary, DbError> {
     Ok(StudySummary {
@@ -148,11 +150,14 @@ fn optional(row: &Row, column: usize) -> Result<Option<String>, DbError> {
     Ok(row.opt_text(column)?.map(str::to_owned))
 }
 
-pub async fn series(db: &Db, study: &StudyUid) -> Result<Vec<SeriesSummary>, DbError> {
+pub async fn series(db: &Db, reach: &Reach, study: &StudyUid) -> Result<Vec<SeriesSummary>, DbError> {
     const SQL: &str = "select series.series_uid, series.modality, series.series_number, series.description, \
                        series.instance_count from series join study on study.id = series.study \
-                       where study.study_uid = $1 order by series.series_number, series.id";
-    let rows = db.read(Statement::named("study_series", SQL).bind(study)).await?;
+                       where study.study_uid = $1";
+    let released = groups::released(reach, "series.series_uid");
+    let released = released.map(|released| format!(" and {released}")).unwrap_or_default();
+    let sql = format!("{SQL}{released} order by series.series_number, series.id");
+    let rows = db.read(Statement::named("study_series", sql).bind(study)).await?;
     let summary = |row: &Row| {
         Ok(SeriesSummary {
             series_uid: row.text(0)?.to_owned(),
@@ -182,22 +187,75 @@ pub async fn decisions(db: &Db, study: &StudyUid) -> Result<Vec<Decision>, DbErr
     rows.iter().map(decision).collect()
 }
 
-const ANALYSIS: &str = "select analysis.id, analysis.study_uid, analysis.pipeline, analysis.state, analysis.reason, \
+/// Which analyses are listed; each that is given narrows.
+#[derive(Debug, Default)]
+pub struct AnalysisFilter {
+    pub study: Option<StudyUid>,
+    pub state: Option<String>,
+    pub pipeline: Option<String>,
+}
+
+const ANALYSES: List<'_> = List {
+    names: ["analyses", "count_analyses"],
+    columns: ANALYSIS_COLUMNS,
+    from: ANALYSIS_FROM,
+    counted_from: "analysis",
+};
+
+const ANALYSIS_COLUMNS: &str = "analysis.id, analysis.study_uid, analysis.pipeline, analysis.state, analysis.reason, \
      analysis.trigger_kind, analysis.supersedes, analysis.superseded_by, analysis.provenance, analysis.impression, \
-     analysis.queued_at, analysis.started_at, analysis.finished_at, report.id \
-     from analysis left join report on report.analysis = analysis.id where analysis.deletion is null";
+     analysis.queued_at, analysis.started_at, analysis.finished_at, report.id";
+const ANALYSIS_FROM: &str = "analysis left join report on report.analysis = analysis.id";
+
+pub async fn analyses(
+    db: &Db,
+    reach: &Reach,
+    filter: AnalysisFilter,
+    page: &Page,
+) -> Result<Found<Analysis>, DbError> {
+    let mut conditions = Conditions::default();
+    conditions.and_reach(reach, "analysis.study_uid");
+    conditions.and("analysis.deletion is null");
+    filter.study.iter().for_each(|study| conditions.and_value("analysis.study_uid = {}", study));
+    filter.state.into_iter().for_each(|state| conditions.and_value("analysis.state = {}", state));
+    filter.pipeline.into_iter().for_each(|name| conditions.and_value("analysis.pipeline = {}", name));
+    page::read(db, &ANALYSES, conditions, page, analysis_row).await
+}
 
 /// Newest first.
-pub async fn analyses(db: &Db, study: &StudyUid) -> Result<Vec<Analysis>, DbError> {
-    let sql =
-        format!("{ANALYSIS} and analysis.study_uid = $1 order by analysis.queued_at desc, analysis.id desc");
+pub async fn analyses_of(db: &Db, study: &StudyUid) -> Result<Vec<Analysis>, DbError> {
+    let sql = format!(
+        "select {ANALYSIS_COLUMNS} from {ANALYSIS_FROM} where analysis.deletion is null and analysis.study_uid = $1 \
+         order by analysis.queued_at desc, analysis.id desc"
+    );
     let rows = db.read(Statement::named("study_analyses", sql).bind(study)).await?;
     rows.iter().map(analysis_row).collect()
 }
 
 pub async fn analysis(db: &Db, id: &str) -> Result<Option<Analysis>, DbError> {
-    let statement = Statement::named("analysis", format!("{ANALYSIS} and analysis.id = $1")).bind(id);
+    let sql = format!(
+        "select {ANALYSIS_COLUMNS} from {ANALYSIS_FROM} where analysis.deletion is null and analysis.id = $1"
+    );
+    let statement = Statement::named("analysis", sql).bind(id);
     db.read_one(statement).await?.as_ref().map(analysis_row).transpose()
+}
+
+/// What the model wrote beside the findings, verbatim.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub words: Option<String>,
+    /// JSON list.
+    pub unused_answers: Option<Vec<u8>>,
+}
+
+pub async fn said(db: &Db, analysis: &str) -> Result<Said, DbError> {
+    const SQL: &str = "select words, unused_answers from analysis where id = $1";
+    let row = db.read_one(Statement::named("said_by_model", SQL).bind(analysis)).await?;
+    let read = |row: &Row| {
+        let unused_answers = row.opt_bytes(1)?.map(<[u8]>::to_vec);
+        Ok(Said { words: optional(row, 0)?, unused_answers })
+    };
+    row.as_ref().map(read).transpose().map(Option::unwrap_or_default)
 }
 
 fn analysis_row(row: &Row) -> Result<Analysis, DbError> {
@@ -243,8 +301,7 @@ pub async fn findings(db: &Db, analysis: &str) -> Result<Vec<Finding>, DbError> 
 }
 
 pub async fn measurements(db: &Db, analysis: &str) -> Result<Vec<Measurement>, DbError> {
-    const SQL: &str =
-        "select finding, name, value, unit, method from measurement where analysis = $1 order by id";
+    const SQL: &str = "select finding, name, value, unit, method, spacing from measurement where analysis = $1 order by length(id), id";
     let rows = db.read(Statement::named("analysis_measurements", SQL).bind(analysis)).await?;
     let measurement = |row: &Row| {
         Ok(Measurement {
@@ -253,33 +310,53 @@ pub async fn measurements(db: &Db, analysis: &str) -> Result<Vec<Measurement>, D
             value: row.real(2)?,
             unit: row.text(3)?.to_owned(),
             method: row.text(4)?.to_owned(),
+            spacing: optional(row, 5)?,
         })
     };
     rows.iter().map(measurement).collect()
 }
 
-/// Results of deleted studies are in no list.
-const REPORT: &str = "select report.id, report.study_uid, report.analysis, report.status, report.version, \
-     report.narrative, report.series_uid_sr, report.sr_instance_uid, report.series_uid_pdf, \
-     report.pdf_instance_uid, report.created_at \
-     from report join analysis on analysis.id = report.analysis where analysis.deletion is null";
+/// Which reports are listed; each that is given narrows.
+#[derive(Debug, Default)]
+pub struct ReportFilter {
+    pub study: Option<StudyUid>,
+    pub status: Option<String>,
+}
 
-/// Newest first; of one study or of all.
-pub async fn reports(db: &Db, study: Option<&StudyUid>, limit: u32) -> Result<Vec<Report>, DbError> {
-    let newest = "order by report.created_at desc, report.id desc limit";
-    let limit = i64::from(limit);
-    let statement = match study {
-        Some(study) => {
-            let sql = format!("{REPORT} and report.study_uid = $1 {newest} $2");
-            Statement::named("study_reports", sql).bind(study).bind(limit)
-        }
-        None => Statement::named("reports", format!("{REPORT} {newest} $1")).bind(limit),
-    };
-    db.read(statement).await?.iter().map(report_row).collect()
+const REPORTS: List<'_> = List {
+    names: ["reports", "count_reports"],
+    columns: REPORT_COLUMNS,
+    from: REPORT_FROM,
+    counted_from: REPORT_FROM,
+};
+
+const REPORT_COLUMNS: &str = "report.id, report.study_uid, report.analysis, report.status, report.version, \
+     report.narrative, report.series_uid_sr, report.sr_instance_uid, report.series_uid_pdf, \
+     report.pdf_instance_uid, report.created_at";
+const REPORT_FROM: &str = "report left join analysis on analysis.id = report.analysis";
+/// What only a model wrote goes with its analysis; what a person wrote comes back with its study.
+const REPORT_THERE: &str = "exists (select 1 from study where study.study_uid = report.study_uid)
+    and (analysis.deletion is null or report.versions > 1)";
+
+/// Results of deleted studies are in no list.
+pub async fn reports(
+    db: &Db,
+    reach: &Reach,
+    filter: ReportFilter,
+    page: &Page,
+) -> Result<Found<Report>, DbError> {
+    let mut conditions = Conditions::default();
+    conditions.and_reach(reach, "report.study_uid");
+    conditions.and(REPORT_THERE);
+    groups::signed(reach, "report.id").into_iter().for_each(|signed| conditions.and(signed));
+    filter.study.iter().for_each(|study| conditions.and_value("report.study_uid = {}", study));
+    filter.status.into_iter().for_each(|status| conditions.and_value("report.status = {}", status));
+    page::read(db, &REPORTS, conditions, page, report_row).await
 }
 
 pub async fn report(db: &Db, id: &str) -> Result<Option<Report>, DbError> {
-    let statement = Statement::named("report", format!("{REPORT} and report.id = $1")).bind(id);
+    let sql = format!("select {REPORT_COLUMNS} from {REPORT_FROM} where {REPORT_THERE} and report.id = $1");
+    let statement = Statement::named("report", sql).bind(id);
     db.read_one(statement).await?.as_ref().map(report_row).transpose()
 }
 
@@ -287,7 +364,7 @@ fn report_row(row: &Row) -> Result<Report, DbError> {
     Ok(Report {
         id: row.text(0)?.to_owned(),
         study: row.parse(1, "a Study Instance UID")?,
-        analysis: row.text(2)?.to_owned(),
+        analysis: optional(row, 2)?,
         status: row.text(3)?.to_owned(),
         version: row.int(4)?,
         narrative: row.bytes(5)?.to_vec(),
@@ -326,18 +403,22 @@ mod tests {
              values ('a', '1.1', 'cxr', 'x', 'failed', 'rule', 1), ('b', '1.1', 'cxr', 'y', 'done', 'rule', 2)",
             "insert into finding (id, analysis, ordinal, finding, location, laterality, certainty) \
              values ('f', 'b', 0, 'effusion', 'pleura', 'left', 'definite')",
-            "insert into measurement values ('m', 'b', 'f', 'diameter', 2.5, 'mm', 'model-estimate')",
-            "insert into report values ('r', '1.1', 'b', 'draft', 1, x'7B7D', '1', '2', '3', '4', 5, 5)",
+            "insert into measurement values ('m', 'b', 'f', 'diameter', 2.5, 'mm', 'model-estimate', null)",
+            "insert into report (id, study_uid, analysis, status, version, versions, revision, narrative, series_uid_sr, \
+                sr_instance_uid, series_uid_pdf, pdf_instance_uid, created_at, updated_at) \
+             values ('r', '1.1', 'b', 'draft', 1, 1, 1, x'7B7D', '1', '2', '3', '4', 5, 5)",
         ] {
             batch.push(Statement::named("row", sql));
         }
         db.run(batch).await.unwrap();
-        let found = &studies(&db, 10, 0).await.unwrap()[0];
+        let found = study(&db, &"1.1".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!((found.analysis_state.as_deref(), found.report.as_deref()), (Some("done"), Some("r")));
-        assert_eq!(analyses(&db, &found.study).await.unwrap()[0].report.as_deref(), Some("r"));
+        assert_eq!(analyses_of(&db, &found.study).await.unwrap()[0].report.as_deref(), Some("r"));
         assert_eq!(findings(&db, "b").await.unwrap()[0].laterality, "left");
         assert_eq!(measurements(&db, "b").await.unwrap()[0].value, 2.5);
-        assert_eq!(reports(&db, Some(&found.study), 5).await.unwrap().len(), 1);
+        let of_study = ReportFilter { study: Some(found.study), status: None };
+        let page = Page::first("report.id", true, 5);
+        assert_eq!(reports(&db, &Reach::Everything, of_study, &page).await.unwrap().total, 1);
         assert!(report(&db, "x").await.unwrap().is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 mod selection;
 
-use crate::db::{Db, DbError, Row, Statement, Value};
+use crate::db::{Db, DbError, Row, Statement, Value, groups};
 use crate::query::Scope;
 use crate::query::retrieve::{Held, StoredInstance, StoredMetadata};
 
@@ -45,6 +45,7 @@ pub async fn held(db: &Db, scope: &Scope) -> Result<Option<Held>, DbError> {
              where study.study_uid = $1",
         )
         .bind(study),
+        Scope::Released(study) => Statement::named("held_released", held_released()).bind(study),
         Scope::Series(study, series) => Statement::named(
             "held_by_series",
             "select series.instance_count, series.id, series.created_at, coalesce(series_version.version, 0)
@@ -69,6 +70,17 @@ pub async fn held(db: &Db, scope: &Scope) -> Result<Option<Held>, DbError> {
     Ok(held.filter(|held| held.instances > 0))
 }
 
+fn held_released() -> String {
+    let released = groups::is_released("series.series_uid");
+    format!(
+        "select (select count(*) from instance join series on series.id = instance.series
+                where instance.study = study.id and {released}),
+            study.id, study.created_at, coalesce(study_version.version, 0)
+         from study left join study_version on study_version.study = study.id
+         where study.study_uid = $1"
+    )
+}
+
 /// A number alone would come again after the study was removed and sent anew.
 fn read_held(scope: &Scope, row: &Row) -> Result<Held, DbError> {
     let instances = row.int(0)?.unsigned_abs();
@@ -76,6 +88,9 @@ fn read_held(scope: &Scope, row: &Row) -> Result<Held, DbError> {
         Scope::Instance(..) => row.bytes(1)?.to_vec(),
         Scope::Study(_) | Scope::Series(..) => {
             format!("{} {} {}", row.int(1)?, row.int(2)?, row.int(3)?).into_bytes()
+        }
+        Scope::Released(_) => {
+            format!("released {} {} {}", row.int(1)?, row.int(2)?, row.int(3)?).into_bytes()
         }
     };
     Ok(Held { instances, version })
@@ -159,6 +174,9 @@ fn bind(statement: Statement, values: Vec<Value>) -> Statement {
 fn scope_clause(scope: &Scope, values: &mut Vec<Value>) -> String {
     values.push(scope.study().into());
     let mut clause = String::from("study.study_uid = $1");
+    if matches!(scope, Scope::Released(_)) {
+        clause = format!("{clause} and {}", groups::is_released("series.series_uid"));
+    }
     if let Some(series) = scope.series() {
         values.push(series.into());
         clause.push_str(" and series.series_uid = $2");

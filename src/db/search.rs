@@ -6,10 +6,11 @@ mod condition;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use self::condition::{Condition, Told};
-use crate::db::{Db, DbError, Row, Statement, Value};
+use crate::db::{Db, DbError, Row, Statement, Value, groups};
 use crate::dicom::attributes::{ATTRIBUTES, Attribute, Held, Level, Returned};
 use crate::query::request::{Key, SearchRequest};
 use crate::query::search::{Cell, Found};
@@ -74,7 +75,7 @@ impl<'r> Plan<'r> {
     /// The stored attributes of rows, in any order.
     pub async fn documents(&self, db: &Db, rows: &[i64]) -> Result<Vec<Candidate>, DbError> {
         let level = self.request.level;
-        let documents = columns::documents(level);
+        let documents = columns::documents(level, &self.request.reach);
         let tables = match level {
             Level::Series => BTreeSet::from([Level::Study]),
             _ => BTreeSet::new(),
@@ -156,11 +157,12 @@ impl<'r> Plan<'r> {
     fn selected(&self) -> String {
         let level = self.request.level;
         let row = format!("{}.id", columns::table(level));
-        let mut selected = vec![row.as_str()];
-        selected.extend(columns::identifiers(level));
-        selected.extend(self.columns.iter().map(|attribute| columns::expression(attribute.held)));
+        let mut selected: Vec<Cow<'static, str>> = vec![row.into()];
+        selected.extend(columns::identifiers(level).iter().map(|&column| column.into()));
+        let reach = &self.request.reach;
+        selected.extend(self.columns.iter().map(|attribute| columns::expression(attribute.held, reach)));
         if self.request.include.needs_json() {
-            selected.extend(columns::documents(level));
+            selected.extend(columns::documents(level, reach));
         }
         selected.join(", ")
     }
@@ -186,7 +188,7 @@ impl<'r> Plan<'r> {
         let values = values.collect::<Result<_, DbError>>()?;
         let first = 1 + identifiers + self.columns.len();
         let documents = match self.request.include.needs_json() {
-            true => first..first + columns::documents(self.request.level).len(),
+            true => first..first + columns::documents(self.request.level, &self.request.reach).len(),
             false => 0..0,
         };
         Ok(Found {
@@ -216,11 +218,22 @@ fn cell(held: Held, row: &mut Row, column: usize) -> Result<Cell, DbError> {
     })
 }
 
-/// What the path of the resource says; of a patient, that there is a study.
+/// What the path of the resource says, and the reach of who searches; of a patient, that there is a
+/// study.
 fn scope(request: &SearchRequest) -> Condition {
-    let mut condition = Condition::default();
+    let mut condition = Condition::of(request.reach.clone());
     if request.level == Level::Patient {
-        condition.push("exists (select 1 from study own where own.patient = patient.id)".to_owned());
+        let in_reach = groups::and_condition(&request.reach, "own.study_uid");
+        condition.push(format!("exists (select 1 from study own where own.patient = patient.id{in_reach})"));
+    } else if let Some(in_reach) = groups::condition(&request.reach, "study.study_uid") {
+        condition.tables.insert(Level::Study);
+        condition.push(in_reach);
+    }
+    if matches!(request.level, Level::Series | Level::Instance)
+        && let Some(released) = groups::released(&request.reach, "series.series_uid")
+    {
+        condition.tables.insert(Level::Series);
+        condition.push(released);
     }
     let Some(study) = &request.study else { return condition };
     let study = condition.parameter(study);

@@ -1,17 +1,21 @@
 //! SQLite: one writer at a time that commits in groups, and a pool of reader threads.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql};
+use tokio::sync::Notify;
 
+use super::audit::chain::{self, Head};
 use super::{Batch, DbError, Effect, Expect, Row, SqliteSettings, Statement, Value};
 pub(super) use readers::Extent;
 use readers::Readers;
 use writer::{LOG_PAGES_MAX, Writer};
 
+mod earlier;
 mod readers;
 mod writer;
 
@@ -26,6 +30,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
+    /// Wakes those who watch events.
+    told: Arc<Notify>,
 }
 
 impl Sqlite {
@@ -35,19 +41,45 @@ impl Sqlite {
         migrations::migrations::runner()
             .run(&mut connection)
             .map_err(|error| DbError::Migrate(error.to_string()))?;
+        earlier::chain(&mut connection).map_err(|error| DbError::Migrate(error.to_string()))?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX).map_err(open)?;
         let writer = Writer::start(connection, settings.group_max)?;
         let readers = Readers::start(path, settings.readers).map_err(open)?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, told: Arc::default() })
+    }
+
+    pub(super) fn told(&self) -> Arc<Notify> {
+        Arc::clone(&self.told)
+    }
+
+    /// With one reader, and without a change to the schema.
+    pub(super) fn open_beside(path: &Path) -> Result<Self, DbError> {
+        let open = |source| DbError::Open { path: path.display().to_string(), source };
+        let connection = connect(path, OpenFlags::default()).map_err(open)?;
+        let writer = Writer::start(connection, 1)?;
+        let readers = Readers::start(path, 1).map_err(open)?;
+        Ok(Self { writer, readers, told: Arc::default() })
     }
 
     pub(super) async fn run(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
-        self.writer.run(batch).await
+        let tells = batch.tells();
+        let effects = self.writer.run(batch).await?;
+        Ok(self.tell(&tells, effects))
     }
 
     /// Blocks its thread.
     pub(super) async fn run_here(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
-        self.writer.run_here(batch).await
+        let tells = batch.tells();
+        let effects = self.writer.run_here(batch).await?;
+        Ok(self.tell(&tells, effects))
+    }
+
+    /// Wakes those who watch, where one of the steps told something.
+    fn tell(&self, tells: &[usize], effects: Vec<Effect>) -> Vec<Effect> {
+        if tells.iter().any(|at| effects.get(*at).is_some_and(|effect| effect.affected > 0)) {
+            self.told.notify_waiters();
+        }
+        effects
     }
 
     pub(super) async fn read(&self, statement: Statement, extent: Extent) -> Result<Vec<Row>, DbError> {
@@ -97,6 +129,10 @@ fn run_step(connection: &Connection, statement: &Statement, expect: Expect) -> R
 
 fn execute(connection: &Connection, statement: &Statement) -> Result<Effect, DbError> {
     let failed = |source| execution_error(statement.name, source);
+    if statement.is_chained {
+        let affected = append(connection, statement).map_err(failed)?;
+        return Ok(Effect { affected, rows: Vec::new() });
+    }
     let mut prepared = connection.prepare_cached(&statement.sql).map_err(failed)?;
     let parameters = rusqlite::params_from_iter(&statement.values);
     if prepared.column_count() == 0 {
@@ -110,6 +146,19 @@ fn execute(connection: &Connection, statement: &Statement) -> Result<Effect, DbE
         .map_err(failed)?;
     let rows: Vec<Row> = rows.into_iter().map(|values| Row { statement: statement.name, values }).collect();
     Ok(Effect { affected: rows.len(), rows })
+}
+
+/// A row of the audit trail behind the last one: nobody else writes until this transaction is over.
+fn append(connection: &Connection, statement: &Statement) -> rusqlite::Result<usize> {
+    let [sequence, hash] = head(connection)?.next(&statement.values);
+    let row = std::iter::once(&sequence).chain(&statement.values).chain([&hash]);
+    connection.prepare_cached(&statement.sql)?.execute(rusqlite::params_from_iter(row))
+}
+
+fn head(connection: &Connection) -> rusqlite::Result<Head> {
+    let mut prepared = connection.prepare_cached(chain::HEAD)?;
+    let head = prepared.query_row([], |row| Ok(Head { sequence: row.get(0)?, hash: row.get(1)? }));
+    Ok(head.optional()?.unwrap_or(chain::ORIGIN))
 }
 
 fn execution_error(statement: &'static str, source: rusqlite::Error) -> DbError {
@@ -150,7 +199,7 @@ pub(crate) fn first_version_of(other: &Path, path: &Path) -> rusqlite::Result<()
     let first = refinery::Target::Version(1);
     migrations::migrations::runner().set_target(first).run(&mut connection).expect("the first version");
     connection.execute("attach $1 as other", [other.to_string_lossy()])?;
-    for table in ["patient", "study", "series", "instance", "change", "audit"] {
+    for table in ["patient", "study", "series", "instance", "change"] {
         let columns = format!("select group_concat(name, ', ') from pragma_table_info('{table}')");
         let columns: String = connection.query_row(&columns, [], |row| row.get(0))?;
         let copy = format!("insert into main.{table} ({columns}) select {columns} from other.{table}");

@@ -1,6 +1,8 @@
 //! What people see of the queue.
 
+use crate::auth::Reach;
 use crate::clock::Timestamp;
+use crate::db::page::{self, Conditions, Found, List, Page};
 use crate::db::{Db, DbError, Row, Statement, Value};
 use crate::dicom::uid::StudyUid;
 
@@ -29,36 +31,31 @@ pub struct Filter {
     pub study: Option<StudyUid>,
     pub destination: Option<String>,
     pub state: Option<String>,
-    /// Of the row behind which the page begins.
-    pub after: i64,
 }
 
-const EXPORT: &str = "select id, destination, subject, event, study_uid, series_uid, rule, state, reason,
-    attempts, due_at, created_at, updated_at from export";
+const LIST: List =
+    List { names: ["exports", "count_exports"], columns: COLUMNS, from: "export", counted_from: "export" };
 
-/// In the order in which they were queued first.
-pub async fn list(db: &Db, filter: &Filter, limit: u32) -> Result<Vec<Export>, DbError> {
-    let mut values: Vec<Value> = vec![filter.after.into()];
-    let mut sql = format!("{EXPORT} where id > $1");
-    let conditions = [
-        ("study_uid", filter.study.as_ref().map(Value::from)),
-        ("destination", filter.destination.clone().map(Value::from)),
-        ("state", filter.state.clone().map(Value::from)),
+const COLUMNS: &str = "id, destination, subject, event, study_uid, series_uid, rule, state, reason,
+    attempts, due_at, created_at, updated_at";
+
+pub async fn list(db: &Db, reach: &Reach, filter: &Filter, page: &Page) -> Result<Found<Export>, DbError> {
+    let mut conditions = Conditions::default();
+    conditions.and_reach(reach, "export.study_uid");
+    let values = [
+        ("study_uid = {}", filter.study.as_ref().map(Value::from)),
+        ("destination = {}", filter.destination.clone().map(Value::from)),
+        ("state = {}", filter.state.clone().map(Value::from)),
     ];
-    for (column, value) in conditions {
-        if let Some(value) = value {
-            values.push(value);
-            sql.push_str(&format!(" and {column} = ${}", values.len()));
-        }
+    for (condition, value) in values {
+        value.into_iter().for_each(|value| conditions.and_value(condition, value));
     }
-    values.push(i64::from(limit).into());
-    sql.push_str(&format!(" order by id limit ${}", values.len()));
-    let statement = values.into_iter().fold(Statement::named("exports", sql), Statement::bind);
-    db.search(statement).await?.iter().map(export).collect()
+    page::read(db, &LIST, conditions, page, export).await
 }
 
 pub async fn one(db: &Db, id: i64) -> Result<Option<Export>, DbError> {
-    let statement = Statement::named("export", format!("{EXPORT} where id = $1")).bind(id);
+    let statement =
+        Statement::named("export", format!("select {COLUMNS} from export where id = $1")).bind(id);
     db.read_one(statement).await?.as_ref().map(export).transpose()
 }
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::auth::Reach;
+use crate::db::page::Page;
 use crate::db::{SqliteSettings, Statement};
 
 struct Bench {
@@ -61,7 +63,13 @@ impl Bench {
     }
 
     async fn states(&self) -> Vec<String> {
-        list(&self.db, &Filter::default(), 100).await.unwrap().into_iter().map(|row| row.state).collect()
+        list(&self.db, &Reach::Everything, &Filter::default(), &Page::first("id", false, 100))
+            .await
+            .unwrap()
+            .items
+            .into_iter()
+            .map(|row| row.state)
+            .collect()
     }
 }
 
@@ -171,7 +179,7 @@ async fn what_waits_too_long_is_given_up_with_its_last_reason() {
     let claimed = bench.claim("A", at(1)).await;
     bench.leave(&claimed[0], Left::Untried("down".into()), at(1)).await;
     bench.db.run(expire("A", at(2), "too old: ", at(9))).await.unwrap();
-    let row = &list(&bench.db, &Filter::default(), 1).await.unwrap()[0];
+    let row = one(&bench.db, 1).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.reason.as_deref()), ("dead", Some("too old: down")));
 }
 
@@ -199,9 +207,10 @@ async fn lists_are_narrowed_and_walked() {
         }
     }
     let of_b = Filter { destination: Some("B".into()), ..Filter::default() };
-    let first = list(&bench.db, &of_b, 2).await.unwrap();
-    let rest = list(&bench.db, &Filter { after: first[1].id, ..of_b }, 2).await.unwrap();
-    assert_eq!((first.len(), rest.len()), (2, 1));
+    let page = Page::first("id", false, 2);
+    let first = list(&bench.db, &Reach::Everything, &of_b, &page).await.unwrap();
+    let rest = list(&bench.db, &Reach::Everything, &of_b, &Page { after: first.next, ..page }).await.unwrap();
+    assert_eq!((first.items.len(), rest.items.len(), rest.total), (2, 1, 3));
     let summary = summary(&bench.db, "B").await.unwrap();
     assert_eq!((summary.queued, summary.waiting(), summary.oldest), (3, 3, Some(at(1))));
 }

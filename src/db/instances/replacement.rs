@@ -2,8 +2,7 @@
 
 use super::{InstanceRow, KnownInstance, OF_SERIES, bind_series, bind_study, insert, insert_requests};
 use crate::clock::Timestamp;
-use crate::db::audit::{self, Entry};
-use crate::db::{Batch, Statement};
+use crate::db::{Batch, Statement, audit};
 
 /// The name of the guard that fails when the instance is no longer the one that was known.
 pub const REMOVE_REPLACED: &str = "remove_replaced";
@@ -28,7 +27,7 @@ pub fn replace(row: &InstanceRow, known: &KnownInstance, now: Timestamp) -> Batc
     insert_requests(&mut batch, &row.identity.series, &row.series.attributes);
     batch.push(summarize_series(row));
     batch.push(remove_empty_patient(known));
-    batch.push(audit_replaced(row, now));
+    batch.push(audit::replaced(row, now));
     batch
 }
 
@@ -115,8 +114,9 @@ fn refresh_study(row: &InstanceRow, now: Timestamp) -> Statement {
             description = $5, referring_physician = $6, referring_folded = $7,
             referring_ideographic = $8, referring_phonetic = $9, referring_words = $10,
             referring_sounds = $11, attributes = $12, timezone_offset = $13, derived = $14,
-            updated_at = $15, patient = (select id from patient where issuer = $16 and patient_id = $17)
-         where study_uid = $18",
+            search_words = $15, updated_at = $16,
+            patient = (select id from patient where issuer = $17 and patient_id = $18)
+         where study_uid = $19",
     );
     bind_study(refresh, row, now).bind(&row.identity.study)
 }
@@ -130,16 +130,4 @@ fn refresh_series(row: &InstanceRow, now: Timestamp) -> Statement {
          where series_uid = $11",
     );
     bind_series(refresh, row, now).bind(&row.identity.series)
-}
-
-fn audit_replaced(row: &InstanceRow, now: Timestamp) -> Statement {
-    let entry = Entry {
-        actor: row.origin.actor(),
-        action: "replace-instance",
-        study: Some(&row.identity.study),
-        subject: Some(row.identity.sop_instance.as_str()),
-        outcome: "success",
-        detail: None,
-    };
-    audit::append(&entry, now)
 }

@@ -2,14 +2,16 @@
 //! it looks through the archive.
 
 use super::{FROM, PAGE, STORED_INSTANCE, bind, stored_instance};
-use crate::db::{Db, DbError, Statement, Value};
+use crate::auth::Reach;
+use crate::db::{Db, DbError, Statement, Value, groups};
 use crate::dicom::uid::StudyUid;
 use crate::query::retrieve::{PatientKey, Portion, StoredInstance};
 
-/// The studies of all patients that have this ID.
-pub async fn studies_of(db: &Db, patient: &PatientKey) -> Result<Vec<StudyUid>, DbError> {
+/// The studies in reach of all patients that have this ID.
+pub async fn studies_of(db: &Db, patient: &PatientKey, reach: &Reach) -> Result<Vec<StudyUid>, DbError> {
     let mut clause = Clause::default();
     clause.patient(patient);
+    clause.in_reach(reach);
     let sql = format!(
         "select study.study_uid from patient join study on study.patient = patient.id \
          where {} order by study.id",
@@ -19,9 +21,15 @@ pub async fn studies_of(db: &Db, patient: &PatientKey) -> Result<Vec<StudyUid>, 
     rows.iter().map(|row| row.parse(0, "a Study Instance UID")).collect()
 }
 
-/// The instances of a portion behind the row `after`.
-pub async fn portion(db: &Db, portion: &Portion, after: i64) -> Result<Vec<StoredInstance>, DbError> {
+/// The instances of a portion in reach, behind the row `after`.
+pub async fn portion(
+    db: &Db,
+    portion: &Portion,
+    reach: &Reach,
+    after: i64,
+) -> Result<Vec<StoredInstance>, DbError> {
     let mut clause = Clause::of(portion);
+    clause.released(reach);
     clause.compare("instance.id >", after);
     let from = from(portion);
     let text = clause.text();
@@ -33,8 +41,9 @@ pub async fn portion(db: &Db, portion: &Portion, after: i64) -> Result<Vec<Store
     rows.iter().map(stored_instance).collect()
 }
 
-pub async fn count(db: &Db, portion: &Portion) -> Result<u64, DbError> {
-    let clause = Clause::of(portion);
+pub async fn count(db: &Db, portion: &Portion, reach: &Reach) -> Result<u64, DbError> {
+    let mut clause = Clause::of(portion);
+    clause.released(reach);
     let sql = format!("select count(*) from {} where {}", from(portion), clause.text());
     let row = db.read_one(bind(Statement::named("retrieve_count", sql), clause.values)).await?;
     Ok(row.map(|row| row.int(0)).transpose()?.unwrap_or(0).unsigned_abs())
@@ -80,6 +89,16 @@ impl Clause {
         if let Some(issuer) = &patient.issuer {
             self.compare("patient.issuer =", issuer.as_str());
         }
+    }
+
+    fn in_reach(&mut self, reach: &Reach) {
+        self.conditions.extend(groups::condition(reach, "study.study_uid"));
+    }
+
+    /// Of instances.
+    fn released(&mut self, reach: &Reach) {
+        self.in_reach(reach);
+        self.conditions.extend(groups::released(reach, "series.series_uid"));
     }
 
     fn compare(&mut self, column: &str, value: impl Into<Value>) {

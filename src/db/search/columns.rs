@@ -1,28 +1,37 @@
 //! Where values lie: columns, and what is computed of columns.
 
+use std::borrow::Cow;
+
+use crate::auth::Reach;
+use crate::db::groups;
 use crate::dicom::attributes::{Held, Level};
 
-/// A column, or the expression that stands behind its name.
-pub(super) fn expression(held: Held) -> &'static str {
+/// A column, or the expression that stands behind its name. What is counted is in reach.
+pub(super) fn expression(held: Held, reach: &Reach) -> Cow<'static, str> {
+    let sum = |column: &str| {
+        let sum = format!("cast(coalesce(sum(own.{column}), 0) as bigint)");
+        of_patient(&sum, reach, "").into()
+    };
     match held.column() {
         // Patients without an ID are told apart by a text of our own.
-        "patient.issuer" => "case when patient.patient_id = '' then '' else patient.issuer end",
-        "patient.study_count" => "(select count(*) from study own where own.patient = patient.id)",
-        "patient.series_count" => {
-            "(select cast(coalesce(sum(own.series_count), 0) as bigint) from study own \
-             where own.patient = patient.id)"
-        }
-        "patient.instance_count" => {
-            "(select cast(coalesce(sum(own.instance_count), 0) as bigint) from study own \
-             where own.patient = patient.id)"
-        }
+        "patient.issuer" => "case when patient.patient_id = '' then '' else patient.issuer end".into(),
+        "patient.study_count" => of_patient("count(*)", reach, "").into(),
+        "patient.series_count" => sum("series_count"),
+        "patient.instance_count" => sum("instance_count"),
         "study.sop_classes" => {
             "coalesce((select '\\' || string_agg(one.sop_class_uid, '\\' order by one.sop_class_uid) || '\\' \
              from (select distinct sop_class_uid from instance where instance.study = study.id) one), '')"
+                .into()
         }
-        "study.referring" => "study.referring_physician",
-        column => column,
+        "study.referring" => "study.referring_physician".into(),
+        column => column.into(),
     }
+}
+
+/// Something of the studies of a patient, as far as they are in reach.
+fn of_patient(selected: &str, reach: &Reach, rest: &str) -> String {
+    let in_reach = groups::and_condition(reach, "own.study_uid");
+    format!("(select {selected} from study own where own.patient = patient.id{in_reach}{rest})")
 }
 
 /// The folded groups of a name.
@@ -31,15 +40,13 @@ pub(super) fn of_groups(prefix: &str) -> [String; 3] {
 }
 
 /// The stored attributes of a level, the levels above first.
-pub(super) fn documents(level: Level) -> &'static [&'static str] {
+pub(super) fn documents(level: Level, reach: &Reach) -> Vec<Cow<'static, str>> {
     match level {
-        Level::Patient => &[
-            "(select own.attributes from study own where own.patient = patient.id order by own.id desc limit 1)",
-        ],
-        Level::Study => &["study.attributes"],
-        Level::Series => &["study.attributes", "series.attributes"],
+        Level::Patient => vec![of_patient("own.attributes", reach, " order by own.id desc limit 1").into()],
+        Level::Study => vec!["study.attributes".into()],
+        Level::Series => vec!["study.attributes".into(), "series.attributes".into()],
         // Metadata is the whole object.
-        Level::Instance => &["instance.metadata"],
+        Level::Instance => vec!["instance.metadata".into()],
     }
 }
 

@@ -6,6 +6,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::columns;
+use crate::auth::Reach;
 use crate::db::Value;
 use crate::dicom::attributes::{self, Attribute, Held, Level};
 use crate::dicom::temporal;
@@ -14,8 +15,9 @@ use crate::query::request::pattern::{FuzzyWord, GroupPattern, NamePattern, Patte
 use crate::query::request::{Key, Matcher, Range, Zone};
 
 /// `where` clauses and their values, numbered in the order of the text, and the tables they need.
-#[derive(Default, Clone)]
+#[derive(Clone)]
 pub(super) struct Condition {
+    reach: Reach,
     clauses: Vec<String>,
     pub(super) values: Vec<Value>,
     pub(super) tables: BTreeSet<Level>,
@@ -30,6 +32,10 @@ pub(super) enum Told {
 }
 
 impl Condition {
+    pub(super) fn of(reach: Reach) -> Self {
+        Self { reach, clauses: Vec::new(), values: Vec::new(), tables: BTreeSet::new() }
+    }
+
     pub(super) fn parameter(&mut self, value: impl Into<Value>) -> String {
         self.values.push(value.into());
         format!("${}", self.values.len())
@@ -67,7 +73,7 @@ impl Condition {
 
     /// `None` where the column cannot tell; nothing is bound then.
     fn clause(&mut self, attribute: &Attribute, matcher: &Matcher) -> Option<String> {
-        let column = columns::expression(attribute.held);
+        let column = &*columns::expression(attribute.held, &self.reach);
         Some(match (matcher, attribute.held) {
             (Matcher::Empty, Held::Number(_)) => format!("{column} is null"),
             (Matcher::Empty, _) => format!("{column} = ''"),
@@ -83,8 +89,8 @@ impl Condition {
             }
             (Matcher::Range(range), Held::Text(_)) => self.range(column, range),
             (Matcher::Combined { time, dates, times }, Held::Text(_)) => {
-                let time = columns::expression(attributes::by_tag(*time)?.held);
-                self.moment(column, dates, time, times)
+                let time = columns::expression(attributes::by_tag(*time)?.held, &self.reach);
+                self.moment(column, dates, &time, times)
             }
             (Matcher::Every(each), _) if each.iter().all(|one| is_told(attribute.held, one)) => {
                 let clauses = each.iter().map(|one| self.clause(attribute, one));
@@ -225,7 +231,8 @@ impl Condition {
             from: dates.from.as_ref().map(|from| temporal::shifted(from, -1)),
             to: dates.to.as_ref().map(|to| temporal::shifted(to, 1)),
         };
-        let clause = self.range(columns::expression(attribute.held), &around);
+        let column = columns::expression(attribute.held, &self.reach);
+        let clause = self.range(&column, &around);
         self.tables.insert(attribute.level);
         self.push(clause);
     }

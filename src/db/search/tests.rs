@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::Reach;
 use crate::db::{Batch, SqliteSettings};
 use crate::query::request::keys::{self, Options};
 use crate::query::request::{Include, SearchRequest};
@@ -77,6 +78,7 @@ fn request(level: Level, pairs: &[(&str, &str)]) -> SearchRequest {
         include: Include::default(),
         limit: 10,
         offset: 0,
+        reach: Reach::Everything,
     }
 }
 
@@ -264,7 +266,7 @@ async fn every_attribute_can_be_selected_at_every_level() {
         let page = search(&index.db, &request, SCAN_MAX).await.unwrap();
         let within = ATTRIBUTES.iter().filter(|attribute| attribute.level <= level);
         assert_eq!(page.found[0].values.len(), within.count());
-        assert_eq!(page.found[0].json.len(), columns::documents(level).len());
+        assert_eq!(page.found[0].json.len(), columns::documents(level, &Reach::Everything).len());
     }
 }
 
@@ -318,4 +320,82 @@ async fn the_instances_of_a_series_are_read_in_the_order_of_their_numbers() {
         found_rows.contains("instance_series (series=?)") && !found_rows.contains("TEMP B-TREE"),
         "{plan}"
     );
+}
+
+/// Study 1.1 in group 1, study 1.2 in none.
+async fn of_groups() -> Index {
+    let index = index().await;
+    let mut batch = Batch::new();
+    for sql in [
+        "insert into owner_group (id, name, created_at, updated_at) values (1, 'north', 0, 0), (2, 'south', 0, 0)",
+        "insert into study_group (study_uid, owner_group, added_at) values ('1.1', 1, 0)",
+    ] {
+        batch.push(Statement::named("row", sql));
+    }
+    index.db.run(batch).await.unwrap();
+    index
+}
+
+async fn within(index: &Index, level: Level, pairs: &[(&str, &str)], reach: Reach) -> Page {
+    let request = SearchRequest { reach, ..request(level, pairs) };
+    search(&index.db, &request, 10).await.unwrap()
+}
+
+fn groups(ids: &[i64], ungrouped: bool) -> Reach {
+    Reach::Groups { ids: ids.to_vec(), ungrouped, drafts: true }
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_reach_is_not_found_at_any_level() {
+    let index = of_groups().await;
+    let cases = [
+        (groups(&[1], true), [2, 2, 3, 3]),
+        (groups(&[1], false), [1, 1, 2, 2]),
+        (groups(&[2], true), [1, 1, 1, 1]),
+        (groups(&[2], false), [0; 4]),
+        (groups(&[], true), [1, 1, 1, 1]),
+        (Reach::nothing(), [0; 4]),
+        (Reach::Everything, [2, 2, 3, 3]),
+    ];
+    for (reach, expected) in cases {
+        let mut found = [0; 4];
+        for (at, level) in
+            [Level::Patient, Level::Study, Level::Series, Level::Instance].into_iter().enumerate()
+        {
+            found[at] = within(&index, level, &[], reach.clone()).await.found.len();
+        }
+        assert_eq!(found, expected, "{reach:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_reach_is_not_counted() {
+    let index = of_groups().await;
+    let limited = SearchRequest { limit: 1, reach: groups(&[1], false), ..request(Level::Series, &[]) };
+    assert_eq!(search(&index.db, &limited, 10).await.unwrap().remaining, 1);
+    let move_second = "update study set patient = 1 where id = 2";
+    index.db.run(Batch::new().then(Statement::named("move", move_second))).await.unwrap();
+    let two = [("NumberOfPatientRelatedStudies", "2")];
+    assert_eq!(within(&index, Level::Patient, &two, Reach::Everything).await.found.len(), 1);
+    assert_eq!(within(&index, Level::Patient, &two, groups(&[1], false)).await.found.len(), 0);
+    let one = [("NumberOfPatientRelatedStudies", "1")];
+    assert_eq!(within(&index, Level::Patient, &one, groups(&[1], false)).await.found.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_reach_is_not_compared() {
+    let index = of_groups().await;
+    let by_station = within(&index, Level::Series, &[("StationName", "CT1")], groups(&[2], true)).await;
+    assert!(by_station.found.is_empty());
+    let own = within(&index, Level::Series, &[("StationName", "CT1")], groups(&[1], false)).await;
+    assert_eq!(own.found.len(), 1);
+}
+
+#[test]
+fn who_reaches_everything_asks_for_no_group() {
+    for level in [Level::Patient, Level::Study, Level::Series, Level::Instance] {
+        let request = request(level, &[]);
+        let statement = Plan::of(&request).page_statement();
+        assert!(!statement.sql.contains("study_group"), "{}", statement.sql);
+    }
 }
