@@ -1,0 +1,223 @@
+//! What is read and asked, recorded beside the request: a bounded queue, and one task that writes what
+//! waits in it with one commit.
+//!
+//! A request that begins while the queue is full waits for room. Each takes the room for its end with
+//! that for its beginning, so that the end is never lost and never waits.
+
+mod writing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{Action, Actor, Entry, ObjectKind, Outcome};
+use crate::clock::{Clock, Timestamp};
+use crate::db::Db;
+use crate::dicom::uid::StudyUid;
+use crate::telemetry::metrics::audit as metric;
+
+pub use writing::Writing;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Beginnings and ends that wait to be written.
+    pub queue_max: usize,
+    /// How long the first of them waits for others.
+    pub linger: Duration,
+    /// How long a request waits for room.
+    pub patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { queue_max: 8192, linger: Duration::from_millis(200), patience: Duration::from_secs(10) }
+    }
+}
+
+/// There is no room, and the request goes on no further: what cannot be recorded is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit trail cannot be written")]
+pub struct Unrecorded;
+
+/// Something that is done, as the queue holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    pub actor: Arc<Actor>,
+    pub action: Action,
+    pub study: Option<StudyUid>,
+    pub object: Option<(ObjectKind, String)>,
+    pub detail: Option<String>,
+    /// When it succeeds at once, it may share a row with others that differ by object and request alone.
+    pub may_share: bool,
+}
+
+impl Deed {
+    pub fn new(actor: impl Into<Arc<Actor>>, action: Action) -> Self {
+        Self { actor: actor.into(), action, study: None, object: None, detail: None, may_share: false }
+    }
+
+    /// By the same, of the same kind, about the same study.
+    fn is_like(&self, other: &Self) -> bool {
+        let who = |deed: &Self| (deed.actor.kind, deed.actor.address);
+        (self.action, who(self), &self.study, &self.detail)
+            == (other.action, who(other), &other.study, &other.detail)
+            && (&self.actor.id, &self.actor.name, &self.actor.ae_title)
+                == (&other.actor.id, &other.actor.name, &other.actor.ae_title)
+    }
+
+    fn entry(&self, outcome: Outcome, began_at: Option<Timestamp>) -> Entry<'_> {
+        Entry {
+            actor: &self.actor,
+            action: self.action,
+            study: self.study.as_ref(),
+            object: self.object.as_ref().map(|(kind, id)| super::Object { kind: *kind, id }),
+            outcome,
+            detail: self.detail.as_deref(),
+            began_at,
+        }
+    }
+}
+
+/// In the queue, until it is written.
+type Room = OwnedSemaphorePermit;
+
+#[derive(Debug)]
+enum Message {
+    Begun { serial: u64, deed: Arc<Deed>, at: Timestamp, room: Room },
+    Ended { serial: u64, deed: Arc<Deed>, at: Timestamp, began_at: Timestamp, end: End, room: Room },
+    Flush(oneshot::Sender<()>),
+}
+
+#[derive(Debug)]
+struct End {
+    outcome: Outcome,
+    /// Instead of the detail that it began with.
+    detail: Option<String>,
+}
+
+/// Cheap to clone: one for everything that answers requests.
+#[derive(Clone)]
+pub struct Recorder {
+    sender: mpsc::UnboundedSender<Message>,
+    /// Bounds the queue.
+    rooms: Arc<Semaphore>,
+    serial: Arc<AtomicU64>,
+    clock: Clock,
+    patience: Duration,
+}
+
+impl Recorder {
+    /// The task must run for anything to be written; it ends when the last recorder is gone.
+    pub fn new(db: Db, clock: Clock, settings: Settings) -> (Self, Writing) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let rooms = Arc::new(Semaphore::new(settings.queue_max.max(2)));
+        let recorder = Self { sender, rooms, serial: Arc::default(), clock, patience: settings.patience };
+        (recorder, Writing::new(db, receiver, settings.linger))
+    }
+
+    /// Returns when there is room for the beginning and the end.
+    pub async fn begin(&self, deed: Deed) -> Result<Begun, Unrecorded> {
+        let mut room = self.room(2).await?;
+        let end_room = room.split(1);
+        let (serial, at) = (self.serial.fetch_add(1, Ordering::Relaxed), self.clock.now());
+        let deed = Arc::new(deed);
+        self.send(Message::Begun { serial, deed: Arc::clone(&deed), at, room });
+        Ok(Begun { serial, deed, began_at: at, recorder: self.clone(), room: end_room })
+    }
+
+    /// Something that needs no beginning: it has happened, or was refused.
+    pub async fn note(&self, deed: Deed, outcome: Outcome) -> Result<(), Unrecorded> {
+        let room = self.room(1).await?;
+        let (serial, at) = (self.serial.fetch_add(1, Ordering::Relaxed), self.clock.now());
+        let end = End { outcome, detail: None };
+        self.send(Message::Ended { serial, deed: Arc::new(deed), at, began_at: at, end, room });
+        Ok(())
+    }
+
+    /// Returns when everything that was recorded before is durable.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.send(Message::Flush(done));
+        let _ = flushed.await;
+    }
+
+    /// The task ends only after the last recorder: somebody receives.
+    fn send(&self, message: Message) {
+        if self.sender.send(message).is_err() {
+            tracing::error!("the audit trail is no longer written");
+        }
+    }
+
+    async fn room(&self, count: u32) -> Result<Room, Unrecorded> {
+        if let Ok(room) = Arc::clone(&self.rooms).try_acquire_many_owned(count) {
+            return Ok(room);
+        }
+        metrics::counter!(metric::QUEUE_FULL).increment(1);
+        let room = timeout(self.patience, Arc::clone(&self.rooms).acquire_many_owned(count)).await;
+        room.ok().and_then(Result::ok).ok_or_else(|| {
+            metrics::counter!(metric::UNRECORDED).increment(1);
+            Unrecorded
+        })
+    }
+}
+
+/// Something that is being done. Let go without an end, it failed: the client went away, or a handler
+/// panicked.
+#[must_use]
+pub struct Begun {
+    serial: u64,
+    deed: Arc<Deed>,
+    began_at: Timestamp,
+    recorder: Recorder,
+    room: Option<Room>,
+}
+
+impl Begun {
+    pub fn end(self, outcome: Outcome) {
+        self.end_as(outcome, None);
+    }
+
+    /// The study turns out only now.
+    pub fn in_study(&mut self, study: StudyUid) {
+        Arc::make_mut(&mut self.deed).study = Some(study);
+    }
+
+    /// What is asked turns out only now.
+    pub fn describe(&mut self, detail: String) {
+        Arc::make_mut(&mut self.deed).detail = Some(detail);
+    }
+
+    pub fn action(&self) -> Action {
+        self.deed.action
+    }
+
+    pub fn detail(&self) -> Option<&str> {
+        self.deed.detail.as_deref()
+    }
+
+    /// `detail` takes the place of what was known at the beginning.
+    pub fn end_as(mut self, outcome: Outcome, detail: Option<String>) {
+        self.send(End { outcome, detail });
+    }
+
+    fn send(&mut self, end: End) {
+        if let Some(room) = self.room.take() {
+            let (serial, deed, began_at) = (self.serial, Arc::clone(&self.deed), self.began_at);
+            let at = self.recorder.clock.now();
+            self.recorder.send(Message::Ended { serial, deed, at, began_at, end, room });
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let outcome = Outcome::MinorFailure;
+        self.send(End { outcome, detail: Some("broken off".to_owned()) });
+    }
+}
+
+#[cfg(test)]
+mod tests;
