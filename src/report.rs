@@ -5,24 +5,40 @@
 //! [`pdf`] onto paper. Words become codes in [`codes`] alone.
 
 pub mod codes;
+pub mod content;
 pub mod document;
 mod elements;
 pub mod encapsulated;
+pub mod evaluation;
 pub mod findings;
+pub mod measure;
 pub mod narrative;
 pub mod parse;
 pub mod pdf;
 pub mod region;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
+pub mod signed;
 pub mod sr;
+pub mod table;
 pub mod uids;
+pub mod words;
+
+use std::io::Cursor;
 
 use dicom_dictionary_std::{tags, uids as sop_classes};
+use dicom_object::{FileDicomObject, InMemDicomObject, WriteError};
 use serde_json::Value;
 
 use crate::dicom::header::hex;
 use document::Device;
+
+/// An object as the bytes of its file (PS3.10).
+pub fn file(object: &FileDicomObject<InMemDicomObject>) -> Result<Vec<u8>, Box<WriteError>> {
+    let mut bytes = Cursor::new(Vec::new());
+    object.write_all(&mut bytes)?;
+    Ok(bytes.into_inner())
+}
 
 /// Whether objects of this class may be results.
 pub fn is_class_of_results(sop_class: &str) -> bool {

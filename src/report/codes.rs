@@ -13,6 +13,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::findings::{Certainty, Laterality, Quantity, Severity, Unit};
+use super::measure::{Measurand, MeasuredUnit};
+use crate::volume::pixel_spacing::SpacingBasis;
 
 /// Coding Scheme Designator of the codes that are ours.
 pub const PRIVATE_SCHEME: &str = "99RADIANT";
@@ -51,10 +53,6 @@ impl Code {
 
     pub const fn umls(value: &'static str, meaning: &'static str) -> Self {
         Self::new(value, "UMLS", meaning)
-    }
-
-    pub const fn rfc5646(value: &'static str, meaning: &'static str) -> Self {
-        Self::new(value, "RFC5646", meaning)
     }
 
     pub const fn private(value: &'static str, meaning: &'static str) -> Self {
@@ -116,6 +114,11 @@ pub fn coded() -> impl Iterator<Item = &'static Code> {
     finding::ROWS.iter().chain(site::ROWS).map(|row| &row.code)
 }
 
+/// The codes of all findings that have one.
+pub fn coded_findings() -> impl Iterator<Item = &'static Code> {
+    finding::ROWS.iter().map(|row| &row.code)
+}
+
 /// The finding itself, without its place, side or size.
 pub fn finding(words: &str) -> Concept {
     Concept::of(look_up(finding::ROWS, &normalised(words)), words)
@@ -173,6 +176,41 @@ pub fn certainty(certainty: Certainty) -> Code {
     }
 }
 
+/// Concept name of [`certainty_of_reader`].
+pub const CERTAINTY_OF_READER: Code = Code::private("CERTAINTYREADER", "Certainty, as worded by the reader");
+
+/// As [`certainty`], of a person who answers for the words.
+pub fn certainty_of_reader(certainty: Certainty) -> Code {
+    match certainty {
+        Certainty::Definite => Code::private("DEFINITEREADER", "Definite, as worded by the reader"),
+        Certainty::Probable => Code::private("PROBABLEREADER", "Probable, as worded by the reader"),
+        Certainty::Possible => Code::private("POSSIBLEREADER", "Possible, as worded by the reader"),
+        Certainty::Absent => Code::sct("272519000", "Absent"),
+    }
+}
+
+/// PS3.16 CID 5000 is RFC 5646 as a whole; the meaning is the English name where it is known here.
+pub fn language(tag: &str) -> Code {
+    let primary = tag.split('-').next().unwrap_or(tag).to_ascii_lowercase();
+    let meaning = match primary.as_str() {
+        "ar" => "Arabic",
+        "de" => "German",
+        "en" => "English",
+        "es" => "Spanish",
+        "fr" => "French",
+        "hi" => "Hindi",
+        "it" => "Italian",
+        "ja" => "Japanese",
+        "ko" => "Korean",
+        "pt" => "Portuguese",
+        "ru" => "Russian",
+        "uk" => "Ukrainian",
+        "zh" => "Chinese",
+        _ => tag,
+    };
+    Code { value: tag.to_owned().into(), scheme: "RFC5646".into(), meaning: meaning.to_owned().into() }
+}
+
 pub fn quantity(quantity: Quantity) -> Code {
     match quantity {
         // PS3.16 CID 7470 Linear Measurements.
@@ -187,6 +225,60 @@ pub fn quantity(quantity: Quantity) -> Code {
         Quantity::Attenuation => Code::dcm("112031", "Attenuation Coefficient"),
         // PS3.16 CID 7472 Volume Measurements.
         Quantity::Volume => Code::sct("118565006", "Volume"),
+    }
+}
+
+/// What a number taken on a region is, and how it sums up the pixels (PS3.16 TID 1419).
+pub fn measurand(measurand: Measurand) -> (Code, Option<Code>) {
+    // PS3.16 CID 6141, with the modifiers of CID 7464.
+    let attenuation = |derivation| (Code::dcm("112031", "Attenuation Coefficient"), Some(derivation));
+    match measurand {
+        // PS3.16 CID 7470 Linear Measurements.
+        Measurand::Height => (Code::dcm("121207", "Height"), None),
+        Measurand::Width => (Code::sct("103355008", "Width"), None),
+        Measurand::LongAxis => (Code::sct("103339001", "Long axis"), None),
+        Measurand::ShortAxis => (Code::sct("103340004", "Short axis"), None),
+        // PS3.16 CID 7471 Area Measurements.
+        Measurand::Area => (Code::sct("42798000", "Area"), None),
+        Measurand::AttenuationMean => attenuation(Code::sct("373098007", "Mean")),
+        Measurand::AttenuationStandardDeviation => attenuation(Code::sct("386136009", "Standard Deviation")),
+        Measurand::AttenuationMinimum => attenuation(Code::sct("255605001", "Minimum")),
+        Measurand::AttenuationMaximum => attenuation(Code::sct("56851009", "Maximum")),
+    }
+}
+
+/// How a number was taken on a region, and by which spacing. Our own: PS3.16 has no code for a
+/// method that says where the size of a pixel is from.
+pub fn measuring(spacing: Option<SpacingBasis>) -> Code {
+    let Some(basis) = spacing else { return Code::private("RGNVALUES", "Pixel values in the region") };
+    let (value, meaning) = match basis {
+        SpacingBasis::PixelSpacing => ("RGNPIXSPACING", "Region, by Pixel Spacing"),
+        SpacingBasis::GeometryCalibration => {
+            ("RGNGEOMETRY", "Region, by Pixel Spacing calibrated by GEOMETRY")
+        }
+        SpacingBasis::FiducialCalibration => {
+            ("RGNFIDUCIAL", "Region, by Pixel Spacing calibrated by FIDUCIAL")
+        }
+        SpacingBasis::UnstatedCalibration => {
+            ("RGNUNSTATED", "Region, by Pixel Spacing of unstated calibration")
+        }
+        SpacingBasis::ImagerPixelSpacing => {
+            ("RGNIMAGER", "Region at detector, by Imager Pixel Spacing, magnified")
+        }
+        SpacingBasis::NominalScannedPixelSpacing => {
+            ("RGNSCANNED", "Region on film, by Nominal Scanned Pixel Spacing")
+        }
+        SpacingBasis::UltrasoundRegion => ("RGNULTRASOUND", "Region, by Ultrasound Region Calibration"),
+    };
+    Code::private(value, meaning)
+}
+
+pub fn measured_unit(unit: MeasuredUnit) -> Code {
+    match unit {
+        MeasuredUnit::Millimetre => self::unit(Unit::Millimetre),
+        // PS3.16 CID 7461.
+        MeasuredUnit::SquareMillimetre => Code::ucum("mm2", "mm2"),
+        MeasuredUnit::Hounsfield => self::unit(Unit::Hounsfield),
     }
 }
 

@@ -1,24 +1,28 @@
 //! Everything a report says and about whom, checked once: [`Report`] is what the SR, the PDF and
 //! the narrative are made of.
 
-use crate::ai::{ModelIdentity, Settings, Usage};
+use serde::{Deserialize, Serialize};
+
+use crate::ai::{ContextKind, ModelIdentity, Settings, Usage};
 use crate::clock::Timestamp;
 use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
-use crate::volume::geometry::PixelSpacing;
+use crate::volume::pixel_spacing::{CalibratedArea, PixelSpacing};
 
 use super::findings::Finding;
+use super::measure::{self, Measured};
 use super::parse::Remark;
 use super::region::{Framing, Region};
+use super::words::Words;
 
 /// Attributes of patient and study, as the study's images carry them; empty where they do not.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
     pub patient: Patient,
     pub study: Study,
     pub request: Request,
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Patient {
     /// VR PN with its alphabetic, ideographic and phonetic groups, `=` between them.
     pub name: String,
@@ -30,7 +34,7 @@ pub struct Patient {
     pub sex: String,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Study {
     pub uid: StudyUid,
     /// VR DA.
@@ -45,7 +49,7 @@ pub struct Study {
 }
 
 /// What was asked for, where the images say so.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     pub procedure_id: String,
     pub procedure_description: String,
@@ -53,7 +57,7 @@ pub struct Request {
 }
 
 /// One image that the model was shown.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageReference {
     pub study: StudyUid,
     pub series: SeriesUid,
@@ -64,6 +68,9 @@ pub struct ImageReference {
     pub rows: u32,
     pub columns: u32,
     pub spacing: Option<PixelSpacing>,
+    /// Of ultrasound: where else than in these nothing has a size.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibrated: Vec<CalibratedArea>,
     pub modality: String,
     pub series_number: Option<i32>,
     pub instance_number: Option<i32>,
@@ -71,6 +78,20 @@ pub struct ImageReference {
 }
 
 impl ImageReference {
+    /// How large the pixels of a region are.
+    pub fn spacing_at(&self, region: &Region) -> Option<PixelSpacing> {
+        if self.calibrated.is_empty() {
+            return self.spacing;
+        }
+        let holds = |area: &&CalibratedArea| {
+            area.left as f32 <= region.left
+                && area.top as f32 <= region.top
+                && region.right <= area.right as f32
+                && region.bottom <= area.bottom as f32
+        };
+        self.calibrated.iter().find(holds).map(CalibratedArea::spacing)
+    }
+
     /// For people: "series 2, image 14, frame 3".
     pub fn label(&self) -> String {
         let parts = [
@@ -83,7 +104,7 @@ impl ImageReference {
 }
 
 /// Which prompt was asked, by name, version and the digest of its file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptIdentity {
     pub name: String,
     pub version: String,
@@ -91,7 +112,7 @@ pub struct PromptIdentity {
     pub sha256: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pipeline {
     pub name: String,
     pub title: String,
@@ -99,7 +120,7 @@ pub struct Pipeline {
     pub experimental: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     pub analysis_id: String,
     pub started: Timestamp,
@@ -111,10 +132,43 @@ pub struct Provenance {
     pub settings: Settings,
     pub usage: Usage,
     pub device: Device,
+    #[serde(default)]
+    pub reading: Reading,
+}
+
+/// How the model was asked, beside the prompt. Nothing of what it was told, only of which kinds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Of the words and the impression, RFC 5646.
+    pub language: String,
+    pub context: Vec<ContextKind>,
+    /// The part of the body that the prompt was about, where it has several.
+    pub focus: Option<String>,
+    /// How often the model was asked again because its answer contradicted itself.
+    pub repairs: usize,
+    /// Images of this study that it was shown.
+    pub images: usize,
+    /// What it was shown to compare them with.
+    pub prior: Option<PriorStudy>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { language: "en".into(), context: Vec::new(), focus: None, repairs: 0, images: 0, prior: None }
+    }
+}
+
+/// An earlier study of the same patient, whose images stood before the others in the prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PriorStudy {
+    pub uid: StudyUid,
+    /// VR DA.
+    pub date: String,
+    pub images: Vec<ImageReference>,
 }
 
 /// The equipment that made the report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     pub manufacturer: String,
     pub model: String,
@@ -141,10 +195,13 @@ pub struct ReportFinding {
     /// Position in [`Draft::evidence`].
     pub image: Option<usize>,
     pub region: Option<Region>,
+    /// Taken on the region.
+    pub measured: Vec<Measured>,
 }
 
 /// Resolves the images and boxes of an answer that [`super::parse`] has checked; `evidence` is in
-/// the order of the prompt. A box beside its image is dropped with a remark.
+/// the order of the prompt. A box beside its image is dropped with a remark. What is placed has the
+/// sizes that follow from the image; what its pixels say is for the caller to add.
 pub fn placed(
     findings: Vec<Finding>,
     evidence: &[ImageReference],
@@ -160,13 +217,15 @@ pub fn placed(
         if region == Some(None) {
             remarks.push(Remark::BoxBesideImage { finding: number });
         }
-        ReportFinding { finding, image, region: region.flatten() }
+        let region = region.flatten();
+        let measured = region.zip(image).map(|(region, index)| measure::size_on(&evidence[index], &region));
+        ReportFinding { finding, image, region, measured: measured.unwrap_or_default() }
     };
     (1..).zip(findings).map(&mut place).collect()
 }
 
 /// An SR that this one replaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Predecessor {
     pub series: SeriesUid,
     pub sop_class: SopClassUid,
@@ -182,10 +241,19 @@ pub struct Draft {
     pub provenance: Provenance,
     pub findings: Vec<ReportFinding>,
     pub impression: String,
+    /// The report that the model wrote before it was asked for findings, where it was.
+    pub words: Option<Words>,
     pub remarks: Vec<Remark>,
     /// What stood in the way: gaps in the volume, images left out, and the like.
     pub limitations: Vec<String>,
     pub predecessor: Option<Predecessor>,
+}
+
+impl Draft {
+    /// In the order of the prompt, where they stand before the others.
+    pub fn prior_images(&self) -> &[ImageReference] {
+        self.provenance.reading.prior.as_ref().map_or(&[], |prior| &prior.images)
+    }
 }
 
 /// A draft whose references all hold.

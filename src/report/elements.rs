@@ -5,10 +5,11 @@ use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::{FileDicomObject, FileMetaTableBuilder, InMemDicomObject, WithMetaError};
 
-use crate::dicom::uid::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use crate::dicom::uid::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, StudyUid};
 
 use super::codes::{Code, PRIVATE_SCHEME, shortened};
-use super::document::{Draft, ImageReference, Predecessor, Study};
+use super::document::{Device, Draft, ImageReference, Patient, Predecessor, Study, Subject};
+use crate::clock::Timestamp;
 
 pub(super) type Dataset = InMemDicomObject;
 
@@ -60,28 +61,43 @@ pub(super) struct ObjectIdentity<'a> {
     pub(super) sop_instance: String,
     pub(super) series: String,
     pub(super) series_number: &'a str,
+    pub(super) series_description: String,
+    pub(super) instance_number: i64,
     pub(super) modality: &'a str,
 }
 
+/// What an object is about and what made it when.
+pub(super) struct Origin<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) device: &'a Device,
+    pub(super) made: Timestamp,
+}
+
+impl<'a> Origin<'a> {
+    pub(super) fn of(draft: &'a Draft) -> Self {
+        let provenance = &draft.provenance;
+        Self { subject: &draft.subject, device: &provenance.device, made: provenance.finished }
+    }
+}
+
 /// Patient, General Study, series and equipment modules, and SOP Common.
-pub(super) fn common(draft: &Draft, identity: ObjectIdentity<'_>) -> Dataset {
+pub(super) fn common(origin: &Origin<'_>, identity: &ObjectIdentity<'_>) -> Dataset {
     let mut dataset = Dataset::new_empty();
-    sop_common(&mut dataset, draft, &identity);
-    patient(&mut dataset, draft);
-    study(&mut dataset, &draft.subject.study);
-    series(&mut dataset, draft, &identity);
-    equipment(&mut dataset, draft);
+    sop_common(&mut dataset, origin.made, identity);
+    patient(&mut dataset, &origin.subject.patient);
+    study(&mut dataset, &origin.subject.study);
+    series(&mut dataset, identity);
+    equipment(&mut dataset, origin.device);
     dataset
 }
 
-fn sop_common(dataset: &mut Dataset, draft: &Draft, identity: &ObjectIdentity<'_>) {
-    let made = draft.provenance.finished;
+fn sop_common(dataset: &mut Dataset, made: Timestamp, identity: &ObjectIdentity<'_>) {
     put(dataset, tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     put(dataset, tags::INSTANCE_CREATION_DATE, VR::DA, made.dicom_date());
     put(dataset, tags::INSTANCE_CREATION_TIME, VR::TM, made.dicom_time());
     put(dataset, tags::SOP_CLASS_UID, VR::UI, identity.sop_class);
     put(dataset, tags::SOP_INSTANCE_UID, VR::UI, identity.sop_instance.as_str());
-    put(dataset, tags::INSTANCE_NUMBER, VR::IS, "1");
+    put(dataset, tags::INSTANCE_NUMBER, VR::IS, identity.instance_number.to_string());
     put(dataset, tags::CONTENT_DATE, VR::DA, made.dicom_date());
     put(dataset, tags::CONTENT_TIME, VR::TM, made.dicom_time());
     let mut scheme = Dataset::new_empty();
@@ -91,8 +107,7 @@ fn sop_common(dataset: &mut Dataset, draft: &Draft, identity: &ObjectIdentity<'_
     put_items(dataset, tags::CODING_SCHEME_IDENTIFICATION_SEQUENCE, vec![scheme]);
 }
 
-fn patient(dataset: &mut Dataset, draft: &Draft) {
-    let patient = &draft.subject.patient;
+fn patient(dataset: &mut Dataset, patient: &Patient) {
     let sex = if matches!(patient.sex.as_str(), "M" | "F" | "O") { patient.sex.as_str() } else { "" };
     put(dataset, tags::PATIENT_NAME, VR::PN, patient.name.as_str());
     put(dataset, tags::PATIENT_ID, VR::LO, patient.id.as_str());
@@ -111,15 +126,14 @@ fn study(dataset: &mut Dataset, study: &Study) {
     put_present(dataset, tags::STUDY_DESCRIPTION, VR::LO, &study.description);
 }
 
-fn series(dataset: &mut Dataset, draft: &Draft, identity: &ObjectIdentity<'_>) {
+fn series(dataset: &mut Dataset, identity: &ObjectIdentity<'_>) {
     put(dataset, tags::MODALITY, VR::CS, identity.modality);
     put(dataset, tags::SERIES_INSTANCE_UID, VR::UI, identity.series.as_str());
     put(dataset, tags::SERIES_NUMBER, VR::IS, identity.series_number);
-    put_lo(dataset, tags::SERIES_DESCRIPTION, &title(draft));
+    put_lo(dataset, tags::SERIES_DESCRIPTION, &identity.series_description);
 }
 
-fn equipment(dataset: &mut Dataset, draft: &Draft) {
-    let device = &draft.provenance.device;
+pub(super) fn equipment(dataset: &mut Dataset, device: &Device) {
     put_lo(dataset, tags::MANUFACTURER, &device.manufacturer);
     put_lo(dataset, tags::MANUFACTURER_MODEL_NAME, &device.model);
     put_lo(dataset, tags::DEVICE_SERIAL_NUMBER, &device.serial_number);
@@ -152,8 +166,8 @@ pub(super) fn distinct_instances(images: &[ImageReference]) -> Vec<&ImageReferen
 }
 
 /// Hierarchical SOP Instance Reference Macro, PS3.3 Table C.17-3: one study here.
-pub(super) fn evidence(draft: &Draft) -> Vec<Dataset> {
-    let instances = distinct_instances(&draft.evidence);
+pub(super) fn evidence(study: &StudyUid, images: &[ImageReference]) -> Vec<Dataset> {
+    let instances = distinct_instances(images);
     let mut series: Vec<(&str, Vec<Dataset>)> = Vec::new();
     for image in instances {
         let reference = sop_reference(image.sop_class.as_str(), image.sop_instance.as_str());
@@ -163,18 +177,26 @@ pub(super) fn evidence(draft: &Draft) -> Vec<Dataset> {
         }
     }
     let series = series.into_iter().map(|(uid, references)| series_reference(uid, references)).collect();
-    vec![study_reference(&draft.subject.study, series)]
+    vec![study_reference(study, series)]
 }
 
-/// Predecessor Documents Sequence: the draft that this one replaces.
-pub(super) fn predecessor(study: &Study, predecessor: &Predecessor) -> Vec<Dataset> {
-    let reference = sop_reference(predecessor.sop_class.as_str(), predecessor.sop_instance.as_str());
-    vec![study_reference(study, vec![series_reference(predecessor.series.as_str(), vec![reference])])]
+/// Predecessor Documents Sequence: what this document replaces, by series.
+pub(super) fn predecessors(study: &Study, predecessors: &[&Predecessor]) -> Vec<Dataset> {
+    let mut series: Vec<(&str, Vec<Dataset>)> = Vec::new();
+    for predecessor in predecessors {
+        let reference = sop_reference(predecessor.sop_class.as_str(), predecessor.sop_instance.as_str());
+        match series.iter_mut().find(|(uid, _)| *uid == predecessor.series.as_str()) {
+            Some((_, references)) => references.push(reference),
+            None => series.push((predecessor.series.as_str(), vec![reference])),
+        }
+    }
+    let series = series.into_iter().map(|(uid, references)| series_reference(uid, references)).collect();
+    vec![study_reference(&study.uid, series)]
 }
 
-fn study_reference(study: &Study, series: Vec<Dataset>) -> Dataset {
+fn study_reference(study: &StudyUid, series: Vec<Dataset>) -> Dataset {
     let mut item = Dataset::new_empty();
-    put(&mut item, tags::STUDY_INSTANCE_UID, VR::UI, study.uid.as_str());
+    put(&mut item, tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
     put_items(&mut item, tags::REFERENCED_SERIES_SEQUENCE, series);
     item
 }

@@ -6,12 +6,14 @@ use dicom_dictionary_std::{tags, uids as sop_classes};
 use dicom_object::{FileDicomObject, WithMetaError};
 
 use super::codes::Code;
-use super::document::{Draft, Report};
-use super::elements::{self, Dataset, ObjectIdentity, put, put_items};
+use super::document::{Draft, ImageReference, Report};
+use super::elements::{self, Dataset, ObjectIdentity, Origin, put, put_items};
+use super::signed::Signed;
 use super::uids::{self, Role};
 
 /// Series Number of the series of documents; next to that of the SR.
 const SERIES_NUMBER: &str = "9902";
+const SIGNED_SERIES_NUMBER: &str = "9912";
 
 /// PS3.16 CID 7000 Diagnostic Imaging Report Document Titles.
 const TITLE: Code = Code::ln("18748-4", "Diagnostic Imaging Report");
@@ -27,9 +29,42 @@ pub enum EncapsulateError {
 /// The PDF of `report` as an object; equal reports and PDFs give equal objects.
 pub fn write(report: &Report, pdf: Vec<u8>) -> Result<FileDicomObject<Dataset>, EncapsulateError> {
     let draft = report.draft();
-    let mut dataset = elements::common(draft, identity(draft));
-    put(&mut dataset, tags::CONVERSION_TYPE, VR::CS, "WSD");
-    encapsulated_document(&mut dataset, draft, pdf)?;
+    let mut dataset = elements::common(&Origin::of(draft), &identity(draft));
+    let document = Document {
+        title: elements::title(draft),
+        verification: "UNVERIFIED",
+        evidence: &draft.evidence,
+        pdf,
+    };
+    document.put_into(&mut dataset)?;
+    elements::with_meta(dataset).map_err(EncapsulateError::Meta)
+}
+
+/// The PDF of a signed version.
+pub fn write_signed(
+    signed: &Signed,
+    series: &str,
+    instance: &str,
+    pdf: Vec<u8>,
+) -> Result<FileDicomObject<Dataset>, EncapsulateError> {
+    let identity = ObjectIdentity {
+        sop_class: sop_classes::ENCAPSULATED_PDF_STORAGE,
+        sop_instance: instance.to_owned(),
+        series: series.to_owned(),
+        series_number: SIGNED_SERIES_NUMBER,
+        series_description: "Signed report (PDF)".into(),
+        instance_number: signed.version,
+        modality: "DOC",
+    };
+    let mut dataset = elements::common(&signed.origin(), &identity);
+    let document =
+        Document { title: signed.title(), verification: "VERIFIED", evidence: &signed.content.evidence, pdf };
+    document.put_into(&mut dataset)?;
+    let predecessors: Vec<_> = signed.earlier.iter().map(|earlier| &earlier.pdf).collect();
+    if !predecessors.is_empty() {
+        let items = elements::predecessors(&signed.subject.study, &predecessors);
+        put_items(&mut dataset, tags::PREDECESSOR_DOCUMENTS_SEQUENCE, items);
+    }
     elements::with_meta(dataset).map_err(EncapsulateError::Meta)
 }
 
@@ -40,34 +75,43 @@ fn identity(draft: &Draft) -> ObjectIdentity<'static> {
         sop_instance: uids::derive(analysis, Role::PdfInstance),
         series: uids::derive(analysis, Role::PdfSeries),
         series_number: SERIES_NUMBER,
+        series_description: elements::title(draft),
+        instance_number: 1,
         modality: "DOC",
     }
 }
 
-/// Encapsulated Document Module, PS3.3 C.24.2.
-fn encapsulated_document(
-    dataset: &mut Dataset,
-    draft: &Draft,
-    mut pdf: Vec<u8>,
-) -> Result<(), EncapsulateError> {
-    let length = u32::try_from(pdf.len()).map_err(|_| EncapsulateError::TooLong)?;
-    if pdf.len() % 2 == 1 {
-        pdf.push(0);
+/// What the modules of encapsulated documents say.
+struct Document<'a> {
+    title: String,
+    verification: &'static str,
+    evidence: &'a [ImageReference],
+    pdf: Vec<u8>,
+}
+
+impl Document<'_> {
+    /// SC Equipment and Encapsulated Document Module, PS3.3 C.8.6.1 and C.24.2.
+    fn put_into(mut self, dataset: &mut Dataset) -> Result<(), EncapsulateError> {
+        let length = u32::try_from(self.pdf.len()).map_err(|_| EncapsulateError::TooLong)?;
+        if self.pdf.len() % 2 == 1 {
+            self.pdf.push(0);
+        }
+        let images = elements::distinct_instances(self.evidence).into_iter();
+        let images =
+            images.map(|i| elements::sop_reference(i.sop_class.as_str(), i.sop_instance.as_str())).collect();
+        put(dataset, tags::CONVERSION_TYPE, VR::CS, "WSD");
+        put(dataset, tags::ACQUISITION_DATE_TIME, VR::DT, ());
+        put(dataset, tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+        put(dataset, tags::RECOGNIZABLE_VISUAL_FEATURES, VR::CS, "NO");
+        put_items(dataset, tags::SOURCE_INSTANCE_SEQUENCE, images);
+        put(dataset, tags::DOCUMENT_TITLE, VR::ST, self.title);
+        put_items(dataset, tags::CONCEPT_NAME_CODE_SEQUENCE, elements::coded(&TITLE));
+        put(dataset, tags::VERIFICATION_FLAG, VR::CS, self.verification);
+        put(dataset, tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, VR::LO, "application/pdf");
+        put(dataset, tags::ENCAPSULATED_DOCUMENT, VR::OB, PrimitiveValue::from(self.pdf));
+        put(dataset, tags::ENCAPSULATED_DOCUMENT_LENGTH, VR::UL, length);
+        Ok(())
     }
-    let images = elements::distinct_instances(&draft.evidence).into_iter();
-    let images =
-        images.map(|i| elements::sop_reference(i.sop_class.as_str(), i.sop_instance.as_str())).collect();
-    put(dataset, tags::ACQUISITION_DATE_TIME, VR::DT, ());
-    put(dataset, tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
-    put(dataset, tags::RECOGNIZABLE_VISUAL_FEATURES, VR::CS, "NO");
-    put_items(dataset, tags::SOURCE_INSTANCE_SEQUENCE, images);
-    put(dataset, tags::DOCUMENT_TITLE, VR::ST, elements::title(draft));
-    put_items(dataset, tags::CONCEPT_NAME_CODE_SEQUENCE, elements::coded(&TITLE));
-    put(dataset, tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
-    put(dataset, tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, VR::LO, "application/pdf");
-    put(dataset, tags::ENCAPSULATED_DOCUMENT, VR::OB, PrimitiveValue::from(pdf));
-    put(dataset, tags::ENCAPSULATED_DOCUMENT_LENGTH, VR::UL, length);
-    Ok(())
 }
 
 #[cfg(test)]

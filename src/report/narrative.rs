@@ -3,20 +3,28 @@
 use serde::Serialize;
 
 use super::codes::{self, Mapping};
-use super::document::{Draft, Report, ReportFinding};
+use super::content::{Content, Method, StatedFinding};
+use super::document::{Draft, ImageReference, PriorStudy, Report, ReportFinding};
 use super::findings::{Certainty, Finding, Laterality, Measurement, Quantity, Severity, Unit};
+use super::measure::{Measurand, Measured};
 use super::parse::Remark;
 use super::region::Region;
+use crate::volume::pixel_spacing::SpacingBasis;
 
 /// On every report, whatever the model.
 pub const AI_DRAFT: &str = "AI draft. Preliminary and unverified. Not for diagnosis.";
 
 /// On the reports of experimental pipelines.
-pub const EXPERIMENTAL: &str = "Experimental: the accuracy of vision-language models on cross-sectional studies is little better than chance.";
+pub const EXPERIMENTAL: &str = "Experimental: vision-language models are weak on studies of this kind, some little better than chance. See the limitations.";
+
+/// On what a person is working on.
+pub const NOT_SIGNED: &str = "Not signed. Preliminary. Not for diagnosis.";
+
+const REPAIRED: &str = "The first findings of the model contradicted themselves, and it was asked again: its other answer is kept with the analysis.";
 
 const DISCLAIMERS: [&str; 3] = [
     "This text was written by a machine and has not been reviewed by a physician. It must not be used for diagnosis or treatment.",
-    "Sizes and other numbers are estimates by the model, not measurements on the pixels. The wording of certainty is the model's own and is not calibrated.",
+    "Numbers called an estimate are the model's own and were not measured. Numbers of a region are those of the region that the model chose, which no person has checked. The wording of certainty is the model's own and is not calibrated.",
     "The absence of a finding from this draft does not mean that it is absent from the patient.",
 ];
 
@@ -29,8 +37,16 @@ pub struct Narrative {
     pub indication: String,
     pub technique: String,
     pub comparison: String,
+    /// What a person wrote on the findings beside the list of them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub text: String,
     pub findings: Vec<FindingSection>,
     pub impression: String,
+    /// What the model wrote in its own words: a draft, as everything that it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_words: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addenda: Vec<String>,
     pub measurements: Vec<MeasurementRow>,
     pub limitations: Vec<String>,
     pub disclaimers: Vec<String>,
@@ -62,6 +78,31 @@ pub struct MeasurementRow {
 }
 
 impl Narrative {
+    /// A version that people have a hand in.
+    pub fn of_content(content: &Content, signed: bool) -> Self {
+        let sections = &content.sections;
+        let warning = if signed { None } else { Some(NOT_SIGNED.to_owned()) };
+        let addenda = content.addenda.iter().map(|addendum| addendum.text.clone());
+        Self {
+            title: content.title.clone(),
+            warnings: warning.into_iter().collect(),
+            indication: sections.clinical_information.clone(),
+            technique: sections.technique.clone(),
+            comparison: sections.comparison.clone(),
+            text: sections.findings.clone(),
+            findings: (1..)
+                .zip(content.stated())
+                .map(|(number, found)| stated(content, number, found))
+                .collect(),
+            impression: sections.impression.clone(),
+            model_words: None,
+            addenda: addenda.collect(),
+            measurements: measurement_rows(content),
+            limitations: content.limitations.clone(),
+            disclaimers: Vec::new(),
+        }
+    }
+
     pub fn of(report: &Report) -> Self {
         let draft = report.draft();
         Self {
@@ -70,10 +111,13 @@ impl Narrative {
             indication: indication(draft),
             technique: technique(draft),
             comparison: comparison(draft),
+            text: String::new(),
+            addenda: Vec::new(),
             findings: numbered(draft).map(|(number, finding)| section(report, number, finding)).collect(),
             impression: draft.impression.clone(),
+            model_words: model_words(draft).map(str::to_owned),
             measurements: numbered(draft)
-                .flat_map(|(number, finding)| rows(number, &finding.finding))
+                .flat_map(|(number, found)| rows(number, &found.finding, &found.measured))
                 .collect(),
             limitations: limitations(draft),
             disclaimers: disclaimers(draft),
@@ -90,6 +134,11 @@ pub(super) fn warnings(draft: &Draft) -> Vec<String> {
     let notice = draft.provenance.model.notice.as_deref();
     let experimental = draft.provenance.pipeline.experimental.then_some(EXPERIMENTAL);
     [Some(AI_DRAFT), notice, experimental].into_iter().flatten().map(str::to_owned).collect()
+}
+
+/// `None` where none were asked for, or none can be shown.
+pub(super) fn model_words(draft: &Draft) -> Option<&str> {
+    draft.words.as_ref().map(|words| words.text.as_str()).filter(|text| !text.is_empty())
 }
 
 fn disclaimers(draft: &Draft) -> Vec<String> {
@@ -113,23 +162,38 @@ fn technique(draft: &Draft) -> String {
     )
 }
 
-fn comparison(draft: &Draft) -> String {
-    match draft.predecessor {
-        Some(_) => {
-            "No prior study was shown to the model. This draft supersedes an earlier draft of the same study."
-                .into()
-        }
+pub(super) fn comparison(draft: &Draft) -> String {
+    let compared = match &draft.provenance.reading.prior {
+        Some(prior) => compared(prior),
         None => "No prior study was shown to the model.".into(),
+    };
+    match draft.predecessor {
+        Some(_) => format!("{compared} This draft supersedes an earlier draft of the same study."),
+        None => compared,
     }
 }
 
+/// "The model was shown the study of 2025-11-22 for comparison (series 1, image 1; Study UID 2.25.7)."
+fn compared(prior: &PriorStudy) -> String {
+    let date = match (prior.date.get(0..4), prior.date.get(4..6), prior.date.get(6..8)) {
+        (Some(year), Some(month), Some(day)) => format!("{year}-{month}-{day}"),
+        _ => "an unknown date".into(),
+    };
+    let images = prior.images.iter().map(ImageReference::label).collect::<Vec<_>>().join("; ");
+    format!("The model was shown the study of {date} for comparison ({images}; Study UID {}).", prior.uid)
+}
+
 pub(super) fn limitations(draft: &Draft) -> Vec<String> {
-    use crate::volume::geometry::SpacingPlane::Detector;
-    let at_detector = draft.evidence.iter().any(|image| image.spacing.is_some_and(|s| s.plane == Detector));
-    let magnified =
-        "The pixel spacing is that of the detector: lengths on the image are larger than in the patient.";
+    let at_detector = draft
+        .evidence
+        .iter()
+        .any(|image| image.spacing.is_some_and(|s| s.basis == SpacingBasis::ImagerPixelSpacing));
+    let magnified = "Lengths are at the detector plane, not corrected for magnification: they are larger than in the patient.";
     let dropped = draft.remarks.iter().filter(|remark| remark.finding().is_none()).map(Remark::sentence);
-    draft.limitations.iter().cloned().chain(at_detector.then(|| magnified.into())).chain(dropped).collect()
+    let doubts = draft.words.iter().flat_map(|words| &words.doubts).map(|doubt| doubt.sentence().to_owned());
+    let repaired = (draft.provenance.reading.repairs > 0).then(|| REPAIRED.to_owned());
+    let of_images = draft.limitations.iter().cloned().chain(at_detector.then(|| magnified.into()));
+    of_images.chain(dropped).chain(doubts).chain(repaired).collect()
 }
 
 fn section(report: &Report, number: usize, finding: &ReportFinding) -> FindingSection {
@@ -157,16 +221,101 @@ pub(super) fn sentence(finding: &Finding) -> String {
     )
 }
 
-fn rows(number: usize, finding: &Finding) -> Vec<MeasurementRow> {
-    let row = |measurement: &Measurement| MeasurementRow {
+fn stated(content: &Content, number: usize, finding: &StatedFinding) -> FindingSection {
+    let image = finding.words.image.as_ref().and_then(|place| content.image(place));
+    FindingSection {
+        number,
+        sentence: finding.words.sentence(),
+        image: image.map(|index| content.evidence[index].label()),
+        region: finding.words.region,
+        coding: if finding.words.code.is_some() { Mapping::Mapped } else { Mapping::Unmapped },
+        remarks: Vec::new(),
+    }
+}
+
+const ESTIMATE: &str = "estimate by the model";
+
+fn rows(number: usize, finding: &Finding, measured: &[Measured]) -> Vec<MeasurementRow> {
+    let estimates = finding.measurements.iter().map(|one| row(number, finding, one, ESTIMATE));
+    estimates.chain(measured_rows(number, finding, measured)).collect()
+}
+
+fn row(number: usize, finding: &Finding, measurement: &Measurement, method: &'static str) -> MeasurementRow {
+    MeasurementRow {
         finding: number,
         of: finding.finding.clone(),
         quantity: quantity_word(measurement.name),
         value: measurement.value.to_string(),
         unit: unit_word(measurement.unit),
-        method: "estimate by the model",
+        method,
+    }
+}
+
+/// As people say it: both edges in one row, and what the values are in another.
+fn measured_rows(number: usize, finding: &Finding, measured: &[Measured]) -> Vec<MeasurementRow> {
+    let one = |name| measured.iter().find(|one| one.name == name);
+    let row = |quantity, value, unit, spacing| MeasurementRow {
+        finding: number,
+        of: finding.finding.clone(),
+        quantity,
+        value,
+        unit,
+        method: measuring_words(spacing),
     };
-    finding.measurements.iter().map(row).collect()
+    let size = one(Measurand::Height).zip(one(Measurand::Width)).map(|(height, width)| {
+        row("height × width", format!("{} × {}", height.value, width.value), "mm", height.spacing)
+    });
+    let area = one(Measurand::Area).map(|area| row("area", area.value.to_string(), "mm²", area.spacing));
+    let values = attenuation_words(measured).map(|words| row("attenuation", words, "HU", None));
+    [size, values, area].into_iter().flatten().collect()
+}
+
+/// "-8.25 ± 11.5, -60 to 41": mean and standard deviation, then the range.
+fn attenuation_words(measured: &[Measured]) -> Option<String> {
+    let value = |name| measured.iter().find(|one| one.name == name).map(|one| one.value);
+    Some(format!(
+        "{} ± {}, {} to {}",
+        value(Measurand::AttenuationMean)?,
+        value(Measurand::AttenuationStandardDeviation)?,
+        value(Measurand::AttenuationMinimum)?,
+        value(Measurand::AttenuationMaximum)?
+    ))
+}
+
+fn measuring_words(spacing: Option<SpacingBasis>) -> &'static str {
+    match spacing {
+        None => "values in the region: mean, standard deviation, range",
+        Some(SpacingBasis::PixelSpacing) => "region, by Pixel Spacing",
+        Some(SpacingBasis::GeometryCalibration) => "region, by Pixel Spacing (GEOMETRY)",
+        Some(SpacingBasis::FiducialCalibration) => "region, by Pixel Spacing (FIDUCIAL)",
+        Some(SpacingBasis::UnstatedCalibration) => {
+            "region, by Pixel Spacing; how it was calibrated is not stated"
+        }
+        Some(SpacingBasis::ImagerPixelSpacing) => {
+            "region, by Imager Pixel Spacing: at the detector plane, not corrected for magnification"
+        }
+        Some(SpacingBasis::NominalScannedPixelSpacing) => {
+            "region, by Nominal Scanned Pixel Spacing: on the film that was scanned"
+        }
+        Some(SpacingBasis::UltrasoundRegion) => "region, by Ultrasound Region Calibration",
+    }
+}
+
+/// Of the findings that are stated, by their number.
+pub(super) fn measurement_rows(content: &Content) -> Vec<MeasurementRow> {
+    let mut all = Vec::new();
+    for (number, stated) in (1..).zip(content.stated()) {
+        let finding = stated.words.as_finding();
+        for (measurement, taken) in finding.measurements.iter().zip(&stated.words.measurements) {
+            let method = match taken.method {
+                Method::ModelEstimate => ESTIMATE,
+                Method::Person => "given by the reader",
+            };
+            all.push(row(number, &finding, measurement, method));
+        }
+        all.extend(measured_rows(number, &finding, &stated.measured));
+    }
+    all
 }
 
 fn certainty_word(certainty: Certainty) -> &'static str {
@@ -261,9 +410,12 @@ mod tests {
     #[test]
     fn estimates_are_called_estimates() {
         let narrative = Narrative::of(&samples::report(samples::chest_draft()));
-        let row = &narrative.measurements[0];
-        assert_eq!((row.finding, row.quantity, row.value.as_str(), row.unit), (2, "diameter", "12.5", "mm"));
+        let of_nodule: Vec<_> = narrative.measurements.iter().filter(|row| row.finding == 2).collect();
+        let [row, height] = of_nodule[..] else { panic!("an estimate, then the region") };
+        assert_eq!((row.quantity, row.value.as_str(), row.unit), ("diameter", "12.5", "mm"));
         assert_eq!(row.method, "estimate by the model");
+        assert_eq!((height.quantity, height.value.as_str()), ("height × width", "17.08 × 17.08"));
+        assert!(height.method.contains("not corrected for magnification"));
     }
 
     #[test]

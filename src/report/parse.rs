@@ -4,11 +4,17 @@
 //! words and the box, say, is flagged for the reader and left as it was written.
 
 mod check;
+mod contradiction;
 mod unwrap;
 
 use serde::{Deserialize, Serialize};
 
-use super::findings::{Answer, Quantity, Unit};
+use super::findings::{Answer, Finding, Quantity, Unit};
+use super::measure::DISAGREEMENT_FACTOR;
+
+pub use contradiction::contradictions;
+pub use unwrap::json_object;
+pub(super) use unwrap::without_thought;
 
 /// What one image of the prompt was, so far as checks need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub enum View {
     /// A frontal radiograph, where the side of a box tells the side of the patient.
     FrontalRadiograph,
     Other,
+    /// Of an earlier study, shown for comparison: nothing is found on it.
+    Prior,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +42,8 @@ pub enum Remark {
     BoxWithoutArea { finding: usize },
     /// The finding names an image that was not in the prompt; image and box were dropped.
     NoSuchImage { finding: usize, image: u32 },
+    /// The finding is placed on the image of the prior study; image and box were dropped.
+    OnPriorImage { finding: usize },
     /// A box on none of several images; it was dropped.
     BoxWithoutImage { finding: usize },
     /// The box lies on the padding around its image; it was dropped.
@@ -46,6 +56,10 @@ pub enum Remark {
     Contradicting { finding: usize, other: usize },
     /// An absent finding had a box or measurements; they were dropped.
     AbsentButMeasured { finding: usize },
+    /// The image does not say how large its pixels are.
+    RegionWithoutSize { finding: usize },
+    /// The model's estimate and the number taken on the region disagree; both were kept.
+    EstimateAgainstRegion { finding: usize, quantity: Quantity },
     /// The unit does not fit the quantity; the measurement was dropped.
     UnitAgainstQuantity { finding: usize, quantity: Quantity, unit: Unit },
 }
@@ -57,12 +71,15 @@ impl Remark {
             Self::SurroundingTextDropped => None,
             Self::BoxWithoutArea { finding }
             | Self::NoSuchImage { finding, .. }
+            | Self::OnPriorImage { finding }
             | Self::BoxWithoutImage { finding }
             | Self::BoxBesideImage { finding }
             | Self::LateralityAgainstBox { finding }
             | Self::Repeated { finding }
             | Self::Contradicting { finding, .. }
             | Self::AbsentButMeasured { finding }
+            | Self::RegionWithoutSize { finding }
+            | Self::EstimateAgainstRegion { finding, .. }
             | Self::UnitAgainstQuantity { finding, .. } => Some(finding),
         }
     }
@@ -75,6 +92,9 @@ impl Remark {
             Self::NoSuchImage { image, .. } => {
                 format!("The model named image {image}, which it was not shown; the region was dropped.")
             }
+            Self::OnPriorImage { .. } => {
+                "The model placed this on the prior image; the region was dropped.".into()
+            }
             Self::BoxWithoutImage { .. } => "The region named none of the images and was dropped.".into(),
             Self::BoxBesideImage { .. } => "The region lay beside the image and was dropped.".into(),
             Self::LateralityAgainstBox { .. } => {
@@ -85,6 +105,17 @@ impl Remark {
             Self::AbsentButMeasured { .. } => {
                 "Region and measurements of an absent finding were dropped.".into()
             }
+            Self::RegionWithoutSize { .. } => {
+                "The image does not say how large its pixels are: the region has no size in millimetres."
+                    .into()
+            }
+            Self::EstimateAgainstRegion { quantity: Quantity::Attenuation, .. } => {
+                "The attenuation that the model estimates does not occur in the region: check the number."
+                    .into()
+            }
+            Self::EstimateAgainstRegion { .. } => format!(
+                "The size that the model estimates and that of the region differ by more than a factor of {DISAGREEMENT_FACTOR}: check the size."
+            ),
             Self::UnitAgainstQuantity { .. } => "A measurement whose unit does not fit was dropped.".into(),
         }
     }
@@ -103,7 +134,7 @@ pub enum ParseError {
 
 /// Checks an answer about the images of one prompt, given in the order of the prompt.
 pub fn parse(text: &str, images: &[View]) -> Result<Parsed, ParseError> {
-    let object = unwrap::json_object(text).ok_or(ParseError::NoObject)?;
+    let object = json_object(text).ok_or(ParseError::NoObject)?;
     let mut answer: Answer = serde_json::from_str(object).map_err(ParseError::Shape)?;
     check::limits(&answer)?;
     let mut remarks = Vec::new();
@@ -112,6 +143,16 @@ pub fn parse(text: &str, images: &[View]) -> Result<Parsed, ParseError> {
     }
     check::doubts(&mut answer, images, &mut remarks);
     Ok(Parsed { answer, remarks })
+}
+
+/// The limits of the schema, of one finding; the path begins at the finding.
+pub fn limits_of(finding: &Finding) -> Result<(), ParseError> {
+    check::finding_limits("", finding)
+}
+
+/// Whether a quantity is given in such a unit.
+pub fn fits(quantity: Quantity, unit: Unit) -> bool {
+    check::fits(quantity, unit)
 }
 
 #[cfg(test)]

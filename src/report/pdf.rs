@@ -1,4 +1,4 @@
-//! The report on paper: A4, any script, every page marked as a draft.
+//! The report on paper: A4, any script, every page saying how the report stands.
 //!
 //! Bytes depend on the report alone: no clock, no random identifiers.
 
@@ -8,11 +8,13 @@ mod flow;
 pub(crate) mod fonts;
 mod picture;
 mod shape;
+mod signed;
 
 use crate::ai::RgbImage;
 
 use super::document::Report;
 use super::region::Framing;
+use super::signed::Signed;
 
 /// The picture that boxes are drawn on.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,16 @@ pub fn write(report: &Report, key_image: Option<KeyImage<'_>>) -> Result<Vec<u8>
     let pages = flow.finish();
     let about = canvas::About::of(report);
     canvas::write(&pages, picture.as_ref(), &about)
+}
+
+/// A signed version as a PDF file; the picture shows the image at that position of the evidence.
+pub fn write_signed(version: &Signed, picture: Option<(usize, &RgbImage)>) -> Result<Vec<u8>, PdfError> {
+    let mut flow = flow::Flow::new(fonts::Fonts::load()?);
+    let picture =
+        picture.map(|(evidence, picture)| signed::picture(version, evidence, picture)).transpose()?;
+    signed::compose(&mut flow, version, picture.as_ref());
+    let pages = flow.finish();
+    canvas::write(&pages, picture.as_ref(), &canvas::About::of_signed(version))
 }
 
 #[cfg(test)]

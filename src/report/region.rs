@@ -19,7 +19,8 @@ pub enum Framing {
 
 /// A rectangle on an image in pixels, (0, 0) being the top left corner of the top left pixel
 /// (PS3.3 C.10.5.1.2). Inside the image, with an area.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Region {
     pub left: f32,
     pub top: f32,
@@ -35,8 +36,10 @@ impl Region {
             Framing::Padded => (rows.max(columns), rows.max(columns)),
             Framing::Stretched => (rows, columns),
         };
-        let x = |v: u16| (f32::from(v) / SQUARE * width - (width - columns) / 2.0).clamp(0.0, columns);
-        let y = |v: u16| (f32::from(v) / SQUARE * height - (height - rows) / 2.0).clamp(0.0, rows);
+        // an odd column or row of black is behind the image
+        let (before, above) = (((width - columns) / 2.0).floor(), ((height - rows) / 2.0).floor());
+        let x = |v: u16| (f32::from(v) / SQUARE * width - before).clamp(0.0, columns);
+        let y = |v: u16| (f32::from(v) / SQUARE * height - above).clamp(0.0, rows);
         let region =
             Self { left: x(square.x0), top: y(square.y0), right: x(square.x1), bottom: y(square.y1) };
         region.has_area().then_some(region)
@@ -82,6 +85,49 @@ mod tests {
     fn padding_is_taken_off_the_short_side() {
         let region = Region::of(square(0, 250, 1000, 750), Framing::Padded, 2000, 1000);
         assert_eq!(region, Some(Region { left: 0.0, top: 0.0, right: 1000.0, bottom: 2000.0 }));
+    }
+
+    /// The frame is drawn into the square, its box found there, and mapped back to its pixels.
+    #[track_caller]
+    fn found_again(rows: usize, columns: usize, photometric: &str) {
+        use crate::volume::{functional_groups::FrameAttributes, model_view, pixels, testing};
+        let is_marked =
+            |row, column| (row >= rows / 2) && (row < rows / 2 + 20) && (column >= 10) && (column < 40);
+        let (marked, around) = if photometric == "MONOCHROME1" { (0, 255) } else { (255, 0) };
+        let stored = ndarray::Array2::from_shape_fn((rows, columns), |(row, column)| {
+            if is_marked(row, column) { marked } else { around }
+        });
+        let frame = pixels::Frame { rows, columns, samples: pixels::Samples::Gray(stored) };
+        let object =
+            testing::object(&[(dicom_dictionary_std::tags::PHOTOMETRIC_INTERPRETATION, photometric)]);
+        let shown =
+            model_view::radiograph(&frame, &FrameAttributes::new(&object, 0)).expect("a picture").image;
+        let lit = |index: usize| shown.data[index * 3] > 128;
+        let side = shown.width as usize;
+        let lit: Vec<usize> = (0..side * side).filter(|index| lit(*index)).collect();
+        let thousandths = |pixel: usize| (pixel as f32 / side as f32 * SQUARE).round() as u16;
+        let (first, last) = (lit[0], lit[lit.len() - 1]);
+        let found = square(
+            thousandths(first / side),
+            thousandths(first % side),
+            thousandths(last / side + 1),
+            thousandths(last % side + 1),
+        );
+        let region = Region::of(found, Framing::Padded, rows as u32, columns as u32).expect("on the image");
+        let top = (rows / 2) as f32;
+        let expected = [10.0, top, 40.0, top + 20.0];
+        let got = [region.left, region.top, region.right, region.bottom];
+        let farthest = expected.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(farthest <= side as f32 / SQUARE, "{got:?} for {expected:?}");
+    }
+
+    #[test]
+    fn what_the_model_is_shown_leads_back_to_its_pixels() {
+        for photometric in ["MONOCHROME2", "MONOCHROME1"] {
+            found_again(240, 100, photometric);
+            found_again(100, 240, photometric);
+            found_again(121, 60, photometric);
+        }
     }
 
     #[test]

@@ -3,14 +3,16 @@
 
 use std::str::FromStr;
 
-use crate::ai::{ModelIdentity, RgbImage, Settings, Usage};
+use crate::ai::{ContextKind, Cut, ModelIdentity, PromptSet, RgbImage, Runs, Settings, Usage};
 use crate::clock::Timestamp;
-use crate::volume::geometry::{PixelSpacing, SpacingPlane};
+use crate::volume::pixel_spacing::{PixelSpacing, SpacingBasis};
 
 use super::document::*;
 use super::findings::*;
+use super::measure::{self, Statistics};
 use super::parse::Remark;
 use super::region::{Framing, Region};
+use super::words::Words;
 
 fn uid<T: FromStr>(text: &str) -> T
 where
@@ -29,7 +31,12 @@ fn image(modality: &str, number: i32, rows: u32, columns: u32) -> ImageReference
         frame: None,
         rows,
         columns,
-        spacing: Some(PixelSpacing { row_mm: 0.139, column_mm: 0.139, plane: SpacingPlane::Detector }),
+        spacing: Some(PixelSpacing {
+            row_mm: 0.139,
+            column_mm: 0.139,
+            basis: SpacingBasis::ImagerPixelSpacing,
+        }),
+        calibrated: Vec::new(),
         modality: modality.into(),
         series_number: Some(1),
         instance_number: Some(number),
@@ -48,6 +55,8 @@ fn provenance(pipeline: &str, title: &str, experimental: bool) -> Provenance {
             version: "1".into(),
             weights_sha256: "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef".into(),
             notice: Some("Demonstration model trained on synthetic phantoms: not a medical model.".into()),
+            prompts: PromptSet::Demonstration,
+            runs: Runs::Here,
         },
         prompt: PromptIdentity {
             name: pipeline.into(),
@@ -57,6 +66,7 @@ fn provenance(pipeline: &str, title: &str, experimental: bool) -> Provenance {
         settings: Settings::default(),
         usage: Usage { prompt_tokens: 96, image_tokens: 16, answer_tokens: 61, ..Usage::default() },
         device: Device::radiant("0001"),
+        reading: Reading::default(),
     }
 }
 
@@ -101,10 +111,11 @@ fn finding(words: &str, location: &str, laterality: Laterality, certainty: Certa
 
 fn placed(finding: Finding, image: &ImageReference) -> ReportFinding {
     let region = finding.box_2d.and_then(|b| Region::of(b, Framing::Padded, image.rows, image.columns));
-    ReportFinding { finding, image: Some(0), region }
+    let measured = region.map(|region| measure::size_on(image, &region)).unwrap_or_default();
+    ReportFinding { finding, image: Some(0), region, measured }
 }
 
-pub(super) fn chest_draft() -> Draft {
+pub(crate) fn chest_draft() -> Draft {
     let evidence = vec![image("CR", 1, 2048, 1792)];
     let mut effusion = finding("pleural effusion", "pleural space", Laterality::Right, Certainty::Probable);
     effusion.severity = Some(Severity::Moderate);
@@ -127,6 +138,7 @@ pub(super) fn chest_draft() -> Draft {
         provenance: provenance("chest-radiograph", "Chest radiograph", false),
         findings,
         impression: "Moderate right pleural effusion. Possible nodule in the left upper zone.".into(),
+        words: Some(Words::of("FINDINGS: Moderate right pleural effusion.\nIMPRESSION: Effusion.", None)),
         remarks: vec![Remark::LateralityAgainstBox { finding: 2 }],
         limitations: vec!["The lateral view was not shown to the model.".into()],
         predecessor: None,
@@ -137,7 +149,7 @@ pub(super) fn ct_draft() -> Draft {
     let mut evidence: Vec<ImageReference> = (1..=4).map(|number| image("CT", number, 512, 512)).collect();
     for image in &mut evidence {
         image.spacing =
-            Some(PixelSpacing { row_mm: 0.7031, column_mm: 0.7031, plane: SpacingPlane::Patient });
+            Some(PixelSpacing { row_mm: 0.7031, column_mm: 0.7031, basis: SpacingBasis::PixelSpacing });
         image.frame_of_reference = Some("2.25.1009".into());
     }
     let mut mass = finding("hypodense liver mass", "liver", Laterality::None, Certainty::Possible);
@@ -146,13 +158,18 @@ pub(super) fn ct_draft() -> Draft {
         Measurement { name: Quantity::LongAxis, value: 4.2, unit: Unit::Centimetre },
         Measurement { name: Quantity::Attenuation, value: -12.0, unit: Unit::Hounsfield },
     ];
-    let findings = vec![ReportFinding { image: Some(2), ..placed(mass, &evidence[2]) }];
+    let mut found = ReportFinding { image: Some(2), ..placed(mass, &evidence[2]) };
+    let values =
+        Statistics { pixels: 4464, mean: -8.25, standard_deviation: 11.5, minimum: -60.0, maximum: 41.0 };
+    found.measured.extend(values.attenuation(evidence[2].spacing.as_ref()));
+    let findings = vec![found];
     Draft {
         subject: subject("Phantom^Computed", "CT abdomen"),
         evidence,
         provenance: provenance("ct", "CT (experimental)", true),
         findings,
         impression: "Possible hypodense lesion of the liver.".into(),
+        words: None,
         remarks: Vec::new(),
         limitations: vec!["4 of 120 slices were shown to the model.".into()],
         predecessor: Some(Predecessor {
@@ -161,6 +178,13 @@ pub(super) fn ct_draft() -> Draft {
             sop_instance: uid("2.25.3002"),
         }),
     }
+}
+
+/// With nothing but what a viewer can draw.
+pub(super) fn outlined_draft() -> Draft {
+    let mut draft = chest_draft();
+    draft.findings.retain(|found| found.region.is_some());
+    draft
 }
 
 pub(super) fn normal_draft() -> Draft {
@@ -174,7 +198,29 @@ pub(super) fn normal_draft() -> Draft {
     draft
 }
 
-pub(super) fn report(draft: Draft) -> Report {
+/// Read in German beside an earlier study, after a contradiction.
+pub(super) fn compared_draft() -> Draft {
+    let mut draft = chest_draft();
+    let earlier = ImageReference {
+        study: uid("2.25.900"),
+        series: uid("2.25.901"),
+        sop_instance: uid("2.25.902"),
+        ..image("CR", 1, 2048, 1792)
+    };
+    draft.provenance.reading = Reading {
+        language: "de".into(),
+        context: vec![ContextKind::Reason],
+        repairs: 1,
+        images: 1,
+        prior: Some(PriorStudy { uid: uid("2.25.900"), date: "20250102".into(), images: vec![earlier] }),
+        ..Reading::default()
+    };
+    draft.words = Some(Words::of("BEFUND: Größerer Pleuraerguss rechts.", Some(Cut::Tokens)));
+    draft.impression = "Der Erguss rechts hat zugenommen.".into();
+    draft
+}
+
+pub(crate) fn report(draft: Draft) -> Report {
     Report::new(draft).expect("the sample is sound")
 }
 
@@ -195,7 +241,14 @@ pub(super) fn picture(width: u32, height: u32) -> RgbImage {
 #[ignore = "writes files for conformance/report"]
 fn sample_objects_for_the_judges() {
     let folder = std::env::var("RADIANT_REPORT_SAMPLES").expect("RADIANT_REPORT_SAMPLES names a folder");
-    for (name, draft) in [("chest", chest_draft()), ("ct", ct_draft()), ("normal", normal_draft())] {
+    let drafts = [
+        ("chest", chest_draft()),
+        ("ct", ct_draft()),
+        ("normal", normal_draft()),
+        ("compared", compared_draft()),
+        ("outlined", outlined_draft()),
+    ];
+    for (name, draft) in drafts {
         let report = report(draft);
         let path = |kind: &str| std::path::Path::new(&folder).join(format!("{name}.{kind}.dcm"));
         let picture = picture(896, 896);

@@ -8,15 +8,16 @@ pub(in crate::report) mod context;
 mod group;
 mod item;
 mod library;
+pub mod signed;
 
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids as sop_classes};
 use dicom_object::{FileDicomObject, WithMetaError};
 
 use super::codes::{self, Code};
-use super::document::{Draft, Report, ReportFinding};
-use super::elements::{self, Dataset, ObjectIdentity, put, put_items, put_lo};
-use super::findings::Certainty;
+use super::document::{Draft, ImageReference, Predecessor, Report, ReportFinding, Subject};
+use super::elements::{self, Dataset, ObjectIdentity, Origin, put, put_items, put_lo};
+use super::findings::{Certainty, Finding};
 use super::narrative;
 use super::uids::{self, Role};
 use item::{Item, Relation};
@@ -30,6 +31,16 @@ const MEASUREMENT_REPORT: Code = Code::dcm("126000", "Imaging Measurement Report
 /// PS3.16 CID 7000 Diagnostic Imaging Report Document Titles.
 const IMAGING_REPORT: Code = Code::ln("18748-4", "Diagnostic Imaging Report");
 
+/// The report that the model wrote before it was asked for findings.
+const MODEL_WORDS: Code = Code::private("MODELWORDS", "Draft report in the model's own words");
+
+const COMPARISON: Code = Code::private("COMPARISON", "Comparison");
+
+/// Of all that the server writes.
+const LANGUAGE: &str = "en";
+
+const QUALITATIVE_EVALUATIONS: Code = Code::umls("C0034375", "Qualitative Evaluations");
+
 /// Why the object could not be given its File Meta Information.
 #[derive(Debug, thiserror::Error)]
 #[error("the SR lacks an attribute of the File Meta Information")]
@@ -38,7 +49,7 @@ pub struct SrError(#[source] WithMetaError);
 /// The report as an SR object; equal reports give equal objects.
 pub fn write(report: &Report) -> Result<FileDicomObject<Dataset>, SrError> {
     let draft = report.draft();
-    let mut dataset = elements::common(draft, identity(draft));
+    let mut dataset = elements::common(&Origin::of(draft), &identity(draft));
     document_general(&mut dataset, draft);
     root(report).flatten_into(&mut dataset);
     elements::with_meta(dataset).map_err(SrError)
@@ -51,6 +62,8 @@ fn identity(draft: &Draft) -> ObjectIdentity<'static> {
         sop_instance: uids::derive(analysis, Role::SrInstance),
         series: uids::derive(analysis, Role::SrSeries),
         series_number: SERIES_NUMBER,
+        series_description: elements::title(draft),
+        instance_number: 1,
         modality: "SR",
     }
 }
@@ -61,21 +74,37 @@ fn document_general(dataset: &mut Dataset, draft: &Draft) {
     put_lo(dataset, tags::COMPLETION_FLAG_DESCRIPTION, narrative::AI_DRAFT);
     put(dataset, tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
     put(dataset, tags::PRELIMINARY_FLAG, VR::CS, "PRELIMINARY");
+    let predecessors: Vec<&Predecessor> = draft.predecessor.iter().collect();
+    references(dataset, &draft.subject, &draft.evidence, &predecessors);
+    if let Some(prior) = &draft.provenance.reading.prior {
+        let items = elements::evidence(&prior.uid, &prior.images);
+        put_items(dataset, tags::PERTINENT_OTHER_EVIDENCE_SEQUENCE, items);
+    }
+}
+
+/// What the document answers, rests on and replaces.
+fn references(
+    dataset: &mut Dataset,
+    subject: &Subject,
+    images: &[ImageReference],
+    predecessors: &[&Predecessor],
+) {
     put_items(dataset, tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, Vec::new());
     put_items(dataset, tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, Vec::new());
-    put_items(dataset, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, elements::evidence(draft));
-    if let Some(request) = referenced_request(draft) {
+    let evidence = elements::evidence(&subject.study.uid, images);
+    put_items(dataset, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, evidence);
+    if let Some(request) = referenced_request(subject) {
         put_items(dataset, tags::REFERENCED_REQUEST_SEQUENCE, vec![request]);
     }
-    if let Some(predecessor) = &draft.predecessor {
-        let items = elements::predecessor(&draft.subject.study, predecessor);
+    if !predecessors.is_empty() {
+        let items = elements::predecessors(&subject.study, predecessors);
         put_items(dataset, tags::PREDECESSOR_DOCUMENTS_SEQUENCE, items);
     }
 }
 
 /// `None` where the images name no request.
-fn referenced_request(draft: &Draft) -> Option<Dataset> {
-    let (study, request) = (&draft.subject.study, &draft.subject.request);
+fn referenced_request(subject: &Subject) -> Option<Dataset> {
+    let (study, request) = (&subject.study, &subject.request);
     if study.accession_number.is_empty() && request.procedure_id.is_empty() {
         return None;
     }
@@ -94,10 +123,10 @@ fn referenced_request(draft: &Draft) -> Option<Dataset> {
 fn root(report: &Report) -> Item {
     let draft = report.draft();
     Item::root(title(draft), "1500")
-        .with([context::language()])
+        .with([context::language(LANGUAGE)])
         .with(context::device_observer(&draft.provenance.device))
-        .with([context::procedure_reported(draft)])
-        .with([library::image_library(draft)])
+        .with([context::procedure_reported(&draft.evidence)])
+        .with([library::image_library(&draft.evidence, draft.prior_images())])
         .with(imaging_measurements(report))
         .with([qualitative_evaluations(draft)])
 }
@@ -121,28 +150,43 @@ fn imaging_measurements(report: &Report) -> Option<Item> {
     let present = report.draft().findings.iter().enumerate();
     let groups: Vec<Item> = present
         .filter(|(_, finding)| is_present(finding))
-        .map(|(index, finding)| group::measurement_group(report, index, finding))
+        .map(|(index, finding)| group::of_model(report, index, finding))
         .collect();
+    measurements_of(groups)
+}
+
+fn measurements_of(groups: Vec<Item>) -> Option<Item> {
     let container = Item::container(Relation::Contains, Code::dcm("126010", "Imaging Measurements"));
     (!groups.is_empty()).then(|| container.with(groups))
 }
 
 /// TID 1500 row 10: what must be said first, the impression, what is absent, and what made it.
 fn qualitative_evaluations(draft: &Draft) -> Item {
-    let name = Code::umls("C0034375", "Qualitative Evaluations");
     let absent = draft.findings.iter().map(|f| &f.finding).filter(|f| f.certainty == Certainty::Absent);
-    let absent = absent.map(|finding| {
-        let value = codes::certainty(Certainty::Absent);
-        let item = Item::code(Relation::Contains, codes::finding(&finding.finding).code, value);
-        item.with([group::finding_site(finding)])
-    });
+    let absent = absent.map(|finding| absence(codes::finding(&finding.finding).code, finding));
     let impression = Item::text(Relation::Contains, Code::dcm("121073", "Impression"), &draft.impression);
-    Item::container(Relation::Contains, name)
+    let words = narrative::model_words(draft).map(|text| Item::text(Relation::Contains, MODEL_WORDS, text));
+    let in_language = |item: Item| item.with(other_language(draft).map(context::language));
+    let comparison = draft.provenance.reading.prior.as_ref().map(|_| narrative::comparison(draft));
+    let comparison = comparison.map(|text| Item::text(Relation::Contains, COMPARISON, &text));
+    Item::container(Relation::Contains, QUALITATIVE_EVALUATIONS)
         .with(narrative::warnings(draft).iter().map(|text| warning(text)))
-        .with([impression])
+        .with([in_language(impression)])
+        .with(words.map(in_language))
+        .with(comparison)
         .with(absent)
         .with(narrative::limitations(draft).iter().map(|text| limitation(text)))
         .with(context::algorithm(&draft.provenance))
+}
+
+/// What the model wrote is in; everything else is in the language of the document.
+fn other_language(draft: &Draft) -> Option<&str> {
+    Some(draft.provenance.reading.language.as_str()).filter(|language| *language != LANGUAGE)
+}
+
+fn absence(code: Code, finding: &Finding) -> Item {
+    let value = codes::certainty(Certainty::Absent);
+    Item::code(Relation::Contains, code, value).with([group::finding_site(finding)])
 }
 
 fn warning(text: &str) -> Item {

@@ -29,6 +29,28 @@ pub fn derive(analysis_id: &str, role: Role) -> String {
     derived_uid(&["report", analysis_id, role])
 }
 
+/// What a UID of a signed version is for. As with [`Role`], never change a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionRole {
+    /// One for all signed versions of a report.
+    SrSeries,
+    SrInstance,
+    /// One for all signed versions of a report.
+    PdfSeries,
+    PdfInstance,
+}
+
+/// Of the documents of a signed version.
+pub fn of_version(report: &str, version: i64, role: VersionRole) -> String {
+    let number = version.to_string();
+    match role {
+        VersionRole::SrSeries => derived_uid(&["signed-report", report, "sr-series"]),
+        VersionRole::PdfSeries => derived_uid(&["signed-report", report, "pdf-series"]),
+        VersionRole::SrInstance => derived_uid(&["signed-report", report, "sr", &number]),
+        VersionRole::PdfInstance => derived_uid(&["signed-report", report, "pdf", &number]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

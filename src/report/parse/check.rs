@@ -13,11 +13,16 @@ pub(super) fn limits(answer: &Answer) -> Result<(), ParseError> {
     let count = answer.findings.len();
     hold(count <= FINDINGS_MAX, "findings", "at most 12 items")?;
     hold(characters(&answer.impression, 1, 600), "impression", "1 to 600 characters")?;
-    answer.findings.iter().enumerate().try_for_each(|(index, finding)| finding_limits(index, finding))
+    answer
+        .findings
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, finding)| finding_limits(&format!("findings[{index}]."), finding))
 }
 
-fn finding_limits(index: usize, finding: &Finding) -> Result<(), ParseError> {
-    let path = |field: &str| format!("findings[{index}].{field}");
+/// `before` is the path of the finding itself.
+pub(super) fn finding_limits(before: &str, finding: &Finding) -> Result<(), ParseError> {
+    let path = |field: &str| format!("{before}{field}");
     hold(characters(&finding.finding, 3, 120), path("finding"), "3 to 120 characters")?;
     hold(characters(&finding.location, 1, 80), path("location"), "1 to 80 characters")?;
     hold(finding.image.is_none_or(|i| (1..=IMAGE_MAX).contains(&i)), path("image"), "1 to 85")?;
@@ -55,15 +60,19 @@ struct FindingDoubts<'a> {
 }
 
 impl FindingDoubts<'_> {
-    /// The only image of a prompt need not be named.
+    /// The only image that findings can be on need not be named.
     fn image(&mut self, finding: &mut Finding, images: &[View]) {
-        match finding.image {
-            Some(image) if image as usize > images.len() => {
+        match finding.image.map(|image| (image, images.get((image as usize).wrapping_sub(1)))) {
+            Some((image, None)) => {
                 self.remarks.push(Remark::NoSuchImage { finding: self.number, image });
                 (finding.image, finding.box_2d) = (None, None);
             }
-            None if images.len() == 1 => finding.image = Some(1),
-            _ => {}
+            Some((_, Some(View::Prior))) => {
+                self.remarks.push(Remark::OnPriorImage { finding: self.number });
+                (finding.image, finding.box_2d) = (None, None);
+            }
+            None => finding.image = only_one(images),
+            Some(_) => {}
         }
     }
 
@@ -113,7 +122,13 @@ impl FindingDoubts<'_> {
     }
 }
 
-fn fits(quantity: Quantity, unit: Unit) -> bool {
+fn only_one(images: &[View]) -> Option<u32> {
+    let mut current = (1..).zip(images).filter(|(_, view)| **view != View::Prior);
+    let (number, _) = current.next()?;
+    current.next().is_none().then_some(number)
+}
+
+pub(super) fn fits(quantity: Quantity, unit: Unit) -> bool {
     match quantity {
         Quantity::Diameter | Quantity::LongAxis | Quantity::ShortAxis | Quantity::Thickness => {
             matches!(unit, Unit::Millimetre | Unit::Centimetre)

@@ -80,6 +80,15 @@ fn an_image_outside_the_prompt_takes_its_box_along() {
 }
 
 #[test]
+fn nothing_is_found_on_the_prior_image() {
+    let compared = &[View::Prior, View::FrontalRadiograph];
+    let on_prior = nodule(r#","image":1,"box_2d":[10,700,60,760]"#);
+    let answer = remarks(&on_prior, compared, &[Remark::OnPriorImage { finding: 1 }]);
+    assert_eq!((answer.findings[0].image, answer.findings[0].box_2d), (None, None));
+    assert_eq!(remarks(&nodule(r#","box_2d":[10,700,60,760]"#), compared, &[]).findings[0].image, Some(2));
+}
+
+#[test]
 fn a_side_against_the_box_is_flagged_not_corrected() {
     let answer =
         remarks(&nodule(r#","box_2d":[10,100,60,160]"#), ONE, &[Remark::LateralityAgainstBox { finding: 1 }]);

@@ -12,8 +12,10 @@ use super::PdfError;
 use super::fonts::{FaceId, Subset, Usage};
 use super::picture::Picture;
 use super::shape::{self, Glyph};
-use crate::report::document::Report;
+use crate::clock::Timestamp;
+use crate::report::document::{Device, Report};
 use crate::report::elements;
+use crate::report::signed::Signed;
 
 /// A4.
 pub(super) const PAGE_WIDTH: f32 = 595.28;
@@ -83,12 +85,16 @@ pub(super) struct About {
 impl About {
     pub(super) fn of(report: &Report) -> Self {
         let draft = report.draft();
-        let device = &draft.provenance.device;
-        Self {
-            title: elements::title(draft),
-            creator: format!("{} {} {}", device.manufacturer, device.model, device.software_version),
-            made: draft.provenance.finished.0 / 1_000_000,
-        }
+        Self::new(elements::title(draft), &draft.provenance.device, draft.provenance.finished)
+    }
+
+    pub(super) fn of_signed(signed: &Signed) -> Self {
+        Self::new(signed.title(), &signed.device, signed.signing.at)
+    }
+
+    fn new(title: String, device: &Device, made: Timestamp) -> Self {
+        let creator = format!("{} {} {}", device.manufacturer, device.model, device.software_version);
+        Self { title, creator, made: made.0 / 1_000_000 }
     }
 }
 

@@ -1,12 +1,18 @@
 //! The sections of the report, in the order in which they are read.
 
+use std::collections::BTreeMap;
+
 use super::canvas::{Area, Ink, Mark, PAGE_HEIGHT};
 use super::flow::{BLACK, BODY, Flow, GREY, MARGIN, PALE, RED, SMALL, STRONG, Style, WHITE, WIDTH};
 use super::fonts::Weight;
 use super::picture::{Marked, Picture};
-use crate::report::document::{Draft, Report};
+use crate::ai::Runs;
+use crate::report::codes::Mapping;
+use crate::report::document::{Draft, Provenance, Report, Subject};
 use crate::report::narrative::{AI_DRAFT, FindingSection, MeasurementRow, Narrative};
 use crate::report::sr::context;
+
+const MODEL_WORDS: &str = "The model's own words (draft, unverified)";
 
 /// Drawn boxes must stand out from grey images.
 const YELLOW: Ink = Ink(1.0, 0.83, 0.0);
@@ -17,19 +23,23 @@ const PICTURE_MAX: f32 = 215.0;
 pub(super) fn report(flow: &mut Flow, report: &Report, picture: Option<&Picture>) {
     let (draft, narrative) = (report.draft(), Narrative::of(report));
     title(flow, &narrative);
-    subject(flow, draft);
+    subject(flow, &draft.subject);
     section(flow, "Indication", &narrative.indication);
     section(flow, "Technique", &narrative.technique);
     section(flow, "Comparison", &narrative.comparison);
     if let Some(picture) = picture {
-        key_image(flow, picture, &narrative);
+        let sentences = narrative.findings.iter().map(|finding| (finding.number, finding.sentence.as_str()));
+        key_image(flow, "Key image", picture, &sentences.collect(), POINTED);
     }
     findings(flow, &narrative.findings);
     measurements(flow, &narrative.measurements);
     section(flow, "Impression", &narrative.impression);
+    if let Some(words) = &narrative.model_words {
+        section(flow, MODEL_WORDS, words);
+    }
     list(flow, "Limitations", &narrative.limitations);
     list(flow, "Disclaimers", &narrative.disclaimers);
-    provenance(flow, draft);
+    provenance(flow, &draft.provenance);
     furniture(flow, draft);
 }
 
@@ -43,8 +53,8 @@ fn title(flow: &mut Flow, narrative: &Narrative) {
     flow.space(6.0);
 }
 
-fn subject(flow: &mut Flow, draft: &Draft) {
-    let (patient, study) = (&draft.subject.patient, &draft.subject.study);
+pub(super) fn subject(flow: &mut Flow, subject: &Subject) {
+    let (patient, study) = (&subject.patient, &subject.study);
     let widths = [62.0, 222.0, 66.0, WIDTH - 350.0];
     let rows = [
         ["Patient", &person_name(&patient.name), "Study", &study.description],
@@ -72,12 +82,22 @@ fn date(value: &str) -> String {
     }
 }
 
-fn section(flow: &mut Flow, heading: &str, text: &str) {
+pub(super) fn section(flow: &mut Flow, heading: &str, text: &str) {
     flow.heading(heading);
-    flow.paragraph(text, BODY);
+    lines(flow, text);
 }
 
-fn list(flow: &mut Flow, heading: &str, entries: &[String]) {
+/// Text as it was written: a line end is one on paper too.
+pub(super) fn lines(flow: &mut Flow, text: &str) {
+    for line in text.lines() {
+        match line.trim().is_empty() {
+            true => flow.space(BODY.leading() / 2.0),
+            false => flow.paragraph(line, BODY),
+        }
+    }
+}
+
+pub(super) fn list(flow: &mut Flow, heading: &str, entries: &[String]) {
     if entries.is_empty() {
         return;
     }
@@ -85,16 +105,26 @@ fn list(flow: &mut Flow, heading: &str, entries: &[String]) {
     entries.iter().for_each(|entry| flow.bullet(entry, BODY));
 }
 
-fn key_image(flow: &mut Flow, picture: &Picture, narrative: &Narrative) {
+/// What the boxes of a draft are.
+const POINTED: &str = "Boxes are where the model points, not outlines of findings.";
+
+/// `sentences` are those of the findings, by number; `note` says what the boxes are.
+pub(super) fn key_image(
+    flow: &mut Flow,
+    heading: &str,
+    picture: &Picture,
+    sentences: &BTreeMap<usize, &str>,
+    note: &str,
+) {
     let scale = PICTURE_MAX / picture.width.max(picture.height) as f32;
     let (width, height) = (picture.width as f32 * scale, picture.height as f32 * scale);
     flow.ensure(height + 40.0);
-    flow.heading("Key image");
+    flow.heading(heading);
     flow.space(6.0);
     let area = flow.reserve(MARGIN, width, height);
     flow.draw(Mark::Picture { area });
     picture.boxes.iter().for_each(|marked| draw_box(flow, area, marked));
-    caption(flow, area, picture, narrative);
+    caption(flow, area, picture, sentences, note);
 }
 
 fn draw_box(flow: &mut Flow, picture: Area, marked: &Marked) {
@@ -112,24 +142,21 @@ fn draw_box(flow: &mut Flow, picture: Area, marked: &Marked) {
 }
 
 /// Beside the picture: which image it is, and what the numbers stand for.
-fn caption(flow: &mut Flow, picture: Area, shown: &Picture, narrative: &Narrative) {
+fn caption(flow: &mut Flow, picture: Area, shown: &Picture, sentences: &BTreeMap<usize, &str>, note: &str) {
     let (x, bottom) = (picture.x + picture.width + 14.0, flow.y());
     let width = MARGIN + WIDTH - x;
     flow.space(-picture.height);
     flow.column(x, width, &format!("Shown: {}", shown.label), SMALL);
     for marked in &shown.boxes {
-        let finding = narrative.findings.iter().find(|finding| finding.number == marked.number);
-        let sentence = finding.map_or("", |finding| finding.sentence.as_str());
+        let sentence = sentences.get(&marked.number).copied().unwrap_or_default();
         flow.column(x, width, &format!("{}  {sentence}", marked.number), BODY);
     }
-    let note = if shown.boxes.is_empty() {
-        "No boxes on this image."
-    } else {
-        "Boxes are where the model points, not outlines of findings."
-    };
+    let note = if shown.boxes.is_empty() { "No boxes on this image." } else { note };
     flow.column(x, width, note, SMALL);
     flow.space((bottom - flow.y()).max(0.0) + 6.0);
 }
+
+const WITHOUT_CODE: &str = "Not coded: the table of codes does not have these words.";
 
 fn findings(flow: &mut Flow, findings: &[FindingSection]) {
     flow.heading("Findings");
@@ -139,17 +166,20 @@ fn findings(flow: &mut Flow, findings: &[FindingSection]) {
     for finding in findings {
         let place = finding.image.as_ref().map(|image| format!(" ({image})")).unwrap_or_default();
         flow.item(&format!("{}", finding.number), &format!("{}{place}", finding.sentence), BODY);
+        if finding.coding == Mapping::Unmapped {
+            flow.item("", WITHOUT_CODE, SMALL);
+        }
         for remark in &finding.remarks {
             flow.item("", &format!("Automatic check: {remark}"), Style { ink: RED, ..SMALL });
         }
     }
 }
 
-fn measurements(flow: &mut Flow, rows: &[MeasurementRow]) {
+pub(super) fn measurements(flow: &mut Flow, rows: &[MeasurementRow]) {
     if rows.is_empty() {
         return;
     }
-    const WIDTHS: [f32; 5] = [52.0, 170.0, 90.0, 80.0, WIDTH - 392.0];
+    const WIDTHS: [f32; 5] = [46.0, 112.0, 80.0, 112.0, WIDTH - 350.0];
     flow.heading("Measurements");
     flow.row(&WIDTHS, &["Finding", "Of", "Quantity", "Value", "Method"].map(String::from), STRONG);
     for row in rows {
@@ -159,8 +189,7 @@ fn measurements(flow: &mut Flow, rows: &[MeasurementRow]) {
     }
 }
 
-fn provenance(flow: &mut Flow, draft: &Draft) {
-    let provenance = &draft.provenance;
+pub(super) fn provenance(flow: &mut Flow, provenance: &Provenance) {
     flow.heading("Provenance");
     let model = format!("model={} version {}", provenance.model.name, provenance.model.version);
     let device = &provenance.device;
@@ -183,22 +212,25 @@ fn provenance(flow: &mut Flow, draft: &Draft) {
 fn furniture(flow: &mut Flow, draft: &Draft) {
     let of = flow.page_count();
     for page in 0..of {
-        banner(flow, page, draft);
-        header(flow, page, draft);
-        footer(flow, page, of, draft);
+        let model = &draft.provenance.model;
+        let demo = if model.notice.is_some() && model.runs == Runs::Here { "DEMO. " } else { "" };
+        banner(flow, page, &format!("{demo}{AI_DRAFT}"), RED);
+        header(flow, page, &draft.subject);
+        let analysis = &draft.provenance.analysis_id;
+        footer(flow, page, of, &format!("{} {}  ·  analysis {analysis}", model.name, model.version));
     }
 }
 
-/// The warning that every report carries, white on red, over the whole width.
-fn banner(flow: &mut Flow, page: usize, draft: &Draft) {
+/// How the report stands, white on a colour over the whole width.
+pub(super) fn banner(flow: &mut Flow, page: usize, text: &str, ink: Ink) {
     let area = Area { x: MARGIN, y: 24.0, width: WIDTH, height: 17.0 };
-    let demo = if draft.provenance.model.notice.is_some() { "DEMO. " } else { "" };
-    flow.draw_on(page, Mark::Filled { area, ink: RED });
-    flow.label(page, MARGIN + 7.0, 36.0, &format!("{demo}{AI_DRAFT}"), Style { ink: WHITE, ..STRONG });
+    flow.draw_on(page, Mark::Filled { area, ink });
+    let style = Style { ink: WHITE, ..STRONG };
+    flow.clipped_label(page, MARGIN + 7.0, 36.0, text, style, WIDTH - 10.0);
 }
 
-fn header(flow: &mut Flow, page: usize, draft: &Draft) {
-    let (patient, study) = (&draft.subject.patient, &draft.subject.study);
+pub(super) fn header(flow: &mut Flow, page: usize, subject: &Subject) {
+    let (patient, study) = (&subject.patient, &subject.study);
     let area = Area { x: MARGIN, y: 43.0, width: WIDTH, height: 16.0 };
     flow.draw_on(page, Mark::Filled { area, ink: PALE });
     let who = format!("{}  ·  ID {}", person_name(&patient.name), patient.id);
@@ -208,13 +240,11 @@ fn header(flow: &mut Flow, page: usize, draft: &Draft) {
     flow.label(page, MARGIN + WIDTH - 7.0 - width, 54.5, &when, SMALL);
 }
 
-fn footer(flow: &mut Flow, page: usize, of: usize, draft: &Draft) {
+pub(super) fn footer(flow: &mut Flow, page: usize, of: usize, source: &str) {
     let y = PAGE_HEIGHT - 28.0;
     flow.draw_on(page, Mark::Rule { x: MARGIN, y: y - 12.0, width: WIDTH, ink: GREY });
-    let model = &draft.provenance.model;
-    let source = format!("{} {}  ·  analysis {}", model.name, model.version, draft.provenance.analysis_id);
     let number = format!("page {} of {of}", page + 1);
     let width = flow.width_of(&number, SMALL);
-    flow.clipped_label(page, MARGIN, y, &source, SMALL, WIDTH - width - 12.0);
+    flow.clipped_label(page, MARGIN, y, source, SMALL, WIDTH - width - 12.0);
     flow.label(page, MARGIN + WIDTH - width, y, &number, SMALL);
 }

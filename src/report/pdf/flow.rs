@@ -16,6 +16,7 @@ pub(super) const GREY: Ink = Ink(0.42, 0.42, 0.42);
 pub(super) const LIGHT: Ink = Ink(0.8, 0.8, 0.8);
 pub(super) const PALE: Ink = Ink(0.95, 0.95, 0.95);
 pub(super) const BLUE: Ink = Ink(0.07, 0.25, 0.45);
+pub(super) const GREEN: Ink = Ink(0.08, 0.36, 0.2);
 pub(super) const RED: Ink = Ink(0.7, 0.09, 0.09);
 pub(super) const WHITE: Ink = Ink(1.0, 1.0, 1.0);
 

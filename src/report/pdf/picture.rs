@@ -32,6 +32,17 @@ pub(super) struct Marked {
 impl Picture {
     pub(super) fn of(report: &Report, key: KeyImage<'_>) -> Result<Self, PdfError> {
         let image = report.draft().evidence.get(key.evidence).ok_or(PdfError::NoSuchEvidence)?;
+        let findings = (1..).zip(&report.draft().findings);
+        let here = findings.filter(|(_, finding)| finding.image == Some(key.evidence));
+        Self::with_regions(image, key, here.filter_map(|(number, finding)| Some((number, finding.region?))))
+    }
+
+    /// The regions of findings that lie on this image, by number.
+    pub(super) fn with_regions(
+        image: &ImageReference,
+        key: KeyImage<'_>,
+        regions: impl Iterator<Item = (usize, Region)>,
+    ) -> Result<Self, PdfError> {
         let picture = key.picture;
         let expected = picture.width as usize * picture.height as usize * 3;
         if picture.data.len() != expected || expected == 0 {
@@ -44,7 +55,7 @@ impl Picture {
             jpeg: encoded(key, grey).map_err(PdfError::Picture)?,
             grey,
             label: image.label(),
-            boxes: boxes(report, key, image),
+            boxes: regions.map(|(number, region)| marked(number, region, key.framing, image)).collect(),
         })
     }
 }
@@ -60,12 +71,6 @@ fn encoded(key: KeyImage<'_>, grey: bool) -> Result<Vec<u8>, image::ImageError> 
         encoder.write_image(data, width, height, ColorType::Rgb8.into())?;
     }
     Ok(bytes)
-}
-
-fn boxes(report: &Report, key: KeyImage<'_>, image: &ImageReference) -> Vec<Marked> {
-    let findings = report.draft().findings.iter().enumerate();
-    let here = findings.filter(|(_, finding)| finding.image == Some(key.evidence));
-    here.filter_map(|(index, finding)| Some(marked(index + 1, finding.region?, key.framing, image))).collect()
 }
 
 fn marked(number: usize, region: Region, framing: Framing, image: &ImageReference) -> Marked {

@@ -83,6 +83,13 @@ impl Item {
         item
     }
 
+    /// VR PN.
+    pub(super) fn person(relation: Relation, concept: Code, name: &str) -> Self {
+        let mut item = Self::related(relation, "PNAME", &concept);
+        put(&mut item.dataset, tags::PERSON_NAME, VR::PN, name);
+        item
+    }
+
     pub(super) fn uid(relation: Relation, concept: Code, value: &str) -> Self {
         let mut item = Self::related(relation, "UIDREF", &concept);
         put(&mut item.dataset, tags::UID, VR::UI, value);

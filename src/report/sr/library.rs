@@ -1,21 +1,24 @@
 //! TID 1600 Image Library: the images that the model was shown.
 
 use crate::report::codes::{self, Code};
-use crate::report::document::{Draft, ImageReference};
+use crate::report::document::ImageReference;
 use crate::report::elements::distinct_instances;
-use crate::volume::geometry::{PixelSpacing, SpacingPlane};
+use crate::volume::pixel_spacing::PixelSpacing;
 
 use super::item::{Item, Relation};
 
 /// Concept name that TID 1601 leaves open.
 pub(super) const SOURCE: Code = Code::sct("260753009", "Source");
 
-pub(super) fn image_library(draft: &Draft) -> Item {
-    let entries = distinct_instances(&draft.evidence).into_iter().map(entry);
-    let group = Item::container(Relation::Contains, Code::dcm("126200", "Image Library Group"));
-    Item::container(Relation::Contains, Code::dcm("111028", "Image Library"))
-        .of_template("1600")
-        .with([group.with(entries)])
+/// Those of an earlier study are a group of their own.
+pub(super) fn image_library(images: &[ImageReference], prior: &[ImageReference]) -> Item {
+    let groups = [images, prior].into_iter().filter(|images| !images.is_empty()).map(group);
+    Item::container(Relation::Contains, Code::dcm("111028", "Image Library")).of_template("1600").with(groups)
+}
+
+fn group(images: &[ImageReference]) -> Item {
+    let entries = distinct_instances(images).into_iter().map(entry);
+    Item::container(Relation::Contains, Code::dcm("126200", "Image Library Group")).with(entries)
 }
 
 /// TID 1601 with the descriptors of TID 1602. The entry stands for the instance, not for a frame.
@@ -39,9 +42,9 @@ fn entry(image: &ImageReference) -> Item {
         .with(image.spacing.into_iter().flat_map(spacing))
 }
 
-/// Only the spacing in the patient: lengths at the detector plane would be taken for it.
+/// Only the spacing in the patient: lengths at the detector or on a film would be taken for it.
 fn spacing(spacing: PixelSpacing) -> Vec<Item> {
-    if spacing.plane == SpacingPlane::Detector {
+    if !spacing.basis.is_in_patient() {
         return Vec::new();
     }
     let mm = Code::ucum("mm", "mm");

@@ -158,6 +158,38 @@ fn a_superseding_report_names_its_predecessor() {
 }
 
 #[test]
+fn what_was_compared_is_other_evidence_and_in_the_library() {
+    let sr = sr(samples::compared_draft());
+    let other = &items(&sr, tags::PERTINENT_OTHER_EVIDENCE_SEQUENCE)[0];
+    assert_eq!(text(other, tags::STUDY_INSTANCE_UID), "2.25.900");
+    assert_eq!(children(child(&sr, "Image Library"), "Image Library Group").len(), 2);
+    let evaluations = child(&sr, "Qualitative Evaluations");
+    let comparison = text(child(evaluations, "Comparison"), tags::TEXT_VALUE);
+    assert!(comparison.contains("study of 2025-01-02") && comparison.contains("2.25.900"), "{comparison}");
+}
+
+#[test]
+fn the_models_own_words_are_a_text_in_their_language() {
+    let sr = sr(samples::compared_draft());
+    let evaluations = child(&sr, "Qualitative Evaluations");
+    for name in ["Draft report in the model's own words", "Impression"] {
+        let language = child(child(evaluations, name), "Language of Content Item and Descendants");
+        assert_eq!(code_of(language), "de");
+    }
+    let words = text(child(evaluations, "Draft report in the model's own words"), tags::TEXT_VALUE);
+    assert_eq!(words, "BEFUND: Größerer Pleuraerguss rechts.");
+}
+
+#[test]
+fn a_finding_that_no_table_has_says_so() {
+    let sr = sr(samples::chest_draft());
+    let groups = groups(&sr);
+    let checks = children(groups[2], "Automatic check");
+    assert!(text(checks[0], tags::TEXT_VALUE).starts_with("Unmapped"));
+    assert!(children(groups[0], "Automatic check").is_empty());
+}
+
+#[test]
 fn a_rerun_writes_the_same_bytes() {
     let bytes = || {
         let mut bytes = Vec::new();
