@@ -6,7 +6,7 @@
 //! - to a picture for a viewer: [`pixels::decode`], then [`grayscale::display`];
 //! - to what the model sees: [`pixels::decode`], then [`model_view`];
 //! - to a volume: [`geometry::SlicePlane`] per frame, [`series::stacks`], [`selection`], then
-//!   [`assemble::assemble`] and [`resample::isotropic`].
+//!   [`assemble::assemble`], and on to [`resample::isotropic`], [`plane`] or [`nifti`].
 
 pub mod assemble;
 pub mod attributes;
@@ -16,9 +16,12 @@ pub mod geometry;
 pub mod grayscale;
 pub mod lookup_table;
 pub mod model_view;
+pub mod nifti;
 pub mod normalize;
 pub mod overlays;
+pub mod pixel_spacing;
 pub mod pixels;
+pub mod plane;
 pub mod resample;
 pub mod selection;
 pub mod series;

@@ -136,35 +136,6 @@ impl VolumeGeometry {
     }
 }
 
-/// How large a pixel is, and in which plane that holds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PixelSpacing {
-    pub row_mm: f64,
-    pub column_mm: f64,
-    pub plane: SpacingPlane,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpacingPlane {
-    /// Pixel Spacing: in the patient.
-    Patient,
-    /// Imager Pixel Spacing: at the detector, larger than in the patient by the magnification.
-    Detector,
-}
-
-impl PixelSpacing {
-    /// In the patient where the object says so, else at the detector, else unknown.
-    pub fn of(attributes: &FrameAttributes<'_>) -> Option<Self> {
-        let measures = attributes.group_or_object(tags::PIXEL_MEASURES_SEQUENCE);
-        let read = |object, tag, plane| {
-            let [row_mm, column_mm] = positive(decimal_array(object, tag)?).ok()?;
-            Some(Self { row_mm, column_mm, plane })
-        };
-        read(measures, tags::PIXEL_SPACING, SpacingPlane::Patient)
-            .or_else(|| read(attributes.object, tags::IMAGER_PIXEL_SPACING, SpacingPlane::Detector))
-    }
-}
-
 /// Writers round direction cosines; they are brought back to unit length and a right angle.
 fn directions(cosines: [f64; 6]) -> Result<[Vector; 2], GeometryError> {
     const RIGHT_ANGLE_TOLERANCE: f64 = 0.02;
@@ -203,7 +174,7 @@ pub fn advance(a: Vector, b: Vector, factor: f64) -> Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::testing::{enhanced, object, slice, with};
+    use crate::volume::testing::{enhanced, slice, with};
 
     #[test]
     fn a_classic_axial_slice() {
@@ -244,12 +215,5 @@ mod tests {
     fn impossible_orientations_are_refused() {
         assert_eq!(directions([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]), Err(GeometryError::Orientation));
         assert_eq!(directions([0.0; 6]), Err(GeometryError::Orientation));
-    }
-
-    #[test]
-    fn a_radiograph_has_detector_spacing() {
-        let object = object(&[(tags::IMAGER_PIXEL_SPACING, "0.2\\0.3")]);
-        let spacing = PixelSpacing::of(&FrameAttributes::new(&object, 0)).unwrap();
-        assert_eq!((spacing.row_mm, spacing.column_mm, spacing.plane), (0.2, 0.3, SpacingPlane::Detector));
     }
 }

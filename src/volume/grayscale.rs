@@ -57,6 +57,23 @@ pub fn modality_values(
     }
 }
 
+/// As [`modality_values`]; what is padding (PS3.3 C.7.5.1.1.2) is not a number.
+pub fn measurable_values(
+    frame: &Frame,
+    attributes: &FrameAttributes<'_>,
+) -> Result<Array2<f32>, GrayscaleError> {
+    let mut values = modality_values(frame, attributes)?;
+    let mut leave_out = |is_padding: &dyn Fn((usize, usize)) -> bool| {
+        values.indexed_iter_mut().filter(|(at, _)| is_padding(*at)).for_each(|(_, value)| *value = f32::NAN);
+    };
+    match (&frame.samples, Padding::of(attributes), real_padding(attributes)) {
+        (Samples::Gray(stored), Some(padding), _) => leave_out(&|at| padding.contains(stored[at])),
+        (Samples::Real(stored), _, Some(padding)) => leave_out(&|at| stored[at] == padding),
+        _ => {}
+    }
+    Ok(values)
+}
+
 /// What a viewer shows of a frame. Colour passes through; the window applies to grayscale alone.
 pub fn display(
     frame: &Frame,

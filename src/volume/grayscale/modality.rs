@@ -4,7 +4,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::GrayscaleError;
-use crate::volume::attributes::{decimal, integer, items};
+use crate::volume::attributes::{decimal, integer, items, text, texts};
 use crate::volume::functional_groups::FrameAttributes;
 use crate::volume::lookup_table::{Input, LookupTable};
 
@@ -61,6 +61,21 @@ impl ModalityTransform {
             Self::Table(table) => table.level(stored as f32),
         }
     }
+}
+
+/// Whether the modality values of a frame are Hounsfield units: those of a CT are, unless it says
+/// otherwise (PS3.3 C.11.1.1.2) or is a localizer (PS3.3 C.8.2.1.1.3).
+pub fn is_hounsfield(attributes: &FrameAttributes<'_>) -> bool {
+    let object = attributes.object;
+    let transformation = attributes.group_or_object(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
+    let table = items(object, tags::MODALITY_LUT_SEQUENCE).first();
+    let unit = match table {
+        Some(table) => text(table, tags::MODALITY_LUT_TYPE),
+        None => text(transformation, tags::RESCALE_TYPE),
+    };
+    text(object, tags::MODALITY).is_some_and(|modality| modality == "CT")
+        && unit.is_none_or(|unit| unit == "HU")
+        && texts(object, tags::IMAGE_TYPE).get(2).is_none_or(|kind| kind != "LOCALIZER")
 }
 
 fn is_signed(object: &InMemDicomObject) -> bool {

@@ -33,6 +33,29 @@ fn rescale_gives_hounsfield_units() {
 }
 
 #[test]
+fn padding_is_no_value_to_measure() {
+    let padded = [
+        (tags::RESCALE_SLOPE, "2"),
+        (tags::RESCALE_INTERCEPT, "-1024"),
+        (tags::PIXEL_PADDING_VALUE, "0"),
+        (tags::PIXEL_PADDING_RANGE_LIMIT, "2"),
+    ];
+    let object = object(&padded);
+    let values = measurable_values(&frame(array![[0, 2, 3]]), &FrameAttributes::new(&object, 0)).unwrap();
+    assert!(values[[0, 0]].is_nan() && values[[0, 1]].is_nan());
+    assert_eq!(values[[0, 2]], -1018.0);
+}
+
+#[test]
+fn a_ct_has_hounsfield_units_unless_it_says_otherwise() {
+    let is = |values: &[(Tag, &str)]| modality::is_hounsfield(&FrameAttributes::new(&object(values), 0));
+    let ct = (tags::MODALITY, "CT");
+    assert!(is(&[ct]) && is(&[ct, (tags::RESCALE_TYPE, "HU")]));
+    assert!(!is(&[ct, (tags::RESCALE_TYPE, "US")]) && !is(&[(tags::MODALITY, "MR")]));
+    assert!(!is(&[ct, (tags::IMAGE_TYPE, "ORIGINAL\\PRIMARY\\LOCALIZER")]));
+}
+
+#[test]
 fn enhanced_frames_are_rescaled_by_their_functional_group() {
     let object = enhanced(&[0.0]);
     assert_eq!(modality_values(&frame(array![[5]]), &FrameAttributes::new(&object, 0)), Ok(array![[9.0]]));

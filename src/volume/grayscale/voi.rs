@@ -50,7 +50,8 @@ impl WindowLevel {
         })
     }
 
-    fn fraction(&self, value: f32) -> f32 {
+    /// From 0 (black) to 1.
+    pub fn fraction(&self, value: f32) -> f32 {
         let Self { center, width, function } = *self;
         match function {
             // C.11.2.1.2.1: a width of 1 is a threshold at center - 0.5.
