@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{AnswerFuture, Call, Engine, EngineError, ModelIdentity, Progress, Reply, Request, Usage};
+use super::{
+    AnswerFuture, Call, ContextKind, Cut, Engine, EngineError, ModelIdentity, Progress, PromptSet, Reply,
+    Request, Runs, Usage,
+};
 
 /// How often a hanging answer looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(5);
@@ -12,7 +15,10 @@ const LOOK: Duration = Duration::from_millis(5);
 /// What the engine does with one request.
 #[derive(Debug)]
 pub enum Step {
+    /// Fills the last open turn in; those before it are left empty.
     Answer(String),
+    /// Fills every open turn in, in their order; words may have been cut.
+    Answers(Vec<String>, Option<Cut>),
     Fail(EngineError),
     /// Never answers: ends by cancellation or by the time limit.
     Hang,
@@ -51,12 +57,20 @@ impl ScriptedEngine {
         self.locked(|state| state.requests.clone())
     }
 
+    /// Asked with the prompts of such models.
+    pub fn of(mut self, prompts: PromptSet) -> Self {
+        self.identity.prompts = prompts;
+        self
+    }
+
     fn with(state: State) -> Self {
         let identity = ModelIdentity {
             name: "scripted".to_owned(),
             version: "1".to_owned(),
             weights_sha256: "0".repeat(64),
             notice: None,
+            prompts: PromptSet::default(),
+            runs: Runs::Here,
         };
         Self { identity, state: Mutex::new(state) }
     }
@@ -81,17 +95,31 @@ impl Engine for ScriptedEngine {
         &self.identity
     }
 
+    fn may_be_told(&self) -> &[ContextKind] {
+        &ContextKind::ALL
+    }
+
     fn answer(&self, request: Request, call: Call) -> AnswerFuture<'_> {
         (call.progress)(Progress::Queued);
+        let open = request.answers();
         let step = self.next(request);
         Box::pin(async move {
             match step {
-                Step::Answer(text) => Ok(Reply { text, usage: Usage::default() }),
+                Step::Answer(text) => Ok(Reply { answers: last_of(open, text), usage: Usage::default() }),
+                Step::Answers(answers, cut) => {
+                    Ok(Reply { answers, usage: Usage { cut, ..Usage::default() } })
+                }
                 Step::Fail(error) => Err(error),
                 Step::Hang => Err(hang(&call).await),
             }
         })
     }
+}
+
+fn last_of(open: usize, text: String) -> Vec<String> {
+    let mut answers = vec![String::new(); open.saturating_sub(1)];
+    answers.push(text);
+    answers
 }
 
 async fn hang(call: &Call) -> EngineError {
@@ -111,16 +139,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::ai::{Cancel, Settings};
+    use crate::ai::{Cancel, Form, Priority, Settings, Turn};
 
     fn call(cancel: &Cancel, time_limit: Duration) -> Call {
         Call { cancel: cancel.clone(), progress: Arc::new(|_| ()), time_limit }
     }
 
     async fn ask(engine: &ScriptedEngine, call: Call) -> Result<String, EngineError> {
+        let turns = vec![Turn::User(vec![]), Turn::Open(Form::Json("{}".into()))];
         let request =
-            Request { system: None, parts: vec![], schema: "{}".into(), settings: Settings::default() };
-        engine.answer(request, call).await.map(|reply| reply.text)
+            Request { system: None, turns, settings: Settings::default(), priority: Priority::default() };
+        engine.answer(request, call).await.map(|reply| reply.answers.concat())
     }
 
     #[tokio::test]

@@ -7,11 +7,15 @@
 use serde::Deserialize;
 
 use super::error::LoadError;
+use super::files::{CONFIG, ModelFiles};
+use super::gguf;
+use super::layout::Layout;
 use raw::{RawConfig, RawText, RawVision};
 
 mod raw;
 
-const FILE: &str = "config.json";
+/// Every so many layers one is global, where nothing else is said.
+pub(super) const PATTERN: usize = 6;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ModelConfig {
@@ -84,7 +88,7 @@ pub(super) struct VisionConfig {
 impl ModelConfig {
     pub(super) fn parse(json: &[u8]) -> Result<Self, LoadError> {
         let raw: RawConfig = serde_json::from_slice(json)
-            .map_err(|source| LoadError::ParseJson { file: FILE.into(), source })?;
+            .map_err(|source| LoadError::ParseJson { file: CONFIG.into(), source })?;
         raw.refuse_unsupported()?;
         let config = Self {
             text: TextConfig::from_raw(&raw.text_config)?,
@@ -98,14 +102,26 @@ impl ModelConfig {
         Ok(config)
     }
 
+    /// From whichever form the files have.
+    pub(super) fn load(files: &ModelFiles) -> Result<Self, LoadError> {
+        match files.layout()? {
+            Layout::Safetensors => Self::parse(&files.read(CONFIG)?),
+            Layout::Gguf { text, vision } => {
+                let vision = vision.ok_or_else(|| LoadError::NoVisionTower(text.clone()))?;
+                gguf::config::model(&files.gguf(&text)?, &files.gguf(&vision)?)
+            }
+        }
+    }
+
     /// Patches and image tokens per side of the square.
     pub(super) fn image_sides(&self) -> (usize, usize) {
         (self.vision.side(), self.image_tokens.isqrt())
     }
 
     fn check(&self) -> Result<(), LoadError> {
-        self.text.check()?;
-        self.vision.check()?;
+        let refused = |part: &str, (key, problem): Fault| refusal(&format!("{part}.{key}"), problem);
+        self.text.check().map_err(|fault| refused("text_config", fault))?;
+        self.vision.check().map_err(|fault| refused("vision_config", fault))?;
         let (patches, tokens) = self.image_sides();
         require(
             tokens > 0 && tokens * tokens == self.image_tokens,
@@ -119,6 +135,16 @@ impl ModelConfig {
 }
 
 impl TextConfig {
+    /// Memory for the keys and values of so many positions that are read at most `chunk` at a time.
+    pub(super) fn cache_bytes(&self, positions: usize, chunk: usize) -> usize {
+        let row = 2 * self.kv_heads * self.head_dim * size_of::<f32>();
+        let rows = |span: &Span| match span {
+            Span::Sliding => positions.min(2 * self.window + chunk),
+            Span::Global => positions,
+        };
+        self.layers.iter().map(rows).sum::<usize>() * row
+    }
+
     fn from_raw(raw: &RawText) -> Result<Self, LoadError> {
         let (global_rope, sliding_rope) = raw.ropes()?;
         Ok(Self {
@@ -139,21 +165,15 @@ impl TextConfig {
         })
     }
 
-    fn check(&self) -> Result<(), LoadError> {
-        let key = |name: &str| format!("text_config.{name}");
-        require(
-            self.kv_heads > 0 && self.heads % self.kv_heads == 0,
-            &key("num_key_value_heads"),
-            "does not divide num_attention_heads",
-        )?;
-        require(self.heads > 0, &key("num_attention_heads"), "is 0")?;
-        require(
-            self.head_dim > 0 && self.head_dim.is_multiple_of(2),
-            &key("head_dim"),
-            "is not a positive even number",
-        )?;
-        require(self.window > 0, &key("sliding_window"), "is 0")?;
-        require(self.score_scale.is_finite(), &key("query_pre_attn_scalar"), "is not positive")
+    /// Whether it can be computed at all.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let grouped = self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads);
+        hold(grouped, "num_key_value_heads", "does not divide num_attention_heads")?;
+        hold(self.heads > 0, "num_attention_heads", "is 0")?;
+        let even = self.head_dim > 0 && self.head_dim.is_multiple_of(2);
+        hold(even, "head_dim", "is not a positive even number")?;
+        hold(self.window > 0, "sliding_window", "is 0")?;
+        hold(self.score_scale.is_finite(), "query_pre_attn_scalar", "is not positive")
     }
 }
 
@@ -165,6 +185,12 @@ impl VisionConfig {
 
     pub(super) fn patches(&self) -> usize {
         self.side() * self.side()
+    }
+
+    /// Multiplications that one layer takes.
+    pub(super) fn layer_products(&self) -> usize {
+        let of_a_patch = 2 * self.hidden + self.intermediate + self.patches();
+        2 * self.patches() * self.hidden * of_a_patch
     }
 
     fn from_raw(raw: &RawVision) -> Self {
@@ -179,12 +205,25 @@ impl VisionConfig {
         }
     }
 
-    fn check(&self) -> Result<(), LoadError> {
-        let key = |name: &str| format!("vision_config.{name}");
+    /// Whether it can be computed at all.
+    pub(super) fn check(&self) -> Result<(), Fault> {
         let divides = |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
-        require(divides(self.patch_size, self.image_size), &key("patch_size"), "does not divide image_size")?;
-        require(divides(self.heads, self.hidden), &key("num_attention_heads"), "does not divide hidden_size")
+        hold(divides(self.patch_size, self.image_size), "patch_size", "does not divide image_size")?;
+        hold(divides(self.heads, self.hidden), "num_attention_heads", "does not divide hidden_size")
     }
+}
+
+/// Layer by layer, every `pattern`th one global.
+pub(super) fn spans_of_pattern(layers: usize, pattern: usize) -> Vec<Span> {
+    let is_global = |layer: usize| (layer + 1).is_multiple_of(pattern.max(1));
+    (0..layers).map(|layer| if is_global(layer) { Span::Global } else { Span::Sliding }).collect()
+}
+
+/// A key of the configuration, and what is wrong with its value.
+pub(super) type Fault = (&'static str, &'static str);
+
+fn hold(holds: bool, key: &'static str, problem: &'static str) -> Result<(), Fault> {
+    if holds { Ok(()) } else { Err((key, problem)) }
 }
 
 fn require(holds: bool, key: &str, problem: &str) -> Result<(), LoadError> {
@@ -192,7 +231,7 @@ fn require(holds: bool, key: &str, problem: &str) -> Result<(), LoadError> {
 }
 
 fn refusal(key: &str, problem: &str) -> LoadError {
-    LoadError::Config { file: FILE.into(), key: key.to_owned(), problem: problem.to_owned() }
+    LoadError::Config { file: CONFIG.into(), key: key.to_owned(), problem: problem.to_owned() }
 }
 
 /// A field that holds one token or a list of them.

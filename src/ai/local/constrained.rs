@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 use toktrie::{SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 use super::error::LoadError;
 use super::tokens::{Entry, Tokens};
-use crate::ai::EngineError;
+use crate::ai::{EngineError, Form};
 
 /// What all constraints over one vocabulary share; made once per model.
 pub(super) struct Grammar {
     factory: ParserFactory,
+    words: Arc<SimpleVob>,
 }
 
 impl Grammar {
@@ -25,10 +27,17 @@ impl Grammar {
         let mut factory =
             ParserFactory::new_simple(&env).map_err(|error| LoadError::Grammar(format!("{error:#}")))?;
         factory.quiet();
-        Ok(Self { factory })
+        Ok(Self { factory, words: Arc::new(words(tokens)) })
     }
 
-    pub(super) fn constraint(&self, schema: &str) -> Result<Constraint, EngineError> {
+    pub(super) fn constraint(&self, form: &Form) -> Result<Constraint, EngineError> {
+        match form {
+            Form::Text => Ok(Constraint::Words(Arc::clone(&self.words))),
+            Form::Json(schema) => self.json(schema),
+        }
+    }
+
+    fn json(&self, schema: &str) -> Result<Constraint, EngineError> {
         let mut schema: Value =
             serde_json::from_str(schema).map_err(|error| EngineError::Constraint(error.to_string()))?;
         let Some(keys) = schema.as_object_mut() else {
@@ -38,9 +47,18 @@ impl Grammar {
         let matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
         match matcher.get_error() {
             Some(error) => Err(EngineError::Constraint(error)),
-            None => Ok(Constraint { matcher }),
+            None => Ok(Constraint::Json(Box::new(matcher))),
         }
     }
+}
+
+/// Everything that is text, and the tokens that end a turn.
+fn words(tokens: &Tokens) -> SimpleVob {
+    let mut words = SimpleVob::alloc(tokens.entries().len());
+    let text = tokens.entries().iter().enumerate().filter(|(_, entry)| matches!(entry, Entry::Text(_)));
+    text.for_each(|(id, _)| words.allow_token(id as u32));
+    tokens.stops().iter().for_each(|&stop| words.allow_token(stop));
+    words
 }
 
 /// No white space between tokens of JSON, and of the escapes only those that text needs: a model
@@ -50,33 +68,56 @@ fn options() -> Value {
 }
 
 /// The state of one answer.
-pub(super) struct Constraint {
-    matcher: Matcher,
+pub(super) enum Constraint {
+    Words(Arc<SimpleVob>),
+    Json(Box<Matcher>),
 }
 
 impl Constraint {
-    /// The tokens that may come next. Only a complete answer allows a stop token.
+    /// The tokens that may come next. Of JSON, only a complete answer allows a stop token.
     pub(super) fn allowed(&mut self) -> Result<SimpleVob, EngineError> {
-        self.matcher.compute_mask_or_eos().map_err(broken)
+        match self {
+            Self::Words(words) => Ok(SimpleVob::clone(words)),
+            Self::Json(matcher) => matcher.compute_mask_or_eos().map_err(broken),
+        }
     }
 
     pub(super) fn accept(&mut self, token: u32) -> Result<(), EngineError> {
-        self.matcher.consume_token(token).map_err(broken)
+        match self {
+            Self::Words(_) => Ok(()),
+            Self::Json(matcher) => matcher.consume_token(token).map_err(broken),
+        }
     }
 
     /// Accepts and returns the tokens that have no alternative.
     pub(super) fn forced(&mut self) -> Result<Vec<u32>, EngineError> {
-        if self.is_complete() {
-            return Ok(Vec::new());
+        match self {
+            Self::Json(matcher) if !matcher.is_stopped() => {
+                let tokens = matcher.compute_ff_tokens();
+                matcher.consume_tokens(&tokens).map_err(broken)?;
+                Ok(tokens)
+            }
+            Self::Words(_) | Self::Json(_) => Ok(Vec::new()),
         }
-        let tokens = self.matcher.compute_ff_tokens();
-        self.matcher.consume_tokens(&tokens).map_err(broken)?;
-        Ok(tokens)
     }
 
     /// Nothing can follow.
     pub(super) fn is_complete(&self) -> bool {
-        self.matcher.is_stopped()
+        match self {
+            Self::Words(_) => false,
+            Self::Json(matcher) => matcher.is_stopped(),
+        }
+    }
+
+    /// Whether a finished answer is what was asked for. A grammar that gave up halfway also counts
+    /// as having nothing to follow, so the text itself must be whole JSON.
+    pub(super) fn holds(&self, answer: &str) -> Result<(), EngineError> {
+        match self {
+            Self::Words(_) => Ok(()),
+            Self::Json(_) => serde_json::from_str::<IgnoredAny>(answer)
+                .map(drop)
+                .map_err(|_| EngineError::Constraint("the answer is not whole JSON".to_owned())),
+        }
     }
 }
 
@@ -136,7 +177,7 @@ mod tests {
 
     fn constraint() -> (Tokens, Constraint) {
         let tokens = fixture::tokens();
-        let constraint = Grammar::new(&tokens).unwrap().constraint(SCHEMA).unwrap();
+        let constraint = Grammar::new(&tokens).unwrap().constraint(&Form::Json(SCHEMA.into())).unwrap();
         (tokens, constraint)
     }
 
@@ -176,7 +217,17 @@ mod tests {
     #[test]
     fn a_schema_that_is_none_is_refused() {
         let grammar = Grammar::new(&fixture::tokens()).unwrap();
-        assert!(grammar.constraint("[]").is_err());
-        assert!(grammar.constraint(r#"{"type":"nonsense"}"#).is_err());
+        assert!(grammar.constraint(&Form::Json("[]".into())).is_err());
+        assert!(grammar.constraint(&Form::Json(r#"{"type":"nonsense"}"#.into())).is_err());
+    }
+
+    #[test]
+    fn words_are_all_text_and_the_end_of_a_turn() {
+        let tokens = fixture::tokens();
+        let mut words = Grammar::new(&tokens).unwrap().constraint(&Form::Text).unwrap();
+        let allowed = words.allowed().unwrap();
+        assert!(tokens.stops().iter().all(|&stop| allowed.is_allowed(stop)));
+        assert!(!allowed.is_allowed(4) && !allowed.is_allowed(511) && !words.is_complete());
+        assert!(words.holds("anything").is_ok());
     }
 }

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::Precision;
+use super::bytes::Bytes;
 use super::error::LoadError;
+use super::gguf::Gguf;
+use super::layout::{self, Layout};
 use crate::ids::hex;
 
 pub(super) const CONFIG: &str = "config.json";
@@ -18,9 +22,10 @@ pub(super) const CARD: &str = "radiant.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The files of one model, laid out as on the Hugging Face hub.
+/// The files of one model, laid out as on the Hugging Face hub, or in GGUF.
 #[derive(Debug, Clone)]
 pub enum ModelFiles {
+    /// A folder, or the GGUF file of the decoder in it.
     Folder(PathBuf),
     /// Name and content of each file, compiled into the program.
     Embedded(&'static [(&'static str, &'static [u8])]),
@@ -39,7 +44,7 @@ impl ModelFiles {
     pub(super) fn read(&self, name: &str) -> Result<Cow<'static, [u8]>, LoadError> {
         match self {
             Self::Folder(folder) => {
-                let path = folder.join(name);
+                let path = layout::folder(folder).join(name);
                 std::fs::read(&path).map(Cow::Owned).map_err(|source| LoadError::ReadFile { path, source })
             }
             Self::Embedded(_) => {
@@ -49,13 +54,49 @@ impl ModelFiles {
         }
     }
 
+    /// The content of a weight file, not read yet.
+    pub(super) fn bytes(&self, name: &str) -> Result<Bytes, LoadError> {
+        match self {
+            Self::Folder(folder) => {
+                let path = layout::folder(folder).join(name);
+                Bytes::map(&path).map_err(|source| LoadError::ReadFile { path, source })
+            }
+            Self::Embedded(_) => {
+                let content = self.embedded(name).ok_or_else(|| LoadError::NotEmbedded(name.to_owned()))?;
+                Ok(Bytes::of_program(content))
+            }
+        }
+    }
+
     /// Absent is fine; present and unreadable is not.
     pub(super) fn read_if_present(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         if self.has(name) { self.read(name).map(Some) } else { Ok(None) }
     }
 
-    /// Names of the weight files, sorted: one, or the shards that the index names.
+    /// In which form the weights are there. Where both forms are, safetensors.
+    pub(super) fn layout(&self) -> Result<Layout, LoadError> {
+        match self {
+            Self::Folder(path) if layout::is_gguf(path) => layout::of_file(path),
+            Self::Folder(folder) if !self.has(INDEX) && !self.has(WEIGHTS) => layout::of_folder(folder),
+            _ => Ok(Layout::Safetensors),
+        }
+    }
+
+    /// How matrices are held if the engine is started with `precision`: GGUF says it itself.
+    pub(super) fn packed(&self, precision: Precision) -> Result<Precision, LoadError> {
+        Ok(if self.layout()? == Layout::Safetensors { precision } else { Precision::Exact })
+    }
+
+    pub(super) fn gguf(&self, name: &str) -> Result<Gguf, LoadError> {
+        Gguf::parse(name, &self.bytes(name)?)
+    }
+
+    /// Names of the weight files, sorted: one, or the shards that the index names; of GGUF the text
+    /// first.
     pub(super) fn weight_names(&self) -> Result<Vec<String>, LoadError> {
+        if let Layout::Gguf { text, vision } = self.layout()? {
+            return Ok([text].into_iter().chain(vision).collect());
+        }
         if let Some(index) = self.read_if_present(INDEX)? {
             return shards(&index);
         }
@@ -85,9 +126,9 @@ impl ModelFiles {
         whole.file_name().map(|name| name.to_string_lossy().into_owned())
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         match self {
-            Self::Folder(folder) => folder.join(name).is_file(),
+            Self::Folder(folder) => layout::folder(folder).join(name).is_file(),
             Self::Embedded(_) => self.embedded(name).is_some(),
         }
     }
@@ -95,7 +136,7 @@ impl ModelFiles {
     fn digest(&self, name: String) -> Result<FileDigest, LoadError> {
         match self {
             Self::Folder(folder) => {
-                let path = folder.join(&name);
+                let path = layout::folder(folder).join(&name);
                 digest_file(&path, name).map_err(|source| LoadError::ReadFile { path, source })
             }
             Self::Embedded(_) => {

@@ -1,75 +1,84 @@
-//! The decoding loop: sample, force, feed, until the answer is complete.
+//! The writing of one answer: choose, force, and say what has to be read before the next choice.
 
 use candle_core::Tensor;
-use serde::de::IgnoredAny;
 
-use super::cache::Cache;
 use super::constrained::Constraint;
-use super::model::Model;
 use super::repetition;
 use super::sampler::Sampler;
-use super::watch::Watch;
-use crate::ai::{EngineError, Progress, Settings};
+use super::tokens::Tokens;
+use crate::ai::{Cut, EngineError, Settings};
 
-pub(super) struct Generation<'a> {
-    model: &'a Model,
+pub(super) struct Writing {
     constraint: Constraint,
-    cache: Cache,
     sampler: Sampler,
     tokens_max: usize,
-    watch: &'a Watch<'a>,
     answer: Vec<u32>,
     forced: usize,
+    cut: Option<Cut>,
 }
 
 pub(super) struct Answer {
     pub(super) text: String,
-    pub(super) tokens: usize,
+    /// Without the token that ended the turn. The last of them may not have been read yet.
+    pub(super) ids: Vec<u32>,
     pub(super) forced: usize,
+    pub(super) cut: Option<Cut>,
 }
 
-impl<'a> Generation<'a> {
-    pub(super) fn new(
-        model: &'a Model,
-        constraint: Constraint,
-        cache: Cache,
-        settings: &Settings,
-        watch: &'a Watch<'a>,
-    ) -> Self {
-        Self {
-            model,
-            constraint,
-            cache,
-            sampler: Sampler::new(settings),
-            tokens_max: settings.tokens_max,
-            watch,
-            answer: Vec::new(),
-            forced: 0,
-        }
+impl Writing {
+    pub(super) fn new(constraint: Constraint, tokens_max: usize, settings: &Settings) -> Self {
+        let sampler = Sampler::new(settings);
+        Self { constraint, sampler, tokens_max, answer: Vec::new(), forced: 0, cut: None }
     }
 
-    /// `logits` follow the prompt.
-    pub(super) fn run(mut self, mut logits: Tensor) -> Result<Answer, EngineError> {
+    /// `logits` follow the prompt. Gives the tokens that the model has to read before it can choose
+    /// again; `None` when the answer is complete.
+    pub(super) fn begin(
+        &mut self,
+        logits: &Tensor,
+        tokens: &Tokens,
+    ) -> Result<Option<Vec<u32>>, EngineError> {
         let opening = self.force()?;
-        if !opening.is_empty() && !self.constraint.is_complete() {
-            logits = self.feed(&opening)?;
+        if opening.is_empty() && !self.constraint.is_complete() {
+            return self.go_on(logits, tokens);
         }
-        while !self.constraint.is_complete() {
-            let Some(token) = self.sample(&logits)? else { break };
-            let mut next = vec![token];
-            next.extend(self.force()?);
-            if !self.constraint.is_complete() {
-                logits = self.feed(&next)?;
-            }
-        }
-        self.finish()
+        self.unless_complete(opening)
+    }
+
+    /// `logits` follow what was given last.
+    pub(super) fn go_on(
+        &mut self,
+        logits: &Tensor,
+        tokens: &Tokens,
+    ) -> Result<Option<Vec<u32>>, EngineError> {
+        let Some(token) = self.choose(logits, tokens)? else { return Ok(None) };
+        let mut next = vec![token];
+        next.extend(self.force()?);
+        self.unless_complete(next)
+    }
+
+    /// Tokens so far.
+    pub(super) fn len(&self) -> usize {
+        self.answer.len()
+    }
+
+    pub(super) fn finish(self, tokens: &Tokens) -> Result<Answer, EngineError> {
+        let broken = |_| EngineError::Constraint("the answer is not UTF-8".to_owned());
+        let bytes = tokens.bytes(&self.answer);
+        let text = match &self.constraint {
+            // Words may end within a character.
+            Constraint::Words(_) => String::from_utf8_lossy(&bytes).into_owned(),
+            Constraint::Json(_) => String::from_utf8(bytes).map_err(broken)?,
+        };
+        self.constraint.holds(&text)?;
+        Ok(Answer { text, ids: self.answer, forced: self.forced, cut: self.cut })
     }
 
     /// `None` when the model ends an answer that is complete.
-    fn sample(&mut self, logits: &Tensor) -> Result<Option<u32>, EngineError> {
+    fn choose(&mut self, logits: &Tensor, tokens: &Tokens) -> Result<Option<u32>, EngineError> {
         let allowed = self.constraint.allowed()?;
         let token = self.sampler.choose(logits, &allowed)?;
-        if self.model.tokens.stops().contains(&token) {
+        if tokens.stops().contains(&token) {
             return Ok(None);
         }
         self.constraint.accept(token)?;
@@ -84,30 +93,25 @@ impl<'a> Generation<'a> {
         Ok(tokens)
     }
 
-    fn feed(&mut self, tokens: &[u32]) -> Result<Tensor, EngineError> {
-        self.watch.check()?;
-        self.check_budget()?;
-        let logits = self.model.step(tokens, &mut self.cache, self.watch)?;
-        self.watch.report(Progress::Decoded { tokens: self.answer.len() });
-        Ok(logits)
+    fn unless_complete(&mut self, next: Vec<u32>) -> Result<Option<Vec<u32>>, EngineError> {
+        if self.constraint.is_complete() {
+            return Ok(None);
+        }
+        self.cut = self.overrun()?;
+        Ok(self.cut.is_none().then_some(next))
     }
 
-    fn check_budget(&self) -> Result<(), EngineError> {
-        if self.answer.len() >= self.tokens_max {
-            return Err(EngineError::TokenBudgetSpent(self.tokens_max));
+    /// Words that do not end are ended; JSON that is cut short would be no answer.
+    fn overrun(&self) -> Result<Option<Cut>, EngineError> {
+        let cut = match () {
+            () if self.answer.len() >= self.tokens_max => Cut::Tokens,
+            () if repetition::is_looping(&self.answer) => Cut::Repetition,
+            () => return Ok(None),
+        };
+        match (&self.constraint, cut) {
+            (Constraint::Words(_), cut) => Ok(Some(cut)),
+            (Constraint::Json(_), Cut::Tokens) => Err(EngineError::TokenBudgetSpent(self.tokens_max)),
+            (Constraint::Json(_), Cut::Repetition) => Err(EngineError::Repeating),
         }
-        if repetition::is_looping(&self.answer) {
-            return Err(EngineError::Repeating);
-        }
-        Ok(())
-    }
-
-    /// A grammar that gave up halfway also counts as having nothing to follow, so the text itself
-    /// must be whole JSON.
-    fn finish(self) -> Result<Answer, EngineError> {
-        let broken = |problem: &str| EngineError::Constraint(format!("the answer is not {problem}"));
-        let text = String::from_utf8(self.model.tokens.bytes(&self.answer)).map_err(|_| broken("UTF-8"))?;
-        serde_json::from_str::<IgnoredAny>(&text).map_err(|_| broken("whole JSON"))?;
-        Ok(Answer { text, tokens: self.answer.len(), forced: self.forced })
     }
 }

@@ -6,7 +6,7 @@ use super::Precision;
 use super::config::ModelConfig;
 use super::error::LoadError;
 use super::files::{self, CARD, FileDigest, ModelFiles};
-use crate::ai::ModelIdentity;
+use crate::ai::{ModelIdentity, PromptSet, Runs};
 
 /// `radiant.json` beside the weights: how a model of ours names itself.
 #[derive(Deserialize)]
@@ -15,6 +15,8 @@ struct Card {
     name: String,
     version: String,
     notice: Option<String>,
+    #[serde(default)]
+    prompts: PromptSet,
 }
 
 /// From `radiant.json`, or else from the configuration, or else from the name of the folder. A
@@ -31,6 +33,8 @@ pub(super) fn identify(
             version: card.version,
             weights_sha256,
             notice: card.notice,
+            prompts: card.prompts,
+            runs: Runs::Here,
         });
     }
     let name = config.name.clone().or_else(|| files.folder_name());
@@ -39,6 +43,8 @@ pub(super) fn identify(
         version: weights_sha256.chars().take(12).collect(),
         weights_sha256,
         notice: None,
+        prompts: PromptSet::default(),
+        runs: Runs::Here,
     })
 }
 
@@ -47,6 +53,14 @@ impl ModelIdentity {
     pub(super) fn in_precision(mut self, precision: Precision) -> Self {
         if precision == Precision::EightBit {
             self.version.push_str(" (8 bit)");
+        }
+        self
+    }
+
+    /// Nor are image features of bf16 quite those of f32.
+    pub(super) fn with_vision(mut self, rounded: bool) -> Self {
+        if rounded {
+            self.version.push_str(" (vision bf16)");
         }
         self
     }
@@ -75,12 +89,20 @@ mod tests {
         let identity =
             identity(&[("radiant.json", br#"{"name":"demo","version":"3","notice":"Synthetic."}"#)]);
         assert_eq!((identity.name.as_str(), identity.version.as_str()), ("demo", "3"));
-        assert_eq!(identity.notice.as_deref(), Some("Synthetic."));
+        assert_eq!((identity.notice.as_deref(), identity.prompts), (Some("Synthetic."), PromptSet::Medgemma));
+    }
+
+    #[test]
+    fn a_card_says_which_prompts_the_model_was_trained_on() {
+        let identity =
+            identity(&[("radiant.json", br#"{"name":"demo","version":"3","prompts":"demonstration"}"#)]);
+        assert_eq!(identity.prompts, PromptSet::Demonstration);
     }
 
     #[test]
     fn without_a_card_the_weights_are_the_version() {
         assert_eq!(identity(&[]).version, "0123456789ab");
         assert_eq!(identity(&[]).in_precision(Precision::EightBit).version, "0123456789ab (8 bit)");
+        assert_eq!(identity(&[]).with_vision(true).version, "0123456789ab (vision bf16)");
     }
 }

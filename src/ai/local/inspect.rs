@@ -5,11 +5,13 @@ use std::path::Path;
 
 use super::config::{ModelConfig, Span};
 use super::error::LoadError;
-use super::files::{CONFIG, FileDigest, ModelFiles};
+use super::files::{FileDigest, ModelFiles};
 use super::identity;
+use super::kernels;
+use super::store::{self, Kind, Store, Stored};
 use super::tensors;
 use super::tokens::Tokens;
-use super::weights::{self, Header};
+use super::vision;
 use crate::ai::ModelIdentity;
 
 /// The contents of a folder, held against its own configuration.
@@ -17,6 +19,8 @@ use crate::ai::ModelIdentity;
 pub struct Inspection {
     pub identity: ModelIdentity,
     pub shape: Shape,
+    /// What would compute it here, by the default settings.
+    pub kernels: String,
     pub files: Vec<FileDigest>,
     /// Number of elements of all tensors that are used.
     pub parameters: u64,
@@ -26,6 +30,8 @@ pub struct Inspection {
     pub missing: Vec<String>,
     /// Tensors in the files that nothing uses; harmless.
     pub unused: Vec<String>,
+    /// What costs time and does no harm, one sentence each.
+    pub warnings: Vec<String>,
     /// What is there and wrong, one sentence each.
     pub faults: Vec<String>,
 }
@@ -55,11 +61,12 @@ impl Inspection {
 /// Errors where a file cannot be read or understood; what is merely wrong in it is listed.
 pub fn inspect(folder: &Path) -> Result<Inspection, LoadError> {
     let files = ModelFiles::Folder(folder.to_owned());
-    let config = ModelConfig::parse(&files.read(CONFIG)?)?;
+    let config = ModelConfig::load(&files)?;
     let tokens = Tokens::load(&files, &config)?;
-    let found = Found::sort(weights::headers(&files)?, &config);
+    let found = Found::sort(store::open(&files)?, &config);
     let digests = files.digest_weights()?;
     Ok(Inspection {
+        kernels: kernels::describe(&vision::intended(&config.vision)),
         identity: identity::identify(&files, &config, &digests)?,
         shape: Shape::of(&config, tokens.stops()),
         files: digests,
@@ -67,6 +74,7 @@ pub fn inspect(folder: &Path) -> Result<Inspection, LoadError> {
         dtypes: found.dtypes,
         missing: found.missing,
         unused: found.unused,
+        warnings: found.warnings,
         faults: found.faults,
     })
 }
@@ -92,33 +100,38 @@ struct Found {
     dtypes: BTreeMap<String, usize>,
     missing: Vec<String>,
     unused: Vec<String>,
+    warnings: Vec<String>,
     faults: Vec<String>,
 }
 
 impl Found {
-    fn sort(headers: BTreeMap<String, Header>, config: &ModelConfig) -> Self {
+    fn sort(store: Store, config: &ModelConfig) -> Self {
         let mut wanted = tensors::expected(config);
         let mut found = Self::default();
-        for (name, header) in headers {
-            let canonical = tensors::canonical(&name);
+        for (kind, tensors) in store.slow_kinds() {
+            found.warnings.push(format!("{tensors} tensors of {kind}, which has no fast kernel"));
+        }
+        for (canonical, stored) in store.tensors {
             match wanted.remove(&canonical) {
-                Some(shape) => found.add(&name, &header, &shape),
+                Some(shape) => found.add(&stored, &shape),
                 None if tensors::is_tied_copy(&canonical) => {}
-                None => found.unused.push(name),
+                None => found.unused.push(stored.name),
             }
         }
         found.missing = wanted.into_keys().collect();
         found
     }
 
-    fn add(&mut self, name: &str, header: &Header, shape: &[usize]) {
-        self.parameters += header.shape.iter().map(|&side| side as u64).product::<u64>();
-        *self.dtypes.entry(header.dtype.clone()).or_default() += 1;
-        if header.shape != shape {
-            self.faults.push(format!("{name} has shape {:?}, {CONFIG} asks for {shape:?}", header.shape));
+    fn add(&mut self, stored: &Stored, shape: &[usize]) {
+        let name = &stored.name;
+        self.parameters += stored.shape.iter().map(|&side| side as u64).product::<u64>();
+        *self.dtypes.entry(stored.kind.to_string()).or_default() += 1;
+        if stored.shape != shape {
+            self.faults
+                .push(format!("{name} has shape {:?}, the configuration asks for {shape:?}", stored.shape));
         }
-        if !matches!(header.dtype.as_str(), "F32" | "F16" | "BF16") {
-            self.faults.push(format!("{name} holds {}, not F32, F16 or BF16", header.dtype));
+        if let Kind::Foreign(kind) = &stored.kind {
+            self.faults.push(format!("{name} holds {kind}, which the engine does not compute with"));
         }
     }
 }

@@ -1,55 +1,52 @@
 //! Which keys a query may see.
 //!
 //! A query sees itself and what lies before it, in a sliding layer at most the last `window`
-//! positions. Inside one image block queries also see what lies after them.
+//! positions. Inside one image block queries also see what lies after them. Either way the keys
+//! of a query are one contiguous range, so a mask is two numbers per query and never a matrix.
 
 use std::ops::Range;
-
-use candle_core::{Device, Result, Tensor};
 
 use super::blocks::ImageBlocks;
 use super::config::{Span, TextConfig};
 
-/// Rows of queries that are scored at a time.
-const QUERY_ROWS: usize = 128;
+/// For each query of a chunk, the positions of the keys it sees in one kind of layer.
+pub(super) struct Sight(Vec<Range<usize>>);
 
-/// The masks of one kind of layer for one chunk of queries.
-pub(super) struct Masks(Vec<QueryBlock>);
-
-pub(super) struct QueryBlock {
-    /// Rows of the chunk.
-    pub(super) rows: Range<usize>,
-    /// 0 or minus infinity, `[rows, keys]`; `None` where everything is visible.
-    pub(super) mask: Option<Tensor>,
-}
-
-impl Masks {
-    /// `queries` are absolute positions. The keys are those a layer's cache returns with them:
-    /// from the first one that the first query may see to the last query.
-    pub(super) fn new(
-        span: Span,
-        text: &TextConfig,
-        queries: &Range<usize>,
-        images: &ImageBlocks,
-        device: &Device,
-    ) -> Result<Self> {
+impl Sight {
+    /// `queries` are absolute positions. An image block ends with the chunk that holds it, because
+    /// chunks never cut one.
+    pub(super) fn new(span: Span, text: &TextConfig, queries: &Range<usize>, images: &ImageBlocks) -> Self {
         let window = match span {
             Span::Sliding => text.window,
             Span::Global => usize::MAX,
         };
-        let rule = Rule { window, images };
-        let keys = first_key(queries.start, window)..queries.end;
-        let blocks = (0..queries.len())
-            .step_by(QUERY_ROWS)
-            .map(|start| {
-                rule.block(start..queries.len().min(start + QUERY_ROWS), queries.start, &keys, device)
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self(blocks))
+        let mut seen: Vec<Range<usize>> = Vec::with_capacity(queries.len());
+        let mut end = queries.end;
+        for query in queries.clone().rev() {
+            if !images.same(query, end.saturating_sub(1)) {
+                end = query + 1;
+            }
+            seen.push(first_key(query, window)..end);
+        }
+        seen.reverse();
+        Self(seen)
     }
 
-    pub(super) fn blocks(&self) -> &[QueryBlock] {
-        &self.0
+    /// What the query in `row` of the chunk sees.
+    pub(super) fn of(&self, row: usize) -> Range<usize> {
+        self.0[row].clone()
+    }
+
+    /// The queries in the chunk.
+    pub(super) fn rows(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All that any of these rows sees.
+    pub(super) fn union(&self, rows: Range<usize>) -> Range<usize> {
+        let seen = &self.0[rows];
+        let start = seen.iter().map(|keys| keys.start).min().unwrap_or(0);
+        start..seen.iter().map(|keys| keys.end).max().unwrap_or(0)
     }
 }
 
@@ -58,52 +55,30 @@ pub(super) fn first_key(position: usize, window: usize) -> usize {
     (position + 1).saturating_sub(window)
 }
 
-struct Rule<'a> {
-    window: usize,
-    images: &'a ImageBlocks,
-}
-
-impl Rule<'_> {
-    fn sees(&self, query: usize, key: usize) -> bool {
-        key >= first_key(query, self.window) && (key <= query || self.images.same(query, key))
-    }
-
-    fn block(
-        &self,
-        rows: Range<usize>,
-        first_query: usize,
-        keys: &Range<usize>,
-        device: &Device,
-    ) -> Result<QueryBlock> {
-        let queries = rows.start + first_query..rows.end + first_query;
-        let seen: Vec<bool> =
-            queries.flat_map(|query| keys.clone().map(move |key| self.sees(query, key))).collect();
-        if seen.iter().all(|&seen| seen) {
-            return Ok(QueryBlock { rows, mask: None });
-        }
-        let values: Vec<f32> =
-            seen.into_iter().map(|seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
-        let mask = Tensor::from_vec(values, (rows.len(), keys.len()), device)?;
-        Ok(QueryBlock { rows, mask: Some(mask) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixture;
     use super::*;
 
-    fn seen(window: usize, pattern: &str, query: usize) -> String {
+    fn sight(window: usize, pattern: &str) -> Sight {
         let ids: Vec<u32> = pattern.bytes().map(u32::from).collect();
         let images = ImageBlocks::find(&ids, u32::from(b'i'));
-        let rule = Rule { window, images: &images };
-        (0..pattern.len()).map(|key| if rule.sees(query, key) { 'x' } else { '.' }).collect()
+        let text = TextConfig { window, ..fixture::config().text };
+        Sight::new(Span::Sliding, &text, &(0..pattern.len()), &images)
+    }
+
+    fn seen(window: usize, pattern: &str, query: usize) -> String {
+        let keys = sight(window, pattern).of(query);
+        (0..pattern.len()).map(|key| if keys.contains(&key) { 'x' } else { '.' }).collect()
     }
 
     #[test]
     fn text_looks_back_and_an_image_looks_at_all_of_itself() {
-        assert_eq!(seen(usize::MAX, "ttiiitii", 0), "x.......");
-        assert_eq!(seen(usize::MAX, "ttiiitii", 2), "xxxxx...");
-        assert_eq!(seen(usize::MAX, "ttiiitii", 6), "xxxxxxxx");
+        assert_eq!(seen(99, "ttiiitii", 0), "x.......");
+        assert_eq!(seen(99, "ttiiitii", 2), "xxxxx...");
+        assert_eq!(seen(99, "ttiiitii", 6), "xxxxxxxx");
     }
 
     #[test]
@@ -111,5 +86,21 @@ mod tests {
         assert_eq!(seen(3, "tttttt", 4), "..xxx.");
         assert_eq!(seen(3, "tiiiii", 1), "xxxxxx");
         assert_eq!(seen(3, "tiiiii", 5), "...xxx");
+    }
+
+    proptest! {
+        /// The rule as the reference writes it, key by key.
+        #[test]
+        fn ranges_are_the_rule_of_every_pair(pattern in "[ti]{1,24}", window in 1_usize..9) {
+            let ids: Vec<u32> = pattern.bytes().map(u32::from).collect();
+            let images = ImageBlocks::find(&ids, u32::from(b'i'));
+            let sight = sight(window, &pattern);
+            for query in 0..ids.len() {
+                for key in 0..ids.len() {
+                    let rule = key + window > query && (key <= query || images.same(query, key));
+                    prop_assert_eq!(sight.of(query).contains(&key), rule, "query {} key {}", query, key);
+                }
+            }
+        }
     }
 }

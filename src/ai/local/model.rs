@@ -1,24 +1,28 @@
-//! A loaded model, and how it answers one request.
+//! A loaded model, and the steps in which it reads and writes.
 
 use candle_core::{Device, Tensor};
 
 use super::LocalOptions;
 use super::blocks::ImageBlocks;
-use super::cache::Cache;
 use super::config::ModelConfig;
-use super::constrained::Grammar;
-use super::decoder::Decoder;
+use super::constrained::{Constraint, Grammar};
+use super::decoder::{Decoder, Stretch};
 use super::error::LoadError;
-use super::files::{CONFIG, ModelFiles};
-use super::generate::Generation;
+use super::files::ModelFiles;
 use super::identity;
+use super::kernels;
 use super::preprocess;
 use super::projector::Projector;
+use super::template::Passage;
 use super::tokens::Tokens;
 use super::vision::VisionTower;
-use super::watch::Watch;
 use super::weights::Weights;
-use crate::ai::{EngineError, ModelIdentity, Part, Progress, Reply, Request, Usage};
+use crate::ai::{EngineError, Form, ModelIdentity, Request, RgbImage};
+
+/// Of most languages; what is estimated with it need not be exact.
+const TEXT_BYTES_PER_TOKEN: usize = 2;
+/// What opens and closes an image in the prompt.
+const IMAGE_FRAME_TOKENS: usize = 4;
 
 pub(super) struct Model {
     pub(super) config: ModelConfig,
@@ -28,13 +32,14 @@ pub(super) struct Model {
     pub(super) projector: Projector,
     pub(super) decoder: Decoder,
     grammar: Grammar,
-    prefill_tokens_max: usize,
+    pub(super) prefill_tokens_max: usize,
 }
 
-/// A tokenised request.
-struct Prompt {
-    ids: Vec<u32>,
-    images: ImageBlocks,
+/// A section of a conversation in tokens.
+pub(super) enum Section {
+    Read(Vec<u32>),
+    /// So many tokens at most.
+    Write(Constraint, usize),
 }
 
 impl Model {
@@ -43,152 +48,89 @@ impl Model {
         device: &Device,
         options: &LocalOptions,
     ) -> Result<Self, LoadError> {
-        let config = ModelConfig::parse(&files.read(CONFIG)?)?;
+        let config = ModelConfig::load(files)?;
         let tokens = Tokens::load(files, &config)?;
         let weights = Weights::open(files, &config, device, options.precision)?;
+        let vision = VisionTower::load(&weights, &config, &options.vision)?;
+        tracing::info!(kernels = %kernels::describe(&vision.kernels), "the model computes");
         Ok(Self {
             identity: identity::identify(files, &config, &files.digest_weights()?)?
-                .in_precision(options.precision),
+                .in_precision(files.packed(options.precision)?)
+                .with_vision(vision.is_rounded()),
             grammar: Grammar::new(&tokens)?,
-            vision: VisionTower::load(&weights, &config)?,
+            vision,
             projector: Projector::load(&weights, &config)?,
-            decoder: Decoder::load(&weights, &config)?,
+            decoder: Decoder::load(&weights, &config.text)?,
             tokens,
             config,
             prefill_tokens_max: options.prefill_tokens_max.max(1),
         })
     }
 
-    pub(super) fn answer(&self, request: &Request, watch: &Watch<'_>) -> Result<Reply, EngineError> {
-        let prompt = self.prompt(request)?;
-        let constraint = self.grammar.constraint(&request.schema)?;
-        let (features, image_ms) = watch.timed(|| self.encode_images(request, watch))?;
-        let mut cache = self.decoder.new_cache();
-        let (logits, prefill_ms) =
-            watch.timed(|| self.prefill(&prompt, features.as_ref(), &mut cache, watch))?;
-        let generation = Generation::new(self, constraint, cache, &request.settings, watch);
-        let (answer, decode_ms) = watch.timed(|| generation.run(logits))?;
-        let usage = Usage {
-            prompt_tokens: prompt.ids.len(),
-            image_tokens: prompt.images.features_before(prompt.ids.len()),
-            answer_tokens: answer.tokens,
-            forced_tokens: answer.forced,
-            image_ms,
-            prefill_ms,
-            decode_ms,
+    /// Runs a step of each conversation, in one pass; the logits are those of its last token.
+    pub(super) fn step_each(&self, steps: &mut [Stretch<'_>]) -> Result<Vec<Tensor>, EngineError> {
+        self.decoder.step_each(steps, &mut |_, _| Ok(()))
+    }
+
+    /// Where the images lie among these tokens.
+    pub(super) fn blocks(&self, ids: &[u32]) -> ImageBlocks {
+        ImageBlocks::find(ids, self.config.image_token)
+    }
+
+    /// The projected features of one image, one row per token.
+    pub(super) fn encode(
+        &self,
+        image: &RgbImage,
+        between_layers: &mut dyn FnMut() -> Result<(), EngineError>,
+    ) -> Result<Tensor, EngineError> {
+        let pixels = preprocess::pixels(image, self.config.vision.image_size, self.decoder.device())?;
+        let encoded = self.vision.encode(&pixels, between_layers)?;
+        Ok(self.projector.forward(&encoded)?)
+    }
+
+    /// A stretch of the prompt as the decoder takes it, given the features of the images in it.
+    pub(super) fn embed(&self, ids: &[u32], features: &[Tensor]) -> Result<Tensor, EngineError> {
+        let features = if features.is_empty() { None } else { Some(Tensor::cat(features, 0)?) };
+        self.decoder.splice(ids, &self.blocks(ids), features.as_ref(), 0..ids.len())
+    }
+
+    /// A request in tokens, once it is known to fit.
+    pub(super) fn script(&self, request: &Request) -> Result<Vec<Section>, EngineError> {
+        let section = |passage| match passage {
+            Passage::Read(text) => self.tokens.encode(&text).map(Section::Read),
+            Passage::Write(form) => {
+                let tokens_max = request.settings.tokens_max_of(&form);
+                self.constraint(&form).map(|constraint| Section::Write(constraint, tokens_max))
+            }
         };
-        Ok(Reply { text: answer.text, usage })
+        let script: Vec<Section> =
+            self.tokens.markers().script(request).into_iter().map(section).collect::<Result<_, _>>()?;
+        let room = |section: &Section| match section {
+            Section::Read(ids) => ids.len(),
+            Section::Write(_, tokens_max) => *tokens_max,
+        };
+        let (needed, limit) = (script.iter().map(room).sum(), self.config.text.context);
+        if needed > limit { Err(EngineError::PromptTooLong { needed, limit }) } else { Ok(script) }
     }
 
-    /// Runs tokens that follow what is in the cache; the logits are those of the last one.
-    pub(super) fn step(
-        &self,
-        ids: &[u32],
-        cache: &mut Cache,
-        watch: &Watch<'_>,
-    ) -> Result<Tensor, EngineError> {
-        let text = ImageBlocks::find(&[], self.config.image_token);
-        let embedded = self.decoder.embed(ids)?;
-        let hidden = self.decoder.forward(&embedded, &text, cache, &mut |_, _| watch.check())?;
-        Ok(self.decoder.logits(&hidden)?)
+    /// Rows of the features of one image, and their width.
+    pub(super) fn features_shape(&self) -> (usize, usize) {
+        (self.config.image_tokens, self.config.text.hidden)
     }
 
-    fn prompt(&self, request: &Request) -> Result<Prompt, EngineError> {
-        let ids = self.tokens.encode(&self.tokens.markers().render(request))?;
-        let (needed, limit) = (ids.len() + request.settings.tokens_max, self.config.text.context);
-        if needed > limit {
-            return Err(EngineError::PromptTooLong { needed, limit });
-        }
-        let images = ImageBlocks::find(&ids, self.config.image_token);
-        Ok(Prompt { ids, images })
+    pub(super) fn device(&self) -> &Device {
+        self.decoder.device()
     }
 
-    /// The projected features of all images, one below the other; `None` without images.
-    fn encode_images(&self, request: &Request, watch: &Watch<'_>) -> Result<Option<Tensor>, EngineError> {
-        let images: Vec<_> = request.parts.iter().filter_map(Part::image).collect();
-        let mut features = Vec::with_capacity(images.len());
-        for (done, image) in images.iter().enumerate() {
-            watch.check()?;
-            let pixels = preprocess::pixels(image, self.config.vision.image_size, self.decoder.device())?;
-            let encoded = self.vision.encode(&pixels, &mut || watch.check())?;
-            features.push(self.projector.forward(&encoded)?);
-            watch.report(Progress::EncodedImages { done: done + 1, of: images.len() });
-        }
-        Ok(if features.is_empty() { None } else { Some(Tensor::cat(&features, 0)?) })
+    pub(super) fn constraint(&self, form: &Form) -> Result<Constraint, EngineError> {
+        self.grammar.constraint(form)
     }
 
-    fn prefill(
-        &self,
-        prompt: &Prompt,
-        features: Option<&Tensor>,
-        cache: &mut Cache,
-        watch: &Watch<'_>,
-    ) -> Result<Tensor, EngineError> {
-        let mut last = None;
-        for chunk in prompt.images.chunks(self.prefill_tokens_max) {
-            let embedded = self.decoder.splice(&prompt.ids, &prompt.images, features, chunk)?;
-            last = Some(self.decoder.forward(&embedded, &prompt.images, cache, &mut |_, _| watch.check())?);
-            watch.report(Progress::Prefilled { tokens: cache.positions() });
-        }
-        let hidden = last.ok_or_else(|| EngineError::Forward("the prompt is empty".to_owned()))?;
-        Ok(self.decoder.logits(&hidden)?)
-    }
-}
-
-impl Part {
-    fn image(&self) -> Option<&crate::ai::RgbImage> {
-        match self {
-            Self::Image(image) => Some(image),
-            Self::Text(_) => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::super::fixture;
-    use super::*;
-    use crate::ai::{Call, Cancel, Settings};
-    use crate::clock::Clock;
-
-    fn reference_request(golden: &fixture::Golden) -> Request {
-        let text = |text: &str| Part::Text(text.to_owned());
-        let image = |n: usize| Part::Image(Arc::new(golden.picture(n)));
-        let parts = vec![
-            text("Two images of one patient follow."),
-            image(0),
-            text("SLICE 1"),
-            image(1),
-            text("SLICE 2 — report the findings."),
-        ];
-        let system = Some("You are an expert radiologist.".to_owned());
-        Request { system, parts, schema: "{}".into(), settings: Settings::default() }
-    }
-
-    fn logits(prefill_tokens_max: usize) -> Tensor {
-        let options = LocalOptions { prefill_tokens_max, ..LocalOptions::default() };
-        let model = Model::load(&fixture::files(), &Device::Cpu, &options).unwrap();
-        let time_limit = Duration::from_secs(600);
-        let call = Call { cancel: Cancel::default(), progress: Arc::new(|_| ()), time_limit };
-        let watch = Watch::start(&call, &Clock::System);
-        let request = reference_request(&fixture::golden());
-        let prompt = model.prompt(&request).unwrap();
-        let features = model.encode_images(&request, &watch).unwrap();
-        let mut cache = model.decoder.new_cache();
-        model.prefill(&prompt, features.as_ref(), &mut cache, &watch).unwrap()
-    }
-
-    /// The way of a request, from words and pictures on; a resized pixel may be a level off.
-    #[test]
-    fn words_and_pictures_lead_to_the_references_logits() {
-        let expected = fixture::golden().tensor("logits").get(0).unwrap();
-        for prefill_tokens_max in [24, 512] {
-            let distance = (logits(prefill_tokens_max) - &expected).unwrap().abs().unwrap();
-            let farthest = distance.max(0).unwrap().to_scalar::<f32>().unwrap();
-            assert!(farthest < 5e-3, "differs by {farthest:e}");
-        }
+    /// Memory that the keys and values of a request take, about.
+    pub(super) fn cache_bytes(&self, request: &Request) -> usize {
+        let text = request.text_bytes() / TEXT_BYTES_PER_TOKEN;
+        let images = request.images().count() * (self.config.image_tokens + IMAGE_FRAME_TOKENS);
+        let answers: usize = request.open().map(|form| request.settings.tokens_max_of(form)).sum();
+        self.config.text.cache_bytes(text + images + answers, self.prefill_tokens_max)
     }
 }

@@ -1,6 +1,15 @@
-//! Gemma's root mean square norm: the stored weight is the distance from one.
+//! Gemma's root mean square norm.
 
 use candle_core::{Result, Tensor};
+
+/// What files hold of a norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NormForm {
+    /// safetensors.
+    DistanceFromOne,
+    /// GGUF.
+    Scale,
+}
 
 #[derive(Debug)]
 pub(super) struct RmsNorm {
@@ -9,8 +18,12 @@ pub(super) struct RmsNorm {
 }
 
 impl RmsNorm {
-    pub(super) fn new(weight: &Tensor, eps: f64) -> Result<Self> {
-        Ok(Self { scale: (weight + 1.0)?, eps: eps as f32 })
+    pub(super) fn new(weight: &Tensor, form: NormForm, eps: f64) -> Result<Self> {
+        let scale = match form {
+            NormForm::DistanceFromOne => (weight + 1.0)?,
+            NormForm::Scale => weight.clone(),
+        };
+        Ok(Self { scale, eps: eps as f32 })
     }
 
     /// Over the last dimension.

@@ -3,16 +3,19 @@
 
 use std::ops::Range;
 
+use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
 use super::Precision;
 use super::blocks::ImageBlocks;
+use super::cache::{Cache, Forgotten};
 use super::config::{Activation, ModelConfig};
-use super::decoder::Decoder;
+use super::decoder::{Decoder, Stretch};
 use super::files::ModelFiles;
 use super::fixture::{self, Golden};
+use super::gguf;
 use super::projector::Projector;
-use super::vision::VisionTower;
+use super::vision::{VisionOptions, VisionTower};
 use super::weights::Weights;
 use crate::ai::EngineError;
 
@@ -41,13 +44,13 @@ impl Subject {
     }
 
     fn load(files: &ModelFiles, precision: Precision, mutate: impl FnOnce(&mut ModelConfig)) -> Self {
-        let mut config = ModelConfig::parse(&files.read("config.json").unwrap()).unwrap();
+        let mut config = ModelConfig::load(files).unwrap();
         mutate(&mut config);
         let weights = Weights::open(files, &config, &Device::Cpu, precision).unwrap();
         Self {
-            vision: VisionTower::load(&weights, &config).unwrap(),
+            vision: VisionTower::load(&weights, &config, &VisionOptions::default()).unwrap(),
             projector: Projector::load(&weights, &config).unwrap(),
-            decoder: Decoder::load(&weights, &config).unwrap(),
+            decoder: Decoder::load(&weights, &config.text).unwrap(),
             config,
         }
     }
@@ -176,7 +179,7 @@ fn reading_the_prompt_in_chunks_changes_nothing() {
     let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
     let (images, _) = prompt(&golden);
     for tokens_max in [1, 7, 20, 33, 64] {
-        let run = subject.run(&golden, &images.chunks(tokens_max), &images);
+        let run = subject.run(&golden, &images.chunks(0..golden.ids("ids").len(), tokens_max), &images);
         close(&run.logits, &golden.tensor("logits"), &format!("logits with chunks of {tokens_max}"));
         close(&run.layers[6], &golden.tensor("layer_6"), "last layer");
     }
@@ -194,6 +197,68 @@ fn sliding_layers_hold_their_window_and_no_more() {
     }
     assert!(cache.rows_held(0) <= 2 * window + 30, "{} rows", cache.rows_held(0));
     assert!((300..=600).contains(&cache.rows_held(5)), "{} rows", cache.rows_held(5));
+}
+
+/// Three conversations of different length, stepped together and each alone.
+#[test]
+fn a_batched_step_is_the_single_steps() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (decoder, ids) = (&subject.decoder, golden.ids("ids"));
+    let begin = |length: usize| {
+        let mut cache = decoder.new_cache();
+        decoder
+            .step_each(&mut [Stretch { ids: &ids[..length], cache: &mut cache }], &mut |_, _| Ok(()))
+            .unwrap();
+        cache
+    };
+    let (mut alone, mut together) = ([begin(3), begin(60), begin(31)], [begin(3), begin(60), begin(31)]);
+    for runs in [[&ids[5..6], &ids[6..7], &ids[7..8]], [&ids[9..10], &ids[10..14], &ids[20..21]]] {
+        let single: Vec<Tensor> = alone
+            .iter_mut()
+            .zip(runs)
+            .map(|(cache, ids)| {
+                decoder.step_each(&mut [Stretch { ids, cache }], &mut |_, _| Ok(())).unwrap().remove(0)
+            })
+            .collect();
+        let mut stretches: Vec<Stretch<'_>> =
+            together.iter_mut().zip(runs).map(|(cache, ids)| Stretch { ids, cache }).collect();
+        let batched = decoder.step_each(&mut stretches, &mut |_, _| Ok(())).unwrap();
+        for (one, other) in batched.iter().zip(&single) {
+            assert!(distance(one, other) < 1e-5);
+        }
+        assert!(distance(&batched[0], &batched[1]) > VISIBLE);
+    }
+}
+
+#[test]
+fn a_fork_goes_its_own_way_and_a_cut_goes_back() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (decoder, ids) = (&subject.decoder, golden.ids("ids"));
+    let step = |ids: &[u32], cache: &mut Cache| {
+        decoder.step_each(&mut [Stretch { ids, cache }], &mut |_, _| Ok(())).unwrap().remove(0)
+    };
+    let mut trunk = decoder.new_cache();
+    step(&ids[..40], &mut trunk);
+    let mut fork = trunk.fork().unwrap();
+    step(&ids[50..55], &mut fork);
+    let expected = step(&ids[40..44], &mut trunk);
+    fork.truncate(40).unwrap();
+    assert_eq!(fork.positions(), 40);
+    assert!(distance(&step(&ids[40..44], &mut fork), &expected) < 1e-5);
+}
+
+#[test]
+fn a_cut_that_a_sliding_layer_cannot_follow_changes_nothing() {
+    let (subject, golden) = (Subject::new(|_| ()), fixture::golden());
+    let (decoder, ids) = (&subject.decoder, golden.ids("ids"));
+    let mut cache = decoder.new_cache();
+    for id in ids.iter().chain(&ids) {
+        decoder.step_each(&mut [Stretch { ids: &[*id], cache: &mut cache }], &mut |_, _| Ok(())).unwrap();
+    }
+    assert_eq!(cache.truncate(5), Err(Forgotten(5)));
+    assert_eq!(cache.truncate(2 * ids.len() + 1), Err(Forgotten(2 * ids.len() + 1)));
+    assert_eq!(cache.positions(), 2 * ids.len());
+    cache.truncate(2 * ids.len() - 1).unwrap();
 }
 
 #[test]
@@ -287,4 +352,49 @@ fn half_precision_files_give_nearly_the_same_logits() {
             .distance(&fixture::golden());
         assert!(distance <= tolerance, "{dtype:?} differs by {distance:e}");
     }
+}
+
+/// The tiny model as GGUF, its matrices in one type.
+fn as_gguf(kind: GgmlDType) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    gguf::writing::save(folder.path(), kind);
+    folder
+}
+
+fn of_folder(folder: &std::path::Path) -> Subject {
+    Subject::load(&ModelFiles::Folder(folder.to_owned()), Precision::Exact, |_| ())
+}
+
+#[test]
+fn the_model_as_gguf_is_the_same_model() {
+    let (folder, golden) = (as_gguf(GgmlDType::F32), fixture::golden());
+    for subject in [of_folder(folder.path()), of_folder(&folder.path().join("text.gguf"))] {
+        let features = subject.vision(&golden);
+        close(&features, &golden.tensor("vision"), "vision");
+        close(&subject.projected(&features), &golden.tensor("projected"), "projector");
+        assert!(subject.distance(&golden) <= TOLERANCE);
+    }
+}
+
+#[test]
+fn gguf_matrices_are_computed_as_they_lie_in_the_file() {
+    let types = [(GgmlDType::F16, 1e-2), (GgmlDType::BF16, 5e-2), (GgmlDType::Q8_0, 0.25)];
+    for (kind, tolerance) in types {
+        let distance = of_folder(as_gguf(kind).path()).distance(&fixture::golden());
+        println!("{kind:?}: {distance:e}");
+        assert!(TOLERANCE < distance && distance <= tolerance, "{kind:?} differs by {distance:e}");
+    }
+}
+
+#[test]
+fn metadata_mean_what_the_other_form_says() {
+    let folder = as_gguf(GgmlDType::F32);
+    let config = ModelConfig::load(&ModelFiles::Folder(folder.path().to_owned())).unwrap();
+    let mut expected = fixture::config();
+    // the scale of the scores is in the norm of the queries there
+    expected.text.score_scale = (expected.text.head_dim as f64).powf(-0.5);
+    expected.text.norm_eps = config.text.norm_eps;
+    expected.vision.norm_eps = config.vision.norm_eps;
+    (expected.name, expected.stops) = (Some("tiny".to_owned()), vec![1]);
+    assert_eq!(config, expected);
 }

@@ -1,12 +1,10 @@
 //! From an RGB image to the pixels the vision tower takes.
 //!
-//! The resize is the reference's: bilinear with a filter as wide as the reduction (no aliasing),
-//! rounded to 8 bits after each pass, aspect ratio not kept. Padding is the caller's business.
+//! Padding is the caller's business.
 
 use candle_core::{Device, Tensor};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
+use crate::ai::resize::resize;
 use crate::ai::{EngineError, RgbImage};
 
 /// `[3, side, side]`, each value in -1 to 1.
@@ -15,25 +13,6 @@ pub(super) fn pixels(image: &RgbImage, side: usize, device: &Device) -> Result<T
     let values: Vec<f32> = resized.into_iter().map(|level| (f32::from(level) / 255.0 - 0.5) / 0.5).collect();
     let rows = Tensor::from_vec(values, (side, side, 3), &Device::Cpu)?;
     Ok(rows.permute((2, 0, 1))?.contiguous()?.to_device(device)?)
-}
-
-/// `side * side * 3` bytes, row by row.
-pub(super) fn resize(image: &RgbImage, side: u32) -> Result<Vec<u8>, String> {
-    let length = image.width as usize * image.height as usize * 3;
-    if length == 0 || image.data.len() != length {
-        return Err(format!(
-            "an image of {} x {} pixels holds {} bytes",
-            image.width,
-            image.height,
-            image.data.len()
-        ));
-    }
-    let source = ImageRef::new(image.width, image.height, &image.data, PixelType::U8x3)
-        .map_err(|error| error.to_string())?;
-    let mut target = Image::new(side, side, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, Some(&options)).map_err(|error| error.to_string())?;
-    Ok(target.into_vec())
 }
 
 #[cfg(test)]

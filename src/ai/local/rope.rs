@@ -1,9 +1,7 @@
 //! Rotary position embedding, half-rotation form, always in f32.
 //!
-//! Angles are made for the positions of a chunk when it comes: a table for the whole context
+//! Angles are made for the positions of a pass when it comes: a table for the whole context
 //! would be hundreds of megabytes.
-
-use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 
@@ -16,24 +14,19 @@ pub(super) struct Angles {
 }
 
 impl Angles {
-    pub(super) fn new(
-        rope: Rope,
-        text: &TextConfig,
-        positions: &Range<usize>,
-        device: &Device,
-    ) -> Result<Self> {
+    pub(super) fn new(rope: Rope, text: &TextConfig, positions: &[usize], device: &Device) -> Result<Self> {
         let frequencies = frequencies(rope, text.head_dim);
         let angles: Vec<f32> = positions
-            .clone()
-            .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency))
+            .iter()
+            .flat_map(|&position| frequencies.iter().map(move |frequency| position as f32 * frequency))
             .collect();
         let angles = Tensor::from_vec(angles, (positions.len(), text.head_dim / 2), device)?;
         Ok(Self { cos: angles.cos()?, sin: angles.sin()? })
     }
 
-    /// Rotates `[heads, positions, head_dim]`.
+    /// Rotates `[positions, heads, head_dim]`.
     pub(super) fn rotate(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::rotary_emb::rope(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?.squeeze(0)
+        candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?.contiguous()?, &self.cos, &self.sin)?.squeeze(0)
     }
 }
 

@@ -6,13 +6,20 @@
 use super::config::ModelConfig;
 use super::error::LoadError;
 use super::tokens::Entry;
-use crate::ai::{Part, Request};
+use crate::ai::{Form, Part, Request, Turn};
 
 const BOS: &str = "<bos>";
 const TURN: &str = "<start_of_turn>";
 const TURN_END: &str = "<end_of_turn>";
 const IMAGE: &str = "<start_of_image>";
 const IMAGE_END: &str = "<end_of_image>";
+
+/// A stretch of a conversation as the model meets it.
+#[derive(Debug, Clone)]
+pub(super) enum Passage {
+    Read(String),
+    Write(Form),
+}
 
 /// The control tokens of one vocabulary, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,22 +48,41 @@ impl Markers {
         Ok(Self { image, special })
     }
 
-    /// The prompt of a request. Texts are trimmed one by one and joined without a separator; the
-    /// system text opens the user's turn, as the template has it.
-    pub(super) fn render(&self, request: &Request) -> String {
-        let mut prompt = format!("{BOS}{TURN}user\n");
-        let mut text = request.system.as_ref().map_or_else(String::new, |system| format!("{system}\n\n"));
-        for part in &request.parts {
-            match part {
-                Part::Text(words) => text.push_str(words.trim()),
-                Part::Image(_) => {
-                    prompt.push_str(&self.defused(&std::mem::take(&mut text)));
-                    prompt.push_str(&self.image);
+    /// What is read and what is written, in turn. Texts are trimmed one by one and joined without
+    /// a separator; the system text opens the first turn of the user, as the template has it.
+    pub(super) fn script(&self, request: &Request) -> Vec<Passage> {
+        let mut script = Vec::new();
+        let mut read = BOS.to_owned();
+        let mut system = request.system.as_deref();
+        for turn in &request.turns {
+            match turn {
+                Turn::User(parts) => read += &self.question(system.take(), parts),
+                Turn::Said(words) => read += &(self.defused(words.trim()) + TURN_END + "\n"),
+                Turn::Open(form) => {
+                    script.push(Passage::Read(std::mem::take(&mut read)));
+                    script.push(Passage::Write(form.clone()));
+                    read = format!("{TURN_END}\n");
                 }
             }
         }
-        prompt.push_str(&self.defused(&text));
-        prompt + TURN_END + "\n" + TURN + "model\n"
+        script
+    }
+
+    /// A turn of the user, and the beginning of the model's.
+    fn question(&self, system: Option<&str>, parts: &[Part]) -> String {
+        let mut turn = format!("{TURN}user\n");
+        let mut text = system.map_or_else(String::new, |system| format!("{system}\n\n"));
+        for part in parts {
+            match part {
+                Part::Text(words) => text.push_str(words.trim()),
+                Part::Image(_) => {
+                    turn.push_str(&self.defused(&std::mem::take(&mut text)));
+                    turn.push_str(&self.image);
+                }
+            }
+        }
+        turn.push_str(&self.defused(&text));
+        turn + TURN_END + "\n" + TURN + "model\n"
     }
 
     /// Text that merely spells a control token gets a space into it: it stays readable, and no
@@ -87,7 +113,7 @@ mod tests {
 
     use super::super::fixture;
     use super::*;
-    use crate::ai::{RgbImage, Settings};
+    use crate::ai::{Priority, RgbImage, Settings};
 
     const IMAGE_TEXT: &str = "\n\n<start_of_image>IIII<end_of_image>\n\n";
 
@@ -99,15 +125,39 @@ mod tests {
         Part::Text(text.to_owned())
     }
 
-    fn render(system: Option<&str>, parts: Vec<Part>) -> String {
-        let request = Request {
-            system: system.map(str::to_owned),
-            parts,
-            schema: "{}".into(),
-            settings: Settings::default(),
-        };
+    fn script(system: Option<&str>, turns: Vec<Turn>) -> Vec<String> {
+        let (settings, priority) = (Settings::default(), Priority::default());
+        let request = Request { system: system.map(str::to_owned), turns, settings, priority };
         let soft = "<image_soft_token>".repeat(16);
-        fixture::tokens().markers().render(&request).replace(&soft, "IIII")
+        let passage = |passage| match passage {
+            Passage::Read(text) => text.replace(&soft, "IIII"),
+            Passage::Write(form) => format!("{form:?}"),
+        };
+        fixture::tokens().markers().script(&request).into_iter().map(passage).collect()
+    }
+
+    fn render(system: Option<&str>, parts: Vec<Part>) -> String {
+        script(system, vec![Turn::User(parts), Turn::Open(Form::Text)]).swap_remove(0)
+    }
+
+    #[test]
+    fn turns_are_read_and_written_in_their_order() {
+        let turns = vec![
+            Turn::User(vec![text("One?")]),
+            Turn::Said(" one ".to_owned()),
+            Turn::User(vec![text("Two?")]),
+            Turn::Open(Form::Text),
+            Turn::User(vec![text("Three?")]),
+            Turn::Open(Form::Json("{}".into())),
+        ];
+        let expected = [
+            "<bos><start_of_turn>user\nOne?<end_of_turn>\n<start_of_turn>model\none<end_of_turn>\n\
+             <start_of_turn>user\nTwo?<end_of_turn>\n<start_of_turn>model\n",
+            "Text",
+            "<end_of_turn>\n<start_of_turn>user\nThree?<end_of_turn>\n<start_of_turn>model\n",
+            "Json(\"{}\")",
+        ];
+        assert_eq!(script(None, turns), expected);
     }
 
     #[test]

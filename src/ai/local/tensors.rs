@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use super::config::{ModelConfig, TextConfig, VisionConfig};
 
 pub(super) const EMBEDDINGS: &str = "language_model.model.embed_tokens.weight";
+/// The matrix that makes logits, where a GGUF file has one of its own.
+pub(super) const OUTPUT: &str = "language_model.lm_head.weight";
 pub(super) const FINAL_NORM: &str = "language_model.model.norm";
 pub(super) const PROJECTION: &str = "multi_modal_projector.mm_input_projection_weight";
 pub(super) const PROJECTOR_NORM: &str = "multi_modal_projector.mm_soft_emb_norm";
@@ -84,6 +86,13 @@ fn expect_vision(shapes: &mut Shapes, vision: &VisionConfig) {
         put_affine(shapes, &format!("{layer}.mlp.fc1"), vision.intermediate, hidden);
         put_affine(shapes, &format!("{layer}.mlp.fc2"), hidden, vision.intermediate);
     }
+}
+
+/// Of a decoder alone.
+pub(super) fn expected_text(text: &TextConfig) -> Shapes {
+    let mut shapes = Shapes::new();
+    expect_text(&mut shapes, text);
+    shapes
 }
 
 fn expect_text(shapes: &mut Shapes, text: &TextConfig) {

@@ -1,13 +1,19 @@
 //! The engine as its callers see it, with the tiny random model inside.
 
+mod serving;
+
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::Value;
 
+use candle_core::quantized::GgmlDType;
+
+use super::config::ModelConfig;
+use super::tokens::Tokens;
 use super::*;
-use crate::ai::{Cancel, Part, RgbImage, Settings};
+use crate::ai::{Cancel, Cut, Form, Part, Priority, RgbImage, Settings, Turn};
 
 /// A schema that even a random model fills within a few dozen tokens.
 const SMALL: &str = r#"{"type":"object","additionalProperties":false,"required":["side","count"],
@@ -28,11 +34,12 @@ fn engine(clock: Clock) -> LocalEngine {
 fn request(schema: &str, settings: Settings) -> Request {
     let picture = Arc::new(fixture::golden().picture(2));
     let parts = vec![Part::Image(picture), Part::Text("Report the findings.".to_owned())];
-    Request { system: None, parts, schema: schema.into(), settings }
+    let turns = vec![Turn::User(parts), Turn::Open(Form::Json(schema.into()))];
+    Request { system: None, turns, settings, priority: Priority::default() }
 }
 
 fn sampled(seed: u64) -> Settings {
-    Settings { tokens_max: 400, temperature: 1.0, top_p: None, seed }
+    Settings { tokens_max: 400, temperature: 1.0, seed, ..Settings::default() }
 }
 
 fn call(cancel: &Cancel) -> Call {
@@ -48,12 +55,27 @@ fn ask(request: Request) -> Result<Reply, EngineError> {
     wait(ENGINE.answer(request, call(&Cancel::default())))
 }
 
+fn only_answer(reply: Result<Reply, EngineError>) -> String {
+    reply.unwrap().answers.concat()
+}
+
+#[test]
+fn every_open_turn_gets_an_answer() {
+    let mut asked = request(SMALL, sampled(7));
+    let question = Turn::User(vec![Part::Text("And the other side?".to_owned())]);
+    asked.turns.extend([question, Turn::Open(Form::Json(SMALL.into()))]);
+    let reply = ask(asked).unwrap();
+    assert_eq!(reply.answers.len(), 2);
+    assert!(reply.answers.iter().all(|text| serde_json::from_str::<Value>(text).is_ok()));
+}
+
 #[test]
 fn an_answer_satisfies_its_schema_and_counts_its_tokens() {
     let reply = ask(request(SMALL, sampled(1))).unwrap();
-    let value: Value = serde_json::from_str(&reply.text).unwrap();
+    let [text] = reply.answers.as_slice() else { panic!("{reply:?}") };
+    let value: Value = serde_json::from_str(text).unwrap();
     assert!(["left", "right", "none"].contains(&value["side"].as_str().unwrap()));
-    assert!(reply.text.starts_with(r#"{"side":""#));
+    assert!(text.starts_with(r#"{"side":""#));
     assert_eq!(reply.usage.image_tokens, 16);
     assert!(reply.usage.prompt_tokens > 16);
     assert!(0 < reply.usage.forced_tokens && reply.usage.forced_tokens < reply.usage.answer_tokens);
@@ -61,7 +83,7 @@ fn an_answer_satisfies_its_schema_and_counts_its_tokens() {
 
 #[test]
 fn the_same_seed_gives_the_same_answer() {
-    let answers: Vec<String> = (0..8).map(|n| ask(request(SMALL, sampled(n % 4))).unwrap().text).collect();
+    let answers: Vec<String> = (0..8).map(|n| only_answer(ask(request(SMALL, sampled(n % 4))))).collect();
     assert_eq!(answers[..4], answers[4..]);
     assert!(answers[..4].iter().any(|answer| *answer != answers[0]));
 }
@@ -70,7 +92,7 @@ fn the_same_seed_gives_the_same_answer() {
 fn findings_schema_answers_parse_as_findings() {
     let settings = Settings { tokens_max: 3000, ..sampled(5) };
     let reply = ask(request(crate::report::findings::SCHEMA, settings)).unwrap();
-    let answer: crate::report::findings::Answer = serde_json::from_str(&reply.text).unwrap();
+    let answer: crate::report::findings::Answer = serde_json::from_str(&reply.answers[0]).unwrap();
     assert!(answer.findings.len() <= 12);
 }
 
@@ -83,7 +105,8 @@ fn progress_goes_from_queue_to_images_to_prompt_to_answer() {
         ..call(&Cancel::default())
     };
     let reply = wait(ENGINE.answer(request(SMALL, sampled(2)), call)).unwrap();
-    let seen = seen.lock().unwrap();
+    let waited = |progress: &Progress| matches!(progress, Progress::Waiting { .. });
+    let seen: Vec<Progress> = seen.lock().unwrap().iter().copied().filter(|stage| !waited(stage)).collect();
     assert_eq!(seen[..2], [Progress::Queued, Progress::EncodedImages { done: 1, of: 1 }]);
     assert!(seen.contains(&Progress::Prefilled { tokens: reply.usage.prompt_tokens }));
     assert!(matches!(seen.last(), Some(Progress::Decoded { .. })));
@@ -131,12 +154,23 @@ fn an_answer_that_does_not_end_is_an_error() {
 }
 
 #[test]
+fn words_that_do_not_end_are_cut_and_the_next_turn_follows() {
+    let mut asked = request(SMALL, Settings { text_tokens_max: 12, tokens_max: 400, ..Settings::default() });
+    let question = Turn::User(vec![Part::Text("As JSON.".to_owned())]);
+    asked.turns.splice(1..1, [Turn::Open(Form::Text), question]);
+    let reply = ask(asked).unwrap();
+    assert_eq!((reply.answers.len(), reply.usage.cut), (2, Some(Cut::Tokens)));
+    assert!(serde_json::from_str::<Value>(&reply.answers[1]).is_ok());
+}
+
+#[test]
 fn what_cannot_be_run_is_refused_and_the_next_request_is_answered() {
     let too_long = Settings { tokens_max: 5000, ..Settings::default() };
     assert!(matches!(ask(request(SMALL, too_long)), Err(EngineError::PromptTooLong { limit: 4096, .. })));
     assert!(matches!(ask(request("[]", sampled(0))), Err(EngineError::Constraint(_))));
     let mut broken = request(SMALL, sampled(0));
-    broken.parts.push(Part::Image(Arc::new(RgbImage { width: 9, height: 9, data: vec![] })));
+    let torn = Part::Image(Arc::new(RgbImage { width: 9, height: 9, data: vec![] }));
+    broken.turns.insert(0, Turn::User(vec![torn]));
     assert!(matches!(ask(broken), Err(EngineError::Forward(_))));
     let panicking = Call {
         progress: Arc::new(|progress| assert_eq!(progress, Progress::Queued)),
@@ -171,8 +205,8 @@ fn a_model_inside_the_program_answers_like_its_folder() {
     ];
     let embedded = LocalEngine::start(ModelFiles::Embedded(&FILES), LocalOptions::default()).unwrap();
     assert_eq!(embedded.identity().weights_sha256, ENGINE.identity().weights_sha256);
-    let answer = wait(embedded.answer(request(SMALL, sampled(4)), call(&Cancel::default()))).unwrap();
-    assert_eq!(answer.text, ask(request(SMALL, sampled(4))).unwrap().text);
+    let answer = wait(embedded.answer(request(SMALL, sampled(4)), call(&Cancel::default())));
+    assert_eq!(only_answer(answer), only_answer(ask(request(SMALL, sampled(4)))));
 }
 
 #[test]
@@ -268,9 +302,72 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_the_schema_the_answer_satisfies_it(schema in schemas(), seed: u64) {
-        let text = ask(request(&schema.to_string(), sampled(seed))).unwrap().text;
+        let text = only_answer(ask(request(&schema.to_string(), sampled(seed))));
         let value: Value = serde_json::from_str(&text).unwrap();
         prop_assert!(satisfies(&value, &schema), "{} is not {}", text, schema);
         prop_assert_eq!(value.to_string(), text, "not compact, or not in the order of the keys");
     }
+}
+
+fn gguf_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    gguf::writing::save(folder.path(), GgmlDType::F32);
+    folder
+}
+
+/// Without a `tokenizer.json`: the vocabulary is that of the metadata.
+#[test]
+fn a_model_in_gguf_answers_like_the_same_in_safetensors() {
+    let folder = gguf_folder();
+    let engine =
+        LocalEngine::start(ModelFiles::Folder(folder.path().to_owned()), LocalOptions::default()).unwrap();
+    assert_eq!(engine.identity().name, "tiny");
+    assert!(engine.identity().version.starts_with(&engine.identity().weights_sha256[..12]));
+    let answer = wait(engine.answer(request(SMALL, sampled(4)), call(&Cancel::default())));
+    assert_eq!(only_answer(answer), only_answer(ask(request(SMALL, sampled(4)))));
+}
+
+#[test]
+fn the_vocabulary_of_gguf_cuts_texts_as_tokenizer_json_does() {
+    let folder = gguf_folder();
+    let files = ModelFiles::Folder(folder.path().to_owned());
+    let ours = Tokens::load(&files, &ModelConfig::load(&files).unwrap()).unwrap();
+    let theirs = fixture::tokens();
+    assert_eq!(ours.entries(), theirs.entries());
+    for text in [fixture::PROMPT, "Pleural effusion,  12.5 mm\n\n\nä€ <start_of_turn>", "", "   "] {
+        assert_eq!(ours.encode(text).unwrap(), theirs.encode(text).unwrap(), "{text}");
+    }
+}
+
+#[test]
+fn inspection_of_gguf_names_both_files_and_what_is_wrong_by_tensor() {
+    let folder = gguf_folder();
+    let whole = inspect(folder.path()).unwrap();
+    assert!(whole.is_loadable() && whole.unused.is_empty(), "{whole:?}");
+    assert_eq!(
+        whole.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
+        ["text.gguf", "mmproj.gguf"]
+    );
+    let mut decoder = gguf::writing::decoder(GgmlDType::Q5_0);
+    decoder.tensors.retain(|tensor| tensor.name != "output_norm.weight");
+    for tensor in decoder.tensors.iter_mut().filter(|tensor| tensor.name == "blk.2.ffn_up.weight") {
+        tensor.kind = 20;
+    }
+    decoder.save(&folder.path().join("text.gguf"));
+    let broken = inspect(folder.path()).unwrap();
+    assert_eq!(broken.missing, ["language_model.model.norm.weight"]);
+    assert_eq!(broken.faults, ["blk.2.ffn_up.weight holds IQ4_NL, which the engine does not compute with"]);
+    assert_eq!(broken.warnings, ["42 tensors of Q5_0, which has no fast kernel"]);
+}
+
+#[test]
+fn a_gguf_folder_lacks_and_doubles_nothing_silently() {
+    let folder = gguf_folder();
+    let refusal = || inspect(folder.path()).unwrap_err().to_string();
+    std::fs::copy(folder.path().join("text.gguf"), folder.path().join("other.gguf")).unwrap();
+    assert!(refusal().ends_with("several GGUF files of one part of a model: other.gguf, text.gguf"));
+    assert!(inspect(&folder.path().join("other.gguf")).is_ok());
+    std::fs::remove_file(folder.path().join("other.gguf")).unwrap();
+    std::fs::remove_file(folder.path().join("mmproj.gguf")).unwrap();
+    assert!(refusal().starts_with("beside text.gguf is no GGUF file of the vision tower"));
 }

@@ -9,11 +9,13 @@ use tokenizers::Tokenizer;
 use super::config::{ModelConfig, TokenList};
 use super::error::LoadError;
 use super::files::{GENERATION, ModelFiles, TOKENIZER};
+use super::gguf;
+use super::layout::Layout;
 use super::template::Markers;
 use crate::ai::EngineError;
 
 /// How SentencePiece-style vocabularies write a space.
-const SPACE: &str = "\u{2581}";
+pub(super) const SPACE: &str = "\u{2581}";
 /// Tokens that end an answer of Gemma, whatever the configuration says.
 const ENDS: [&str; 2] = ["<eos>", "<end_of_turn>"];
 
@@ -37,9 +39,9 @@ pub(super) enum Entry {
 
 impl Tokens {
     pub(super) fn load(files: &ModelFiles, config: &ModelConfig) -> Result<Self, LoadError> {
-        let tokenizer = Tokenizer::from_bytes(files.read(TOKENIZER)?)
-            .map_err(|error| LoadError::Tokenizer(error.to_string()))?;
-        let entries = entries(&tokenizer, config.text.vocabulary)?;
+        let tokenizer = tokenizer(files)?;
+        let rows = config.text.vocabulary.max(config.image_token as usize + 1);
+        let entries = entries(&tokenizer, rows)?;
         let markers = Markers::find(&entries, config)?;
         let stops = stops(&tokenizer, config, generation_stops(files)?)?;
         Ok(Self { tokenizer: Arc::new(tokenizer), entries, stops, markers })
@@ -77,6 +79,17 @@ impl Tokens {
     /// A handle for the constraint, which tokenises the text it forces.
     pub(super) fn tokenizer(&self) -> Arc<Tokenizer> {
         Arc::clone(&self.tokenizer)
+    }
+}
+
+/// From `tokenizer.json`, or else from the GGUF file that has it in its metadata.
+pub(super) fn tokenizer(files: &ModelFiles) -> Result<Tokenizer, LoadError> {
+    match files.layout()? {
+        Layout::Gguf { text, .. } if !files.has(TOKENIZER) => {
+            gguf::vocabulary::tokenizer(&files.gguf(&text)?)
+        }
+        _ => Tokenizer::from_bytes(files.read(TOKENIZER)?)
+            .map_err(|error| LoadError::Tokenizer(error.to_string())),
     }
 }
 

@@ -1,53 +1,104 @@
 //! The SigLIP vision tower: one square image in, one feature row per patch out.
 
-use candle_core::{D, Result, Tensor};
+use std::fmt;
+
+use candle_core::{Device, Result, Tensor};
 use candle_nn::{LayerNorm, Linear, Module};
 
 use super::config::{ModelConfig, VisionConfig};
 use super::error::LoadError;
-use super::tensors::{self, PATCHES, POSITIONS, POST_NORM};
+use super::kernels::{Exact, Format, Lanes, Rounded};
+use super::tensors::{PATCHES, POSITIONS, POST_NORM};
 use super::weights::Weights;
 use crate::ai::EngineError;
+use crate::config::{KernelChoice, VisionPrecision};
+use blocked::Blocked;
 
-/// Rows of queries that are scored at a time: 4096 patches squared would be a gigabyte of scores.
-const QUERY_ROWS: usize = 256;
+mod blocked;
+mod plain;
+#[cfg(test)]
+mod tests;
+
+/// Multiplications of one layer beyond which the kernels of our own are used: what unoptimised
+/// builds and tests of small models run stays in candle's, which are always optimised.
+const LARGE: usize = 1 << 30;
+
+/// How images are encoded, beside what the model says.
+#[derive(Debug, Clone, Default)]
+pub struct VisionOptions {
+    pub precision: VisionPrecision,
+    pub kernels: KernelChoice,
+    /// 0: one fewer than the processor has, so that the server stays responsive.
+    pub threads: usize,
+}
 
 pub(super) struct VisionTower {
     patches: Linear,
     positions: Tensor,
-    layers: Vec<Layer>,
+    layers: Layers,
     post_norm: LayerNorm,
     config: VisionConfig,
+    /// What computes it.
+    pub(super) kernels: String,
 }
 
-struct Layer {
-    norm1: LayerNorm,
-    attention: Attention,
-    norm2: LayerNorm,
-    up: Linear,
-    down: Linear,
+enum Layers {
+    Plain(Vec<plain::Layer>),
+    Exact(Blocked<Exact>),
+    Rounded(Blocked<Rounded>),
 }
 
-struct Attention {
-    queries: Linear,
-    keys: Linear,
-    values: Linear,
-    out: Linear,
-    heads: usize,
+/// Which layers a tower gets.
+enum Plan {
+    Plain,
+    Exact(Exact),
+    Rounded(Rounded),
+}
+
+impl Plan {
+    fn choose(
+        options: &VisionOptions,
+        config: &VisionConfig,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        let (lanes, tiles) = match options.kernels {
+            KernelChoice::Auto => (Lanes::detect(), Rounded::new(Lanes::detect())),
+            KernelChoice::Baseline => (Lanes::BASELINE, None),
+        };
+        let large = device.is_cpu() && config.layer_products() >= LARGE;
+        Ok(match (options.precision, tiles) {
+            (VisionPrecision::Bf16, Some(rounded)) if device.is_cpu() => Self::Rounded(rounded),
+            (VisionPrecision::Bf16, _) => return Err(LoadError::NoTiles),
+            (VisionPrecision::Auto, Some(rounded)) if large => Self::Rounded(rounded),
+            _ if large => Self::Exact(Exact(lanes)),
+            _ => Self::Plain,
+        })
+    }
 }
 
 impl VisionTower {
-    pub(super) fn load(weights: &Weights, config: &ModelConfig) -> std::result::Result<Self, LoadError> {
-        let vision = config.vision.clone();
-        let layers = (0..vision.layers)
-            .map(|layer| Layer::load(weights, &vision, layer))
-            .collect::<std::result::Result<_, _>>()?;
+    pub(super) fn load(
+        weights: &Weights,
+        config: &ModelConfig,
+        options: &VisionOptions,
+    ) -> std::result::Result<Self, LoadError> {
+        let plan = Plan::choose(options, &config.vision, weights.get(POSITIONS)?.device())?;
+        Self::with(plan, weights, &config.vision, options.threads)
+    }
+
+    fn with(
+        plan: Plan,
+        weights: &Weights,
+        config: &VisionConfig,
+        threads: usize,
+    ) -> std::result::Result<Self, LoadError> {
         Ok(Self {
-            patches: patch_matrix(weights, &vision)?,
+            kernels: plan.to_string(),
+            patches: patch_matrix(weights, config)?,
             positions: weights.get(POSITIONS)?,
-            layers,
-            post_norm: weights.layer_norm(POST_NORM, vision.norm_eps)?,
-            config: vision,
+            layers: Layers::load(plan, weights, config, threads)?,
+            post_norm: weights.layer_norm(POST_NORM, config.norm_eps)?,
+            config: config.clone(),
         })
     }
 
@@ -57,12 +108,18 @@ impl VisionTower {
         pixels: &Tensor,
         between_layers: &mut dyn FnMut() -> std::result::Result<(), EngineError>,
     ) -> std::result::Result<Tensor, EngineError> {
-        let mut x = self.embed(pixels)?;
-        for layer in &self.layers {
-            between_layers()?;
-            x = layer.forward(&x)?;
-        }
+        let x = self.embed(pixels)?;
+        let x = match &self.layers {
+            Layers::Plain(layers) => plain::run(layers, x, between_layers)?,
+            Layers::Exact(layers) => layers.encode(&x, between_layers)?,
+            Layers::Rounded(layers) => layers.encode(&x, between_layers)?,
+        };
         Ok(self.post_norm.forward(&x)?)
+    }
+
+    /// Whether features are those of bf16: results have to say so.
+    pub(super) fn is_rounded(&self) -> bool {
+        matches!(self.layers, Layers::Rounded(_))
     }
 
     /// A convolution whose windows do not overlap is one matrix product over unfolded patches.
@@ -74,6 +131,37 @@ impl VisionTower {
     }
 }
 
+impl Layers {
+    fn load(
+        plan: Plan,
+        weights: &Weights,
+        config: &VisionConfig,
+        threads: usize,
+    ) -> std::result::Result<Self, LoadError> {
+        Ok(match plan {
+            Plan::Plain => Self::Plain(plain::load(weights, config)?),
+            Plan::Exact(format) => Self::Exact(Blocked::load(format, weights, config, threads)?),
+            Plan::Rounded(format) => Self::Rounded(Blocked::load(format, weights, config, threads)?),
+        })
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain => f.write_str("vision f32"),
+            Self::Exact(format) => write!(f, "vision f32 {}", format.lanes().name()),
+            Self::Rounded(format) => write!(f, "vision bf16 amx-bf16+{}", format.lanes().name()),
+        }
+    }
+}
+
+/// What would compute in a tower of these sizes, were it loaded by the default settings.
+pub(super) fn intended(config: &VisionConfig) -> String {
+    let plan = Plan::choose(&VisionOptions::default(), config, &Device::Cpu);
+    plan.map_or_else(|error| error.to_string(), |plan| plan.to_string())
+}
+
 fn patch_matrix(weights: &Weights, config: &VisionConfig) -> std::result::Result<Linear, LoadError> {
     let name = format!("{PATCHES}.weight");
     let kernel = weights.get(&name)?;
@@ -81,58 +169,4 @@ fn patch_matrix(weights: &Weights, config: &VisionConfig) -> std::result::Result
         .reshape((config.hidden, 3 * config.patch_size * config.patch_size))
         .map_err(|error| LoadError::Tensor { tensor: name, problem: error.to_string() })?;
     Ok(Linear::new(flat, Some(weights.get(&format!("{PATCHES}.bias"))?)))
-}
-
-impl Layer {
-    fn load(weights: &Weights, config: &VisionConfig, layer: usize) -> std::result::Result<Self, LoadError> {
-        let name = |part: &str| format!("{}.{part}", tensors::vision_layer(layer));
-        Ok(Self {
-            norm1: weights.layer_norm(&name("layer_norm1"), config.norm_eps)?,
-            attention: Attention {
-                queries: weights.affine(&name("self_attn.q_proj"))?,
-                keys: weights.affine(&name("self_attn.k_proj"))?,
-                values: weights.affine(&name("self_attn.v_proj"))?,
-                out: weights.affine(&name("self_attn.out_proj"))?,
-                heads: config.heads,
-            },
-            norm2: weights.layer_norm(&name("layer_norm2"), config.norm_eps)?,
-            up: weights.affine(&name("mlp.fc1"))?,
-            down: weights.affine(&name("mlp.fc2"))?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = (x + self.attention.forward(&self.norm1.forward(x)?)?)?;
-        // candle's gelu is the tanh form, which is the one SigLIP uses
-        let widened = self.up.forward(&self.norm2.forward(&x)?)?.gelu()?;
-        x + self.down.forward(&widened)?
-    }
-}
-
-impl Attention {
-    /// Every patch sees every patch. Head by head, which keeps the scores small.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (q, k, v) = (self.queries.forward(x)?, self.keys.forward(x)?, self.values.forward(x)?);
-        let width = x.dim(D::Minus1)? / self.heads;
-        let head = |t: &Tensor, head: usize| t.narrow(1, head * width, width)?.contiguous();
-        let scale = 1.0 / (width as f64).sqrt();
-        let mixed: Vec<Tensor> = (0..self.heads)
-            .map(|h| attend(&(head(&q, h)? * scale)?, &head(&k, h)?, &head(&v, h)?))
-            .collect::<Result<_>>()?;
-        self.out.forward(&Tensor::cat(&mixed, 1)?)
-    }
-}
-
-/// One head, `[patches, width]` each, in blocks of query rows.
-fn attend(queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
-    let rows = queries.dim(0)?;
-    let keys = keys.t()?.contiguous()?;
-    let blocks: Vec<Tensor> = (0..rows)
-        .step_by(QUERY_ROWS)
-        .map(|start| {
-            let scores = queries.narrow(0, start, QUERY_ROWS.min(rows - start))?.matmul(&keys)?;
-            candle_nn::ops::softmax_last_dim(&scores)?.matmul(values)
-        })
-        .collect::<Result<_>>()?;
-    Tensor::cat(&blocks, 0)
 }

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{LoadError, Rope, Span, TokenList, refusal, require};
+use super::{LoadError, PATTERN, Rope, Span, TokenList, refusal, require, spans_of_pattern};
 
 #[derive(Deserialize)]
 pub(super) struct RawConfig {
@@ -96,7 +96,6 @@ impl Default for RawText {
 }
 
 const GELU_TANH: &str = "gelu_pytorch_tanh";
-const PATTERN: usize = 6;
 
 /// One entry of `rope_scaling` or `rope_parameters`.
 #[derive(Deserialize, Default)]
@@ -190,11 +189,7 @@ impl RawText {
     pub(super) fn spans(&self) -> Result<Vec<Span>, LoadError> {
         let Some(types) = &self.layer_types else {
             let written = self.sliding_window_pattern.or(self.saved_sliding_window_pattern);
-            let pattern = written.unwrap_or(PATTERN).max(1);
-            let span = |layer: usize| {
-                if (layer + 1).is_multiple_of(pattern) { Span::Global } else { Span::Sliding }
-            };
-            return Ok((0..self.num_hidden_layers).map(span).collect());
+            return Ok(spans_of_pattern(self.num_hidden_layers, written.unwrap_or(PATTERN)));
         };
         require(
             types.len() == self.num_hidden_layers,
