@@ -1,26 +1,33 @@
 //! The analysis of studies, from the decision to the report in the study. The only module that
 //! knows both the model and ingest: with analysis off the rest is a complete archive.
 
+mod ask;
+pub mod control;
 mod decide;
+pub mod evaluate;
 mod gather;
 mod limitations;
+pub mod model;
+pub mod outside;
 mod perform;
+mod progress;
 mod publish;
 #[cfg(test)]
 mod tests;
 pub mod trigger;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use crate::ai::{self, Engine};
+use crate::ai;
 use crate::blobs::Blobs;
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config;
-use crate::db::{Batch, Db, DbError, analyses, jobs as job_rows};
+use crate::db::studies::Member;
+use crate::db::{Batch, Db, DbError, analyses};
 use crate::dicom::uid::StudyUid;
 use crate::export::plan::Plan;
 use crate::ingest::Ingest;
@@ -28,15 +35,7 @@ use crate::jobs::completeness::Deliveries;
 use crate::jobs::{Bell, Ending, Handler, HandlerFuture, Job, Task};
 use crate::telemetry::metrics::analysis as metric;
 
-/// The model, if there is one. Nothing ever falls back to another model.
-#[derive(Clone)]
-pub enum Model {
-    Ready(Arc<dyn Engine>),
-    Absent,
-}
-
-/// What waits for a model is told so in these words.
-pub const NO_MODEL: &str = "no model configured";
+pub use model::{Coming, Lack, Model, NO_MODEL};
 
 /// Milestones, for whoever shows them.
 #[derive(Debug, Clone)]
@@ -47,6 +46,7 @@ pub enum Event {
     Progress { study: StudyUid, analysis: String, stage: ai::Progress },
     Done { study: StudyUid, analysis: String },
     Failed { study: StudyUid, analysis: String, reason: String },
+    Cancelled { study: StudyUid, analysis: String },
 }
 
 /// What analyses are made of.
@@ -68,6 +68,7 @@ pub struct Parts {
 pub struct Analyses {
     parts: Parts,
     events: broadcast::Sender<Event>,
+    running: control::Running,
 }
 
 /// An analysis that was asked for.
@@ -94,7 +95,7 @@ const EVENTS: usize = 1024;
 
 impl Analyses {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, events: broadcast::channel(EVENTS).0 }
+        Self { parts, events: broadcast::channel(EVENTS).0, running: control::Running::default() }
     }
 
     /// Events from now on; a reader that falls behind misses some.
@@ -103,32 +104,63 @@ impl Analyses {
     }
 
     pub fn has_model(&self) -> bool {
-        matches!(self.parts.model, Model::Ready(_))
+        self.parts.model.engine().is_ok()
     }
 
-    /// Queues again what waited for a model, if there is one now.
+    /// Loads the model where that is to be done, and goes on with what waited for it.
+    pub async fn begin(&self) -> Result<usize, DbError> {
+        self.parts.model.arrive().await;
+        match self.parts.model.engine() {
+            Ok(engine) => {
+                let ai::ModelIdentity { name, version, .. } = engine.identity();
+                tracing::info!(model = name, version, "the model is ready");
+            }
+            Err(Lack::Failed(reason)) => tracing::error!(reason, "the model could not be loaded"),
+            Err(Lack::Absent | Lack::Loading) => {}
+        }
+        self.resume_waiting().await
+    }
+
+    /// Queues again what waited for a model, if it is known by now what becomes of it.
     pub async fn resume_waiting(&self) -> Result<usize, DbError> {
-        if !self.has_model() {
+        if matches!(self.parts.model.engine(), Err(Lack::Absent | Lack::Loading)) {
             return Ok(0);
         }
         let waiting = analyses::waiting(&self.parts.db).await?;
         for analysis in &waiting {
-            self.queue_again(analysis, "waiting").await?;
+            self.queue_again(analysis).await?;
         }
         self.parts.bell.ring();
         Ok(waiting.len())
     }
 
-    async fn queue_again(&self, analysis: &str, seen: &str) -> Result<(), DbError> {
-        let now = self.parts.clock.now();
-        let task = Task::AnalyseStudy { analysis: analysis.to_owned() };
-        let batch = analyses::requeue(analysis, seen).then(job_rows::enqueue(&task, now, now));
-        self.parts.db.run(batch).await.map(drop)
+    pub(crate) async fn queue_again(&self, analysis: &str) -> Result<(), DbError> {
+        let Some(analysis) = analyses::pending(&self.parts.db, analysis).await? else { return Ok(()) };
+        match self.run_batch(self.requeued(&analysis, self.parts.clock.now())).await {
+            // Somebody else was first.
+            Err(DbError::Affected { .. }) => Ok(()),
+            other => other,
+        }
     }
 
-    fn trigger(&self) -> trigger::Trigger<'_> {
+    /// Of the objects of a study. Where the model runs elsewhere, some of them stay.
+    async fn trigger(&self, study: &StudyUid, members: &[Member]) -> Result<trigger::Trigger<'_>, DbError> {
         let settings = &self.parts.settings;
-        trigger::Trigger { rules: &settings.rules, guard_words: &settings.guard_words }
+        let stays = match self.pixels_that_leave() {
+            Some(policy) => outside::staying(&self.parts.db, study, members, policy).await?,
+            None => BTreeMap::new(),
+        };
+        Ok(trigger::Trigger {
+            rules: &settings.rules,
+            guard_words: &settings.guard_words,
+            experimental: &settings.experimental,
+            stays,
+        })
+    }
+
+    /// What is let go to the model, where that runs elsewhere.
+    fn pixels_that_leave(&self) -> Option<&config::RemotePixels> {
+        self.parts.model.engine().ok()?.pixels_that_leave()
     }
 
     fn tell(&self, event: Event) {
@@ -136,6 +168,7 @@ impl Analyses {
         match &event {
             Event::Done { .. } => ended("done"),
             Event::Failed { .. } => ended("failed"),
+            Event::Cancelled { .. } => ended("cancelled"),
             _ => {}
         }
         // Nobody may be listening.

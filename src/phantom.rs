@@ -6,6 +6,7 @@
 pub mod chest;
 pub mod ct;
 pub mod dicom;
+mod expected;
 mod random;
 mod shape;
 pub mod truth;
@@ -19,9 +20,12 @@ use crate::report::findings::Answer;
 use self::chest::{ChestOptions, Photometric};
 use self::ct::CtOptions;
 use self::dicom::{Label, Object};
+use self::expected::Expected;
 
 /// The file beside the studies that says what they show.
 pub const TRUTH_FILE: &str = "truth.json";
+/// The same for `radiant eval`, by finding.
+pub const EXPECTED_FILE: &str = "expected.csv";
 
 /// Which studies to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -55,8 +59,11 @@ pub struct Options {
 
 /// One synthetic study.
 pub struct Study {
+    pub kind: Kind,
     pub study_uid: String,
     pub objects: Vec<Object>,
+    /// Positions of the objects that a model is shown, as the truth counts them.
+    pub shown: Vec<usize>,
     pub truth: Answer,
 }
 
@@ -68,6 +75,8 @@ pub enum PhantomError {
     Object { path: PathBuf, source: Box<dicom_object::WriteError> },
     #[error("cannot write {}", path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Table { path: PathBuf, source: csv::Error },
     #[error("cannot serialise the truth of a phantom")]
     Truth(#[from] serde_json::Error),
 }
@@ -83,17 +92,24 @@ pub fn study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
 }
 
 /// Writes the studies of the seeds `seed` to `seed + count - 1` below `dir`, one folder each, and
-/// [`TRUTH_FILE`]: one line `{"study": UID, "seed": n, "answer": {…}}` per study.
+/// [`TRUTH_FILE`]: one line `{"study": UID, "seed": n, "answer": {…}}` per study; [`EXPECTED_FILE`] says the
+/// same as a table.
 pub fn write(dir: &Path, count: u64, seed: u64, options: &Options) -> Result<(), PhantomError> {
     create(dir)?;
     let path = dir.join(TRUTH_FILE);
     let failed = |source| PhantomError::File { path: path.clone(), source };
     let mut truths = BufWriter::new(File::create(&path).map_err(failed)?);
+    let table = dir.join(EXPECTED_FILE);
+    let of_table = |source| PhantomError::File { path: table.clone(), source };
+    let of_record = |source| PhantomError::Table { path: table.clone(), source };
+    let mut expected = Expected::new(File::create(&table).map_err(of_table)?).map_err(of_record)?;
     for seed in seed..seed.saturating_add(count) {
         let study = study(seed, options)?;
-        write_objects(&dir.join(format!("{seed:06}")), &study.objects)?;
+        let files = write_objects(dir, &format!("{seed:06}"), &study.objects)?;
         writeln!(truths, "{}", truth_line(seed, &study)?).map_err(failed)?;
+        expected.add(&study, &files, options).map_err(of_record)?;
     }
+    expected.finish().map_err(of_table)?;
     truths.flush().map_err(failed)
 }
 
@@ -102,7 +118,13 @@ fn chest_study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
     let Options { matrix, photometric, nodules, .. } = *options;
     let phantom = chest::chest(seed, &ChestOptions { matrix, photometric, nodules });
     let objects = vec![dicom::chest(label, &phantom).map_err(Box::new)?];
-    Ok(Study { study_uid: label.study_uid(), objects, truth: phantom.truth })
+    Ok(Study {
+        kind: Kind::Chest,
+        study_uid: label.study_uid(),
+        objects,
+        shown: vec![0],
+        truth: phantom.truth,
+    })
 }
 
 fn ct_study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
@@ -113,17 +135,24 @@ fn ct_study(seed: u64, options: &Options) -> Result<Study, PhantomError> {
         false => (0..phantom.slices).collect(),
     };
     let objects = dicom::ct(label, &phantom, &indices).map_err(Box::new)?;
-    Ok(Study { study_uid: label.study_uid(), objects, truth: phantom.truth })
+    let shown = match options.shown_slices_only {
+        true => (0..indices.len()).collect(),
+        false => ct::shown(phantom.slices).to_vec(),
+    };
+    Ok(Study { kind: Kind::Ct, study_uid: label.study_uid(), objects, shown, truth: phantom.truth })
 }
 
-fn write_objects(dir: &Path, objects: &[Object]) -> Result<(), PhantomError> {
-    create(dir)?;
-    for (number, object) in (1..).zip(objects) {
-        let path = dir.join(format!("{number:03}.dcm"));
+/// The files, below `dir`.
+fn write_objects(dir: &Path, folder: &str, objects: &[Object]) -> Result<Vec<String>, PhantomError> {
+    create(&dir.join(folder))?;
+    let write = |(number, object): (usize, &Object)| {
+        let file = format!("{folder}/{number:03}.dcm");
+        let path = dir.join(&file);
         let written = object.write_to_file(&path);
         written.map_err(|source| PhantomError::Object { path, source: Box::new(source) })?;
-    }
-    Ok(())
+        Ok(file)
+    };
+    (1..).zip(objects).map(write).collect()
 }
 
 fn create(dir: &Path) -> Result<(), PhantomError> {
@@ -165,6 +194,20 @@ mod tests {
         assert_eq!(lines[0]["study"], study(10, &SMALL).unwrap().study_uid.as_str());
         let files = |seed| std::fs::read_dir(dir.path().join(seed)).unwrap().count();
         assert_eq!((files("000010"), files("000011")), (1, 4));
+    }
+
+    #[test]
+    fn what_an_evaluation_expects_names_every_finding_and_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 12, 10, &SMALL).unwrap();
+        let table = std::fs::read_to_string(dir.path().join(EXPECTED_FILE)).unwrap();
+        let rows = crate::report::evaluation::expected::from_csv(&table).unwrap();
+        // Effusions of all, hearts of the radiographs.
+        assert_eq!(rows.len(), 12 + 6);
+        let placed: Vec<_> = rows.iter().filter_map(|row| row.place.as_ref()).collect();
+        let image =
+            |place: &crate::report::evaluation::Place| dir.path().join(place.sop_instance.clone().unwrap());
+        assert!(!placed.is_empty() && placed.iter().all(|place| image(place).is_file()));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::trigger::{Content, Sorted};
+use super::trigger::{Content, Sorted, Trigger, is_off};
 use super::{Analyses, Event, RequestError, Ticket, retry};
 use crate::ai::prompt::Pipeline;
-use crate::db::audit::{self, Entry};
+use crate::db::audit::{self, Action, Actor, Entry, ObjectKind};
+use crate::db::events::{self, EventKind};
 use crate::db::studies::Member;
 use crate::db::{Batch, DbError, analyses, jobs as job_rows, retrieve, studies};
 use crate::dicom::uid::StudyUid;
@@ -36,7 +37,7 @@ impl Analyses {
         if !self.parts.settings.enabled {
             return Ok(Ending::Done("complete; analysis is turned off".to_owned()));
         }
-        let sorted = self.trigger().sort(members);
+        let sorted = self.trigger(study, &members).await?.sort(members);
         self.record_skips(study, &sorted).await?;
         for content in &sorted.contents {
             self.start(study, content, "rule").await?;
@@ -56,7 +57,16 @@ impl Analyses {
         let now = self.parts.clock.now();
         let version = ids::hex(&held.version);
         let event = event::Event::StudyComplete { study, version: &version, instances: members.len() };
-        for batch in plan.study(members, &returned, now).into_iter().chain([plan.event(&event, now)]) {
+        let detail = serde_json::json!({ "instances": members.len() });
+        let complete = events::Event {
+            kind: EventKind::StudyComplete,
+            study: Some(study),
+            subject: None,
+            owner: None,
+            detail: Some(&detail),
+        };
+        let news = plan.event(&event, now).then(events::append(&complete, now));
+        for batch in plan.study(members, &returned, now).into_iter().chain([news]) {
             self.run_batch(batch).await?;
         }
         self.parts.bell.ring();
@@ -75,7 +85,10 @@ impl Analyses {
                 reason: &reason,
             };
             batch.push(analyses::decide(study, &decision, now));
-            batch.push(audit::append(&decision_audit(study, skip.rule(), "skipped", &reason), now));
+            let (system, detail) = (Actor::system(), format!("skipped: {reason}"));
+            let entry = Entry::new(&system, Action::DecideAnalysis).study(study);
+            let entry = entry.object(ObjectKind::Rule, skip.rule()).detail(&detail);
+            batch.push(audit::append(&entry, now));
         }
         self.run_batch(batch).await?;
         for (skip, objects) in &sorted.skipped {
@@ -128,9 +141,13 @@ impl Analyses {
             reason: &reason,
         };
         let task = Task::AnalyseStudy { analysis: new.id.to_owned() };
+        let (system, detail) = (Actor::system(), format!("queued: {reason}"));
+        let entry = Entry::new(&system, Action::DecideAnalysis).study(new.study);
+        let entry = entry.object(ObjectKind::Analysis, new.id).detail(&detail);
         analyses::insert(new, now)
             .then(analyses::decide(new.study, &decision, now))
-            .then(audit::append(&decision_audit(new.study, new.id, "queued", &reason), now))
+            .then(audit::append(&entry, now))
+            .then(events::append(&events::Event::about(EventKind::AnalysisQueued, new.study, new.id), now))
             .then(job_rows::enqueue(&task, now, now))
     }
 
@@ -141,47 +158,42 @@ impl Analyses {
         if members.is_empty() {
             return Err(RequestError::UnknownStudy);
         }
+        let trigger = self.trigger(study, &members).await?;
         let content = match pipeline {
             Some(name) => {
                 let pipeline = Pipeline::from_name(name)
                     .ok_or_else(|| RequestError::UnknownPipeline(name.to_owned()))?;
-                self.trigger().allowed(members, pipeline)
+                if !trigger.is_on(pipeline) {
+                    return Err(RequestError::NotAnalysable(is_off(pipeline)));
+                }
+                trigger.allowed(members, pipeline)
             }
-            None => self.chosen_by_rules(members)?,
+            None => chosen_by_rules(&trigger, members)?,
         };
         if content.members.is_empty() {
-            let reason = "every object of the study is one that is never analysed";
-            return Err(RequestError::NotAnalysable(reason.to_owned()));
+            return Err(RequestError::NotAnalysable(never_analysed(&trigger)));
         }
         let ticket = self.start(study, &content, "request").await?;
         if matches!(ticket.state.as_str(), "failed" | "cancelled") {
-            self.queue_again(&ticket.analysis, &ticket.state).await?;
+            self.queue_again(&ticket.analysis).await?;
             self.parts.bell.ring();
             return Ok(Ticket { state: "queued".to_owned(), ..ticket });
         }
         Ok(ticket)
     }
-
-    fn chosen_by_rules(&self, members: Vec<studies::Member>) -> Result<Content, RequestError> {
-        let sorted = self.trigger().sort(members);
-        let reasons = sorted.skipped.iter().map(|(skip, objects)| skip.reason(*objects));
-        let reasons = reasons.collect::<Vec<_>>().join("; ");
-        sorted.contents.into_iter().next().ok_or(RequestError::NotAnalysable(reasons))
-    }
 }
 
-fn decision_audit<'a>(
-    study: &'a StudyUid,
-    subject: &'a str,
-    outcome: &'static str,
-    detail: &'a str,
-) -> Entry<'a> {
-    Entry {
-        actor: "system",
-        action: "decide-analysis",
-        study: Some(study),
-        subject: Some(subject),
-        outcome,
-        detail: Some(detail),
-    }
+fn chosen_by_rules(trigger: &Trigger<'_>, members: Vec<studies::Member>) -> Result<Content, RequestError> {
+    let sorted = trigger.sort(members);
+    let reasons = sorted.skipped.iter().map(|(skip, objects)| skip.reason(*objects));
+    let reasons = reasons.collect::<Vec<_>>().join("; ");
+    sorted.contents.into_iter().next().ok_or(RequestError::NotAnalysable(reasons))
+}
+
+/// Why nothing of a study may be analysed by any pipeline.
+fn never_analysed(trigger: &Trigger<'_>) -> String {
+    let stays: BTreeSet<&str> = trigger.stays.values().map(|why| why.reason()).collect();
+    let reasons = stays.into_iter().collect::<Vec<_>>().join("; ");
+    let never = "every object of the study is one that is never analysed";
+    if reasons.is_empty() { never.to_owned() } else { format!("{never}: {reasons}") }
 }

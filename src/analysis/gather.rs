@@ -2,29 +2,31 @@
 //! pictures, and what must be said about what was left out.
 
 mod chest;
-mod ct;
-mod subject;
+mod context;
+mod photographs;
+mod stack;
 
 use std::sync::Arc;
 
-use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
+use super::limitations;
+use super::outside::{self, Said};
 use super::trigger::Content;
-use crate::ai::RgbImage;
-use crate::ai::prompt::Pipeline;
+use crate::ai::prompt::{Context, Focus, Pipeline, Template};
+use crate::ai::{PromptSet, RgbImage};
 use crate::blobs::Blobs;
+use crate::config;
 use crate::db::{self, Db, DbError};
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::query::Scope;
 use crate::query::stored_object::{ReadError, StoredObject};
-use crate::report::document::{ImageReference, Subject};
+use crate::report::document::{ImageReference, PriorStudy, Reading, Subject};
 use crate::report::parse::View;
+use crate::reporting::evidence;
 use crate::volume::assemble::AssembleError;
-use crate::volume::attributes::{integer, text};
 use crate::volume::description::VolumeDescription;
 use crate::volume::functional_groups::FrameAttributes;
-use crate::volume::geometry::PixelSpacing;
 use crate::volume::grayscale::GrayscaleError;
 use crate::volume::pixels::{self, Frame, ImageDescription, PixelError};
 
@@ -46,6 +48,10 @@ pub(super) enum GatherError {
     Assemble(#[from] AssembleError),
     #[error("nothing in the study can be shown to the model: {0}")]
     NothingToShow(String),
+    #[error("the prompts of this model know no pipeline {0}")]
+    NoPrompt(&'static str),
+    #[error("an object is not shown to the model: {0}")]
+    Stays(&'static str),
     #[error("the decoder stopped unexpectedly")]
     Decoder(#[source] tokio::task::JoinError),
 }
@@ -59,11 +65,40 @@ impl GatherError {
 
 /// What one analysis works on.
 pub(super) struct Gathered {
+    pub(super) template: &'static Template,
+    pub(super) focus: Option<&'static Focus>,
+    /// All that the configuration allows to be told.
+    pub(super) context: Context,
     pub(super) subject: Subject,
+    /// Institution Name (0008,0080) of the first image.
+    pub(super) institution: String,
     pub(super) images: Vec<GatheredImage>,
+    /// What stands before the images in the prompt.
+    pub(super) prior: Option<GatheredPrior>,
     pub(super) volume: Option<GatheredVolume>,
     /// Sentences for the report.
     pub(super) limitations: Vec<String>,
+}
+
+impl Gathered {
+    /// In the order of the prompt.
+    pub(super) fn pictures(&self) -> Vec<Arc<RgbImage>> {
+        let prior = self.prior.iter().flat_map(|prior| &prior.pictures);
+        prior.chain(self.images.iter().map(|image| &image.picture)).cloned().collect()
+    }
+
+    /// In the order of the prompt.
+    pub(super) fn views(&self) -> Vec<View> {
+        let prior = self.prior.iter().flat_map(|prior| prior.study.images.iter().map(|_| View::Prior));
+        prior.chain(self.images.iter().map(|image| image.view)).collect()
+    }
+}
+
+/// Images of an earlier study.
+pub(super) struct GatheredPrior {
+    pub(super) study: PriorStudy,
+    /// None once the model has answered: nothing else needs them.
+    pub(super) pictures: Vec<Arc<RgbImage>>,
 }
 
 pub(super) struct GatheredImage {
@@ -93,15 +128,56 @@ pub(super) struct Intensities {
 pub(super) struct Gatherer<'a> {
     pub(super) db: &'a Db,
     pub(super) blobs: &'a Blobs,
-    pub(super) volume_bytes_max: usize,
+    pub(super) settings: &'a config::Analysis,
+    pub(super) prompts: PromptSet,
+    /// How the model was asked that has answered already.
+    pub(super) earlier: Option<&'a Reading>,
+    /// Images that the engine takes.
+    pub(super) images_taken: usize,
+    /// What pixels it may be shown, where it runs elsewhere.
+    pub(super) leaving: Option<&'a config::RemotePixels>,
 }
 
 impl Gatherer<'_> {
     pub(super) async fn gather(&self, study: &StudyUid, content: &Content) -> Result<Gathered, GatherError> {
-        let images_max = content.pipeline.template().images_max;
-        match content.pipeline {
-            Pipeline::ChestRadiograph => self.radiographs(study, content, images_max).await,
-            Pipeline::Ct => self.ct(study, content, images_max).await,
+        let mut gathered = match content.pipeline {
+            Pipeline::ChestRadiograph => self.radiographs(study, content).await,
+            Pipeline::LongitudinalChest => self.longitudinal(study, content).await,
+            Pipeline::Ct | Pipeline::Mr => self.stack(study, content).await,
+            Pipeline::Photograph => self.photographs(study, content).await,
+        }?;
+        gathered.limitations.extend(limitations::of_pipeline(content.pipeline).map(str::to_owned));
+        Ok(gathered)
+    }
+
+    fn template(&self, pipeline: Pipeline) -> Result<&'static Template, GatherError> {
+        self.prompts.template(pipeline).ok_or(GatherError::NoPrompt(pipeline.name()))
+    }
+
+    /// As many as the prompt was made for, the configuration allows and the engine takes, or an answer
+    /// was given for.
+    fn images_max(&self, pipeline: Pipeline, template: &Template) -> usize {
+        let configured =
+            self.settings.images_max.of(pipeline).min(template.images_max).min(self.images_taken);
+        match self.earlier.map(|earlier| earlier.images) {
+            // Kept by a version that did not count them.
+            None | Some(0) => configured.max(1),
+            Some(images) => images,
+        }
+    }
+
+    /// The last look at what is shown to a model elsewhere, whoever chose it.
+    fn check_leaving(
+        &self,
+        object: &StoredObject,
+        attributes: &InMemDicomObject,
+        modality: &str,
+    ) -> Result<(), GatherError> {
+        let Some(policy) = self.leaving else { return Ok(()) };
+        let said = Said::of_attributes(attributes);
+        match outside::stays(policy, object.instance.sop_class.as_str(), modality, Some(&said)) {
+            Some(why) => Err(GatherError::Stays(why.reason())),
+            None => Ok(()),
         }
     }
 
@@ -114,6 +190,7 @@ impl Gatherer<'_> {
             let stored = stored.into_iter().next().ok_or(GatherError::Gone)?;
             let object = StoredObject::open(self.db, self.blobs, stored).await?;
             let attributes = Arc::new(object.attributes(self.db).await?);
+            self.check_leaving(&object, &attributes, &member.modality)?;
             opened.push(Opened { object, attributes, modality: member.modality.clone() });
         }
         Ok(opened)
@@ -155,22 +232,6 @@ impl Opened {
     }
 
     fn reference(&self, frame: usize) -> ImageReference {
-        let instance = &self.object.instance;
-        let number = |tag| integer(&self.attributes, tag).and_then(|n| i32::try_from(n).ok());
-        let size = |tag| integer(&self.attributes, tag).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-        ImageReference {
-            study: instance.study.clone(),
-            series: instance.series.clone(),
-            sop_class: instance.sop_class.clone(),
-            sop_instance: instance.sop_instance.clone(),
-            frame: (self.frames() > 1).then(|| u32::try_from(frame + 1).unwrap_or(u32::MAX)),
-            rows: size(tags::ROWS),
-            columns: size(tags::COLUMNS),
-            spacing: PixelSpacing::of(&self.frame_attributes(frame)),
-            modality: self.modality.clone(),
-            series_number: number(tags::SERIES_NUMBER),
-            instance_number: number(tags::INSTANCE_NUMBER),
-            frame_of_reference: text(&self.attributes, tags::FRAME_OF_REFERENCE_UID),
-        }
+        evidence::reference(&self.object, &self.attributes, &self.modality, frame)
     }
 }

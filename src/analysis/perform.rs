@@ -1,20 +1,29 @@
 //! The life of one analysis: gather, ask, keep the answer, publish. Every step may run again.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
-
+use super::ask::Answered;
+use super::control::told;
 use super::gather::{GatherError, Gathered, Gatherer};
 use super::publish::PublishError;
 use super::trigger::Content;
-use super::{Analyses, Event, Model, NO_MODEL};
-use crate::ai::prompt::{self, Pipeline};
-use crate::ai::{self, Call, Cancel, Engine, EngineError, ModelIdentity, Reply, Request, Settings, Usage};
+use super::{Analyses, Event};
+use crate::ai::prompt::Pipeline;
+use crate::ai::{Engine, EngineError};
 use crate::causes::chain;
-use crate::clock::Timestamp;
 use crate::db::analyses::{self, Pending};
-use crate::db::{DbError, studies};
+use crate::db::audit::{Actor, Entry, ObjectKind, Outcome};
+use crate::db::events::{self, EventKind};
+use crate::db::{DbError, audit, studies};
 use crate::jobs::Ending;
+
+/// Another process may cancel what this one carries through.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What finds the queue of the model full has not failed, and comes back.
+const FULL_PAUSE: Duration = Duration::from_secs(15);
+/// A model service that is away is not asked for the same analysis sooner than this.
+const AWAY_LEAST: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PerformError {
@@ -32,6 +41,9 @@ pub(super) enum PerformError {
     Publish(#[from] PublishError),
     #[error("the kept provenance cannot be read")]
     Provenance(#[source] serde_json::Error),
+    /// Somebody cancelled it, or its study was deleted.
+    #[error("the analysis is no longer running")]
+    Ended,
 }
 
 impl PerformError {
@@ -41,45 +53,64 @@ impl PerformError {
             Self::Gather(error) => error.is_retryable(),
             Self::Engine(error) => error.is_retryable(),
             Self::Publish(error) => error.is_retryable(),
-            Self::Pipeline(_) | Self::ContentChanged | Self::Provenance(_) => false,
+            Self::Pipeline(_) | Self::ContentChanged | Self::Provenance(_) | Self::Ended => false,
         }
     }
 }
 
-/// Who answered what, as it is kept with the analysis and written into its results.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(super) struct Provenance {
-    pub model: ModelIdentity,
-    pub prompt: String,
-    pub prompt_version: String,
-    pub prompt_sha256: String,
-    pub settings: Settings,
-    pub usage: Usage,
-}
-
-/// An answer with what is needed to publish it.
-pub(super) struct Answered {
-    pub text: String,
-    pub provenance: Provenance,
-    pub started: Timestamp,
-    pub at: Timestamp,
-}
-
 impl Analyses {
     pub(super) async fn perform(&self, id: &str) -> Ending {
-        match self.try_perform(id).await {
+        let performed = loop {
+            let entered = self.running.enter(id);
+            tokio::select! {
+                biased;
+                () = entered.token.cancelled() => match self.is_running(id).await {
+                    // It was queued and claimed again before it was told to stop.
+                    Ok(true) => {}
+                    Ok(false) => break Err(PerformError::Ended),
+                    Err(error) => break Err(error.into()),
+                },
+                performed = self.try_perform(id) => break performed,
+            }
+        };
+        match performed {
             Ok(ending) => ending,
+            Err(PerformError::Ended) => Ending::Done(PerformError::Ended.to_string()),
+            Err(error @ PerformError::Engine(EngineError::QueueFull(_))) => {
+                Ending::Later(FULL_PAUSE, chain(&error))
+            }
+            // Nothing was tried, so nothing counts as an attempt.
+            Err(PerformError::Engine(ref error @ EngineError::Away { again_in, .. })) => {
+                self.show_away(id, &chain(error)).await;
+                Ending::Later(again_in.max(AWAY_LEAST), chain(error))
+            }
             Err(error) if error.is_retryable() => Ending::Retry(chain(&error)),
             Err(error) => Ending::Fail(chain(&error)),
         }
     }
 
+    pub(super) async fn is_running(&self, id: &str) -> Result<bool, DbError> {
+        let analysis = analyses::pending(&self.parts.db, id).await?;
+        Ok(analysis.is_some_and(|analysis| analysis.state == "running"))
+    }
+
     pub(super) async fn failed(&self, id: &str, reason: &str) {
         let analysis = match analyses::pending(&self.parts.db, id).await {
-            Ok(Some(analysis)) => analysis,
-            Ok(None) | Err(_) => return,
+            Ok(Some(analysis)) if analysis.state != "cancelled" => analysis,
+            Ok(_) | Err(_) => return,
         };
-        if let Err(error) = self.run_batch(analyses::fail(id, reason, self.parts.clock.now())).await {
+        let now = self.parts.clock.now();
+        let system = Actor::system().in_request(id);
+        let entry =
+            Entry::new(&system, audit::Action::FailAnalysis).study(&analysis.study).outcome(Outcome::Error);
+        let entry = audit::append(&entry.object(ObjectKind::Analysis, id), now);
+        let mut fail = analyses::fail(id, reason, now);
+        fail.push(entry);
+        let detail = serde_json::json!({ "reason": reason });
+        let about = events::Event::about(EventKind::AnalysisFailed, &analysis.study, id);
+        let event = events::Event { detail: Some(&detail), ..about };
+        fail.push(events::append(&event, now));
+        if let Err(error) = self.run_batch(fail).await {
             tracing::error!(analysis = id, %error, "the failure of an analysis could not be recorded");
         }
         tracing::warn!(analysis = id, reason, "an analysis failed");
@@ -97,31 +128,58 @@ impl Analyses {
         if matches!(analysis.state.as_str(), "done" | "cancelled" | "failed") {
             return Ok(Ending::Done(format!("the analysis is {}", analysis.state)));
         }
-        let Model::Ready(engine) = &self.parts.model else {
-            return self.wait_for_model(&analysis).await;
+        let engine = match self.parts.model.engine() {
+            Ok(engine) => engine,
+            Err(lack) => return self.wait_for_model(&analysis, lack.words()).await,
         };
         self.run_batch(analyses::start(id, self.parts.clock.now())).await?;
         let content = self.content(&analysis).await?;
-        let gatherer = Gatherer {
-            db: &self.parts.db,
-            blobs: &self.parts.blobs,
-            volume_bytes_max: usize::try_from(self.parts.settings.volume_bytes_max).unwrap_or(usize::MAX),
+        let earlier = analysis.answered.as_ref().map(Answered::of).transpose()?;
+        let gathered = self.gather(engine.as_ref(), &analysis, &content, earlier.as_ref()).await?;
+        let answered = match earlier {
+            Some(earlier) => earlier,
+            None => self.answer(engine, &analysis, &gathered).await?,
         };
-        let gathered = gatherer.gather(&analysis.study, &content).await?;
-        let answered = self.answer(engine, &analysis, content.pipeline, &gathered).await?;
         // With the answer it was settled which analysis this one supersedes.
         let analysis = analyses::pending(&self.parts.db, id).await?.unwrap_or(analysis);
+        self.show_parsing(&analysis).await?;
         self.publish(&analysis, content.pipeline, gathered, answered).await?;
         tracing::info!(analysis = id, study = %analysis.study, "an analysis is done");
         self.tell(Event::Done { study: analysis.study, analysis: analysis.id });
         Ok(Ending::Done("done".to_owned()))
     }
 
-    async fn wait_for_model(&self, analysis: &Pending) -> Result<Ending, PerformError> {
-        self.run_batch(analyses::wait(&analysis.id, NO_MODEL)).await?;
+    /// For an answer that is there already, what it was given for.
+    async fn gather(
+        &self,
+        engine: &dyn Engine,
+        analysis: &Pending,
+        content: &Content,
+        earlier: Option<&Answered>,
+    ) -> Result<Gathered, GatherError> {
+        let settings = &self.parts.settings;
+        let gatherer = Gatherer {
+            db: &self.parts.db,
+            blobs: &self.parts.blobs,
+            settings,
+            prompts: earlier.map_or(engine.identity().prompts, |earlier| earlier.provenance.model.prompts),
+            earlier: earlier.map(|earlier| &earlier.provenance.reading),
+            images_taken: engine.images_max(),
+            leaving: engine.pixels_that_leave(),
+        };
+        gatherer.gather(&analysis.study, content).await
+    }
+
+    async fn wait_for_model(&self, analysis: &Pending, why: &'static str) -> Result<Ending, PerformError> {
+        let told = told(EventKind::AnalysisWaiting, analysis, self.parts.clock.now());
+        self.run_batch(analyses::wait(&analysis.id, why).then(told)).await?;
         let (study, analysis) = (analysis.study.clone(), analysis.id.clone());
-        self.tell(Event::Waiting { study, analysis, reason: NO_MODEL });
-        Ok(Ending::Done(NO_MODEL.to_owned()))
+        self.tell(Event::Waiting { study, analysis: analysis.clone(), reason: why });
+        if self.has_model() {
+            // It came while this was written.
+            self.queue_again(&analysis).await?;
+        }
+        Ok(Ending::Done(why.to_owned()))
     }
 
     /// The objects this analysis is about. If the study has other content by now, another
@@ -130,140 +188,13 @@ impl Analyses {
         let pipeline = Pipeline::from_name(&analysis.pipeline)
             .ok_or_else(|| PerformError::Pipeline(analysis.pipeline.clone()))?;
         let members = studies::members(&self.parts.db, &analysis.study).await?;
-        let by_rules = self.trigger().sort(members.clone()).contents;
-        let by_request = self.trigger().allowed(members, pipeline);
+        let trigger = self.trigger(&analysis.study, &members).await?;
+        let by_rules = trigger.sort(members.clone()).contents;
+        let by_request = trigger.allowed(members, pipeline);
         let candidates = by_rules.into_iter().filter(|content| content.pipeline == pipeline);
         candidates
             .chain([by_request])
             .find(|content| content.sha256() == analysis.content_sha256)
             .ok_or(PerformError::ContentChanged)
     }
-
-    /// The kept answer of an earlier attempt, or a new one, kept before anything is made of it.
-    async fn answer(
-        &self,
-        engine: &Arc<dyn Engine>,
-        analysis: &Pending,
-        pipeline: Pipeline,
-        gathered: &Gathered,
-    ) -> Result<Answered, PerformError> {
-        let started = analysis.started_at.unwrap_or(analysis.queued_at);
-        if let (Some((text, at)), Some(provenance)) = (&analysis.answered, &analysis.usage) {
-            let provenance = serde_json::from_slice(provenance).map_err(PerformError::Provenance)?;
-            return Ok(Answered { text: text.clone(), provenance, started, at: *at });
-        }
-        let images = gathered.images.iter().map(|image| Arc::clone(&image.picture)).collect();
-        let mut request = prompt::build(pipeline, images);
-        request.settings = self.settings();
-        let provenance = self.provenance(engine.identity(), pipeline, &request.settings);
-        let reply = self.ask(engine, analysis, request).await?;
-        let provenance = Provenance { usage: reply.usage, ..provenance };
-        let at = self.parts.clock.now();
-        let kept = serde_json::to_vec(&provenance).map_err(PerformError::Provenance)?;
-        let inputs = serde_json::to_vec(&inputs(gathered)).map_err(PerformError::Provenance)?;
-        self.run_batch(analyses::keep_answer(&analysis.id, &reply.text, kept, inputs, at)).await?;
-        Ok(Answered { text: reply.text, provenance, started, at })
-    }
-
-    fn settings(&self) -> Settings {
-        let settings = &self.parts.settings;
-        Settings {
-            tokens_max: settings.tokens_max,
-            temperature: settings.temperature,
-            top_p: None,
-            seed: settings.seed,
-        }
-    }
-
-    fn provenance(&self, model: &ModelIdentity, pipeline: Pipeline, settings: &Settings) -> Provenance {
-        let template = pipeline.template();
-        Provenance {
-            model: model.clone(),
-            prompt: template.name.clone(),
-            prompt_version: template.version.clone(),
-            prompt_sha256: template.sha256.clone(),
-            settings: settings.clone(),
-            usage: Usage::default(),
-        }
-    }
-
-    /// Asks the engine, passing its progress on. Dropped midway, it cancels the engine's work.
-    async fn ask(
-        &self,
-        engine: &Arc<dyn Engine>,
-        analysis: &Pending,
-        request: Request,
-    ) -> Result<Reply, PerformError> {
-        let (sender, mut stages) = watch::channel(ai::Progress::Queued);
-        let cancel = CancelOnDrop(Cancel::default());
-        let call = Call {
-            cancel: cancel.0.clone(),
-            progress: Arc::new(move |stage| {
-                sender.send_replace(stage);
-            }),
-            time_limit: self.parts.settings.time_limit(),
-        };
-        let mut answer = engine.answer(request, call);
-        let mut listening = true;
-        loop {
-            tokio::select! {
-                reply = &mut answer => return Ok(reply?),
-                changed = stages.changed(), if listening => {
-                    listening = changed.is_ok();
-                    let stage = *stages.borrow_and_update();
-                    self.show(analysis, stage).await?;
-                }
-            }
-        }
-    }
-
-    async fn show(&self, analysis: &Pending, stage: ai::Progress) -> Result<(), PerformError> {
-        let (study, id) = (analysis.study.clone(), analysis.id.clone());
-        self.tell(Event::Progress { study, analysis: id, stage });
-        if worth_noting(stage) {
-            self.run_batch(analyses::note_progress(&analysis.id, &sentence(stage))).await?;
-        }
-        Ok(())
-    }
-}
-
-struct CancelOnDrop(Cancel);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// Tokens come by the hundred: one in thirty-two is written down.
-fn worth_noting(stage: ai::Progress) -> bool {
-    !matches!(stage, ai::Progress::Decoded { tokens } if tokens % 32 != 0)
-}
-
-fn sentence(stage: ai::Progress) -> String {
-    match stage {
-        ai::Progress::Queued => "waiting for the model".to_owned(),
-        ai::Progress::EncodedImages { done, of } => format!("{done} of {of} images read"),
-        ai::Progress::Prefilled { tokens } => format!("prompt of {tokens} tokens read"),
-        ai::Progress::Decoded { tokens } => format!("{tokens} tokens written"),
-    }
-}
-
-/// An image of the prompt, as it is kept with the analysis.
-#[derive(serde::Serialize)]
-struct Input {
-    series: String,
-    sop_instance: String,
-    frame: Option<u32>,
-}
-
-fn inputs(gathered: &Gathered) -> Vec<Input> {
-    let references = gathered.images.iter().map(|image| &image.reference);
-    references
-        .map(|reference| Input {
-            series: reference.series.to_string(),
-            sop_instance: reference.sop_instance.to_string(),
-            frame: reference.frame,
-        })
-        .collect()
 }

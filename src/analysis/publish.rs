@@ -2,32 +2,38 @@
 //!
 //! The objects follow from the kept answer alone, so that a second run writes nothing new.
 
-use std::io::Cursor;
-
 use dicom_dictionary_std::uids as sop_classes;
-use dicom_object::{FileDicomObject, InMemDicomObject};
 
 use super::Analyses;
-use super::gather::{Gathered, GatheredVolume};
-use super::perform::Answered;
-use crate::ai::prompt::Pipeline;
+use super::ask::Answered;
+use super::gather::{Gathered, GatheredPrior, GatheredVolume};
+use crate::ai::prompt::{Pipeline, Template};
 use crate::clock::Timestamp;
 use crate::db::analyses::{self, FindingRow, MeasurementRow, Pending, ReportRow, Results, VolumeRow};
+use crate::db::audit::{Action, Actor, Entry, ObjectKind};
+use crate::db::events::{self, EventKind};
+use crate::db::reports::Objects;
 use crate::db::{Batch, DbError, audit, studies};
 use crate::dicom::uid::UidError;
 use crate::export::event::Event;
 use crate::ingest::{Body, Origin, Received, Refusal, Refused, Source};
 use crate::report::codes::{self, Mapping};
+use crate::report::content::{Content, Method};
 use crate::report::document::{
     self, Device, Draft, Predecessor, PromptIdentity, Report, ReportError, ReportFinding,
 };
 use crate::report::encapsulated::{self, EncapsulateError};
+use crate::report::file;
+use crate::report::measure::{self, Measured};
 use crate::report::narrative::Narrative;
 use crate::report::parse::{self, ParseError, Parsed};
 use crate::report::pdf::{self, KeyImage, PdfError};
 use crate::report::region::Framing;
 use crate::report::sr::{self, SrError};
 use crate::report::uids::{self, Role};
+use crate::report::words::Words;
+use crate::reporting::Basis;
+use crate::reporting::values::{self, ValuesError};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PublishError {
@@ -35,6 +41,8 @@ pub(super) enum PublishError {
     Parse(#[from] ParseError),
     #[error("the report does not hold together")]
     Report(#[from] ReportError),
+    #[error("a region cannot be measured")]
+    Measure(#[from] ValuesError),
     #[error("the PDF could not be made")]
     Pdf(#[from] PdfError),
     #[error("the SR could not be made")]
@@ -42,7 +50,7 @@ pub(super) enum PublishError {
     #[error("the PDF could not be put into DICOM")]
     Encapsulate(#[from] EncapsulateError),
     #[error("an object could not be written")]
-    Write(#[source] Box<dicom_object::WriteError>),
+    Write(#[from] Box<dicom_object::WriteError>),
     #[error("an object was refused")]
     Store(#[from] Refused),
     #[error("a UID of this report or of the earlier one is malformed")]
@@ -60,13 +68,14 @@ impl PublishError {
         match self {
             Self::Index(_) => true,
             Self::Store(refused) => refused.refusal.is_ours(),
+            Self::Measure(error) => error.is_retryable(),
             _ => false,
         }
     }
 }
 
 /// What leaves the server about one analysis.
-struct Objects {
+struct Written {
     sr: Vec<u8>,
     pdf: Vec<u8>,
     narrative: Vec<u8>,
@@ -80,22 +89,36 @@ impl Analyses {
         gathered: Gathered,
         answered: Answered,
     ) -> Result<(), PublishError> {
-        let views: Vec<parse::View> = gathered.images.iter().map(|image| image.view).collect();
-        let parsed = parse::parse(&answered.text, &views)?;
+        let mut parsed = parse::parse(&answered.answer, &gathered.views())?;
+        without_prior(&mut parsed, gathered.prior.as_ref());
         let predecessor = self.predecessor(analysis).await?;
-        let provenance = self.document_provenance(analysis, pipeline, &answered);
+        let provenance = self.document_provenance(analysis, pipeline, gathered.template, &answered);
+        let words = answered.words.as_ref().map(|words| Words::of(words, answered.provenance.usage.cut));
         let volume = gathered.volume.as_ref().map(volume_row).transpose()?;
         let pictures = gathered.images.iter().map(|image| image.picture.clone()).collect::<Vec<_>>();
-        let report = Report::new(draft(gathered, parsed, provenance, predecessor))?;
+        let institution = gathered.institution.clone();
+        let mut draft = Draft { words, ..draft(gathered, parsed, provenance, predecessor) };
+        self.measure(&mut draft).await?;
+        let report = Report::new(draft)?;
         let findings = finding_rows(&report)?;
         let impression = report.draft().impression.clone();
+        let (content, basis) = life(&report, institution)?;
         let objects = tokio::task::spawn_blocking(move || objects(&report, &pictures)).await??;
         self.store(&objects.sr).await?;
         self.store(&objects.pdf).await?;
-        let report = report_row(&analysis.id, objects.narrative);
+        let report = report_row(&analysis.id, objects.narrative, content, basis);
         let results = Results { analysis, impression: &impression, findings, report, volume };
         let now = self.parts.clock.now();
-        let mut batch = analyses::complete(&results, now).then(audit::append(&done_audit(analysis), now));
+        let system = Actor::system();
+        let done = Entry::new(&system, Action::CompleteAnalysis).study(&analysis.study);
+        let done = done.object(ObjectKind::Analysis, &analysis.id);
+        let mut batch = analyses::complete(&results, now).then(audit::append(&done, now));
+        let detail = serde_json::json!({ "report": analysis.id });
+        let about = events::Event::about(EventKind::AnalysisDone, &analysis.study, &analysis.id);
+        batch.push(events::append(&events::Event { detail: Some(&detail), ..about }, now));
+        // A report has the id of its analysis.
+        let drafted = events::Event::about(EventKind::ReportDrafted, &analysis.study, &analysis.id);
+        batch.push(events::append(&drafted, now));
         batch.append(self.exports(analysis, &results.report, now).await?);
         self.run_batch(batch).await?;
         self.parts.bell.ring();
@@ -110,7 +133,7 @@ impl Analyses {
         now: Timestamp,
     ) -> Result<Batch, PublishError> {
         let members = studies::members(&self.parts.db, &analysis.study).await?;
-        let objects = [report.sr_instance_uid.parse()?, report.pdf_instance_uid.parse()?];
+        let objects = [report.objects.sr_instance_uid.parse()?, report.objects.pdf_instance_uid.parse()?];
         let mut batch = self.parts.exports.results(&members, &objects, now);
         let (study, id) = (&analysis.study, analysis.id.as_str());
         let event = Event::AnalysisDone { study, analysis: id, report: id };
@@ -134,17 +157,18 @@ impl Analyses {
         &self,
         analysis: &Pending,
         pipeline: Pipeline,
+        template: &Template,
         answered: &Answered,
     ) -> document::Provenance {
         let kept = &answered.provenance;
         document::Provenance {
             analysis_id: analysis.id.clone(),
-            started: answered.started,
+            started: analysis.started_at.unwrap_or(analysis.queued_at),
             finished: answered.at,
             pipeline: document::Pipeline {
                 name: pipeline.name().to_owned(),
-                title: pipeline.template().title.clone(),
-                experimental: pipeline == Pipeline::Ct,
+                title: template.title.clone(),
+                experimental: pipeline.is_experimental(),
             },
             model: kept.model.clone(),
             prompt: PromptIdentity {
@@ -155,11 +179,24 @@ impl Analyses {
             settings: kept.settings.clone(),
             usage: kept.usage.clone(),
             device: Device::radiant(self.parts.serial_number.clone()),
+            reading: kept.reading.clone(),
         }
     }
 
+    /// Takes on each region what its image and its pixels say.
+    async fn measure(&self, draft: &mut Draft) -> Result<(), PublishError> {
+        for found in &mut draft.findings {
+            let image = found.image.and_then(|index| draft.evidence.get(index));
+            if let (Some(image), Some(region)) = (image, &found.region) {
+                found.measured = values::measured(&self.parts.db, &self.parts.blobs, image, region).await?;
+            }
+        }
+        measure::compare(&draft.findings, &mut draft.remarks);
+        Ok(())
+    }
+
     async fn store(&self, file: &[u8]) -> Result<(), PublishError> {
-        let origin = Origin { source: Source::Analysis, calling_aet: String::new(), delivery: None };
+        let origin = Origin::of(Source::Analysis);
         let received = Received { body: Body::Part10(file), origin: &origin, only_study: None };
         match self.parts.ingest.store(received).await {
             // Its UID is this analysis' own: an earlier attempt, of an earlier version perhaps,
@@ -168,6 +205,14 @@ impl Analyses {
             Err(refused) => Err(refused.into()),
         }
     }
+}
+
+/// The images of an earlier study come first in the prompt and are none of the report.
+fn without_prior(parsed: &mut Parsed, prior: Option<&GatheredPrior>) {
+    let before = prior.map_or(0, |prior| prior.study.images.len() as u32);
+    parsed.answer.findings.iter_mut().for_each(|finding| {
+        finding.image = finding.image.and_then(|image| image.checked_sub(before));
+    });
 }
 
 fn draft(
@@ -185,6 +230,7 @@ fn draft(
         provenance,
         findings,
         impression: parsed.answer.impression,
+        words: None,
         remarks,
         limitations: gathered.limitations,
         predecessor,
@@ -195,22 +241,16 @@ fn draft(
 fn objects(
     report: &Report,
     pictures: &[std::sync::Arc<crate::ai::RgbImage>],
-) -> Result<Objects, PublishError> {
+) -> Result<Written, PublishError> {
     let evidence = report.key_image();
     let key_image =
         pictures.get(evidence).map(|picture| KeyImage { picture, evidence, framing: Framing::Padded });
     let pdf = pdf::write(report, key_image)?;
-    Ok(Objects {
-        sr: file(sr::write(report)?)?,
-        pdf: file(encapsulated::write(report, pdf)?)?,
+    Ok(Written {
+        sr: file(&sr::write(report)?)?,
+        pdf: file(&encapsulated::write(report, pdf)?)?,
         narrative: serde_json::to_vec(&Narrative::of(report))?,
     })
-}
-
-fn file(object: FileDicomObject<InMemDicomObject>) -> Result<Vec<u8>, PublishError> {
-    let mut bytes = Cursor::new(Vec::new());
-    object.write_all(&mut bytes).map_err(|error| PublishError::Write(Box::new(error)))?;
-    Ok(bytes.into_inner())
 }
 
 fn finding_rows(report: &Report) -> Result<Vec<FindingRow>, PublishError> {
@@ -237,18 +277,31 @@ fn finding_row(report: &Report, number: usize, found: &ReportFinding) -> Result<
         frame: image.and_then(|image| image.frame),
         region: found.region.map(|region| serde_json::to_string(&region)).transpose()?,
         remarks: (!remarks.is_empty()).then(|| serde_json::to_string(&remarks)).transpose()?,
-        measurements: finding.measurements.iter().map(measurement_row).collect::<Result<_, _>>()?,
+        measurements: measurement_rows(found)?,
     })
 }
 
-fn measurement_row(
-    measurement: &crate::report::findings::Measurement,
-) -> Result<MeasurementRow, PublishError> {
+/// The estimates of the model, then what was taken on the region.
+fn measurement_rows(found: &ReportFinding) -> Result<Vec<MeasurementRow>, PublishError> {
+    let estimates = found.finding.measurements.iter().map(|estimate| {
+        Ok(MeasurementRow {
+            name: word(&estimate.name)?,
+            value: estimate.value,
+            unit: word(&estimate.unit)?,
+            method: word(&Method::ModelEstimate)?,
+            spacing: None,
+        })
+    });
+    estimates.chain(found.measured.iter().map(measured_row)).collect()
+}
+
+fn measured_row(measured: &Measured) -> Result<MeasurementRow, PublishError> {
     Ok(MeasurementRow {
-        name: word(&measurement.name)?,
-        value: measurement.value,
-        unit: word(&measurement.unit)?,
-        method: "model-estimate",
+        name: word(&measured.name)?,
+        value: measured.value,
+        unit: word(&measured.unit)?,
+        method: word(&measured.method)?,
+        spacing: measured.spacing.as_ref().map(word).transpose()?,
     })
 }
 
@@ -257,14 +310,26 @@ fn word(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_value(value).map(|value| value.as_str().unwrap_or_default().to_owned())
 }
 
-fn report_row(analysis: &str, narrative: Vec<u8>) -> ReportRow {
-    ReportRow {
-        narrative,
+/// The first version of the report, and what its later ones have in common with it: JSON.
+fn life(report: &Report, institution: String) -> Result<(Vec<u8>, Vec<u8>), serde_json::Error> {
+    let draft = report.draft();
+    let basis = Basis {
+        subject: draft.subject.clone(),
+        institution,
+        provenance: Some(draft.provenance.clone()),
+        earlier_draft: draft.predecessor.clone(),
+    };
+    Ok((serde_json::to_vec(&Content::of_draft(report))?, serde_json::to_vec(&basis)?))
+}
+
+fn report_row(analysis: &str, narrative: Vec<u8>, content: Vec<u8>, basis: Vec<u8>) -> ReportRow {
+    let objects = Objects {
         series_uid_sr: uids::derive(analysis, Role::SrSeries),
         sr_instance_uid: uids::derive(analysis, Role::SrInstance),
         series_uid_pdf: uids::derive(analysis, Role::PdfSeries),
         pdf_instance_uid: uids::derive(analysis, Role::PdfInstance),
-    }
+    };
+    ReportRow { narrative, content, basis, objects }
 }
 
 fn volume_row(volume: &GatheredVolume) -> Result<VolumeRow, PublishError> {
@@ -274,15 +339,4 @@ fn volume_row(volume: &GatheredVolume) -> Result<VolumeRow, PublishError> {
         "choice": volume.choice,
     });
     Ok(VolumeRow { series_uid: volume.series.to_string(), description: serde_json::to_vec(&description)? })
-}
-
-fn done_audit(analysis: &Pending) -> audit::Entry<'_> {
-    audit::Entry {
-        actor: "system",
-        action: "complete-analysis",
-        study: Some(&analysis.study),
-        subject: Some(&analysis.id),
-        outcome: "success",
-        detail: None,
-    }
 }

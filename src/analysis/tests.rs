@@ -1,15 +1,19 @@
 //! From objects to results, with phantoms as studies and a scripted engine as the model.
 
+mod control;
 mod deletion;
+mod pipelines;
+mod words;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::ai::EngineError;
 use crate::ai::scripted::{ScriptedEngine, Step};
+use crate::ai::{Engine, EngineError, Form, Priority, PromptSet, Turn};
 use crate::clock::Timestamp;
 use crate::config::{OnDuplicate, Preamble};
-use crate::db::{SqliteSettings, Statement};
+use crate::db::{SqliteSettings, Statement, jobs as job_rows};
 use crate::dicom::header;
 use crate::ingest::{Body, Origin, Policy, Received, Source};
 use crate::jobs::JobKind;
@@ -69,6 +73,7 @@ impl Bench {
             pipeline: Some("ct".to_owned()),
             ..config::Rule::default()
         });
+        settings.experimental = config::Pipeline::ALL.to_vec();
         let model = if model { Model::Ready(Arc::clone(&engine) as Arc<dyn Engine>) } else { Model::Absent };
         let parts = Parts {
             db: db.clone(),
@@ -86,11 +91,8 @@ impl Bench {
     }
 
     async fn store(&self, objects: &[phantom::dicom::Object], delivery: Option<&str>) {
-        let origin = Origin {
-            source: Source::Dimse,
-            calling_aet: "MOD".to_owned(),
-            delivery: delivery.map(str::to_owned),
-        };
+        let delivery = delivery.map(str::to_owned);
+        let origin = Origin { delivery, ..Origin::called(Source::Dimse, "MOD") };
         for object in objects {
             let mut bytes = Vec::new();
             object.write_all(&mut bytes).unwrap();
@@ -118,12 +120,21 @@ impl Bench {
 
     async fn claim(&self, kind: JobKind) -> Option<Job> {
         let now = self.clock.now();
-        job_rows::claim(&self.db, kind, "test", now, now.plus(Duration::from_secs(60))).await.unwrap()
+        let lease_until = now.plus(Duration::from_secs(60));
+        let priority_lead = Duration::from_secs(1800);
+        let claim = job_rows::Claim { owner: "test", now, lease_until, priority_lead };
+        job_rows::claim(&self.db, kind, claim).await.unwrap()
     }
 
     async fn settle(&self) -> Vec<Ending> {
         self.clock.advance(Duration::from_secs(31));
         self.run_due().await
+    }
+
+    /// The JSON of a column that has one row.
+    async fn json(&self, sql: &'static str) -> serde_json::Value {
+        let rows = self.db.read(Statement::named("json", sql)).await.unwrap();
+        serde_json::from_slice(rows[0].bytes(0).unwrap()).unwrap()
     }
 
     async fn texts(&self, sql: &'static str) -> Vec<String> {
@@ -176,19 +187,20 @@ async fn a_complete_study_gets_a_report_in_the_study() {
     assert_eq!(bench.texts("select modality from series order by modality").await, ["DOC", "DX", "SR"]);
     assert_eq!(bench.texts("select distinct study_uid from study").await.len(), 1);
     assert_eq!(bench.texts("select code from finding").await.len(), 1);
-    assert_eq!(bench.texts("select unit from measurement").await, ["mm"]);
+    let methods = "select method || ' ' || coalesce(spacing, '') from measurement group by method, spacing";
+    assert_eq!(bench.texts(methods).await, ["model-estimate ", "region-size imager-pixel-spacing"]);
     assert_eq!(bench.texts("select status from report").await, ["draft"]);
 }
 
 #[tokio::test]
 async fn a_ct_is_shown_slice_by_slice_and_leaves_a_volume() {
-    let bench = Bench::new(ScriptedEngine::always(ANSWER));
+    let bench = Bench::new(ScriptedEngine::always(ANSWER).of(PromptSet::Demonstration));
     bench.store(&ct().objects, None).await;
     let endings = bench.settle().await;
     assert_eq!(endings.last(), Some(&Ending::Done("done".to_owned())), "{endings:?}");
-    let images =
-        bench.engine.requests()[0].parts.iter().filter(|part| matches!(part, ai::Part::Image(_))).count();
+    let images = bench.engine.requests()[0].images().count();
     assert_eq!(images, 4);
+    assert!(matches!(bench.engine.requests()[0].turns[..], [Turn::User(_), Turn::Open(Form::Json(_))]));
     let shown = bench.db.read(Statement::named("inputs", "select inputs from analysis")).await.unwrap();
     let shown: Vec<serde_json::Value> = serde_json::from_slice(shown[0].bytes(0).unwrap()).unwrap();
     let study = ct();
@@ -201,6 +213,48 @@ async fn a_ct_is_shown_slice_by_slice_and_leaves_a_volume() {
     let volume: serde_json::Value = serde_json::from_slice(rows[0].bytes(0).unwrap()).unwrap();
     assert_eq!(volume["volume"]["plane"], "axial");
     assert!(volume["intensities"]["least"].as_f64().unwrap() < -900.0, "{volume}");
+    let measured =
+        bench.texts("select name from measurement where method = 'region-values' order by id").await;
+    assert_eq!(measured.len(), 5, "{measured:?}");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_model_to_load_is_told_what_became_of_it() {
+    for (fails, after) in [(false, "done"), (true, "waiting: the model could not be loaded")] {
+        let mut bench = Bench::new(ScriptedEngine::always(ANSWER));
+        let engine = Arc::clone(&bench.engine) as Arc<dyn Engine>;
+        let load = move || if fails { Err("model.dir is torn".to_owned()) } else { Ok(engine) };
+        Arc::get_mut(&mut bench.analyses).unwrap().parts.model = Model::Coming(Coming::by(load));
+        bench.store(&chest().objects, None).await;
+        bench.settle().await;
+        let told = "select state || coalesce(': ' || reason, '') from analysis";
+        assert_eq!(bench.texts(told).await, ["waiting: the model is being loaded"]);
+        bench.analyses.begin().await.unwrap();
+        bench.run_due().await;
+        assert_eq!(bench.texts(told).await, [after]);
+    }
+}
+
+#[tokio::test]
+async fn the_stat_study_is_taken_first_and_the_model_is_told_so() {
+    let bench = Bench::new(ScriptedEngine::always(ANSWER));
+    bench.store(&chest().objects, None).await;
+    bench.clock.advance(Duration::from_secs(60));
+    bench.store(&ct().objects, None).await;
+    let hasten = "update worklist set priority = 2 where modalities like '%CT%'";
+    bench.db.run(Batch::new().then(Statement::named("hasten", hasten))).await.unwrap();
+    bench.settle().await;
+    let asked = bench.engine.requests();
+    let order: Vec<_> = asked.iter().map(|request| (request.images().count(), request.priority)).collect();
+    assert_eq!(order, [(8, Priority::Stat), (1, Priority::Routine)]);
+}
+
+#[tokio::test]
+async fn a_full_model_is_asked_again_later() {
+    let full = Step::Fail(EngineError::QueueFull(1));
+    let bench = Bench::new(ScriptedEngine::new([full]));
+    bench.store(&chest().objects, None).await;
+    assert!(matches!(bench.settle().await.last(), Some(Ending::Later(..))));
 }
 
 #[tokio::test]
@@ -269,7 +323,13 @@ async fn what_an_earlier_attempt_published_stands() {
     bench.store(&chest().objects, None).await;
     bench.settle().await;
     let sql = "update analysis set state = 'running', started_at = started_at - 5000000";
-    for statement in [sql, "delete from measurement", "delete from finding", "delete from report"] {
+    for statement in [
+        sql,
+        "delete from measurement",
+        "delete from finding",
+        "delete from report_version",
+        "delete from report",
+    ] {
         bench.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
     }
     let id = bench.texts("select id from analysis").await.remove(0);
@@ -283,7 +343,13 @@ async fn what_failed_after_its_answer_is_published_from_the_kept_answer() {
     bench.store(&study.objects, None).await;
     bench.settle().await;
     let sql = "update analysis set state = 'failed'";
-    for statement in [sql, "delete from measurement", "delete from finding", "delete from report"] {
+    for statement in [
+        sql,
+        "delete from measurement",
+        "delete from finding",
+        "delete from report_version",
+        "delete from report",
+    ] {
         bench.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
     }
     let uid: StudyUid = study.study_uid.parse().unwrap();
@@ -364,7 +430,13 @@ async fn a_second_run_after_a_crash_writes_nothing_twice() {
     bench.store(&chest().objects, None).await;
     bench.settle().await;
     let sql = "update analysis set state = 'running'";
-    for statement in [sql, "delete from measurement", "delete from finding", "delete from report"] {
+    for statement in [
+        sql,
+        "delete from measurement",
+        "delete from finding",
+        "delete from report_version",
+        "delete from report",
+    ] {
         bench.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
     }
     let id = bench.texts("select id from analysis").await.remove(0);

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::outside::Stays;
 use crate::ai::prompt::Pipeline;
 use crate::config::Rule;
 use crate::db::studies::Member;
 use crate::dicom::sop_class::{ObjectKind, kind};
+use crate::dicom::uid::SopInstanceUid;
 use crate::ids::hex;
 use crate::ingest::Source;
 use crate::jobs::conditions::Conditions;
@@ -51,20 +53,28 @@ pub enum Skip {
     Guard(Guard),
     /// A rule that names no pipeline.
     Rule(String),
+    /// A rule names a pipeline that `analysis.experimental` has not turned on.
+    Experimental {
+        rule: String,
+        pipeline: Pipeline,
+    },
     /// A rule names a pipeline that does not exist.
     UnknownPipeline {
         rule: String,
         pipeline: String,
     },
     NoRule,
+    /// Its pixels do not leave this machine, and the model runs elsewhere.
+    Stays(Stays),
 }
 
 impl Skip {
     pub fn rule(&self) -> &str {
         match self {
             Self::Guard(guard) => guard.name(),
-            Self::Rule(rule) | Self::UnknownPipeline { rule, .. } => rule,
+            Self::Rule(rule) | Self::UnknownPipeline { rule, .. } | Self::Experimental { rule, .. } => rule,
             Self::NoRule => "no-rule",
+            Self::Stays(why) => why.name(),
         }
     }
 
@@ -72,11 +82,18 @@ impl Skip {
         let what = match self {
             Self::Guard(guard) => guard.reason().to_owned(),
             Self::Rule(rule) => format!("the rule \"{rule}\" says so"),
+            Self::Experimental { pipeline, .. } => is_off(*pipeline),
             Self::UnknownPipeline { pipeline, .. } => format!("there is no pipeline \"{pipeline}\""),
             Self::NoRule => "no rule names it".to_owned(),
+            Self::Stays(why) => why.reason().to_owned(),
         };
         format!("{objects} not analysed: {what}")
     }
+}
+
+/// Why a pipeline is not used.
+pub fn is_off(pipeline: Pipeline) -> String {
+    format!("the pipeline \"{}\" is experimental and not in analysis.experimental", pipeline.name())
 }
 
 /// The objects that one pipeline will look at.
@@ -108,6 +125,9 @@ pub struct Sorted {
 pub struct Trigger<'a> {
     pub rules: &'a [Rule],
     pub guard_words: &'a [String],
+    pub experimental: &'a [Pipeline],
+    /// Objects whose pixels do not leave this machine; none where the model runs here.
+    pub stays: BTreeMap<SopInstanceUid, Stays>,
 }
 
 impl Trigger<'_> {
@@ -122,9 +142,12 @@ impl Trigger<'_> {
         sorted
     }
 
-    /// What a person may have analysed by a pipeline of their choice: everything no guard holds.
+    /// What a person may have analysed by a pipeline of their choice: everything no guard holds and
+    /// that may go where the model is.
     pub fn allowed(&self, members: Vec<Member>, pipeline: Pipeline) -> Content {
-        let members = members.into_iter().filter(|member| self.guard(member).is_none()).collect();
+        let may_be_read =
+            |member: &Member| self.guard(member).is_none() && !self.stays.contains_key(&member.sop_instance);
+        let members = members.into_iter().filter(may_be_read).collect();
         Content { pipeline, rule: "request".to_owned(), members }
     }
 
@@ -135,7 +158,18 @@ impl Trigger<'_> {
         let rule = self.rules.iter().find(|rule| conditions(rule).hold(member)).ok_or(Skip::NoRule)?;
         let name = rule.pipeline.as_ref().ok_or_else(|| Skip::Rule(rule.name.clone()))?;
         let unknown = || Skip::UnknownPipeline { rule: rule.name.clone(), pipeline: name.clone() };
-        Ok((Pipeline::from_name(name).ok_or_else(unknown)?, &rule.name))
+        let pipeline = Pipeline::from_name(name).ok_or_else(unknown)?;
+        match self.is_on(pipeline) {
+            true => match self.stays.get(&member.sop_instance) {
+                Some(why) => Err(Skip::Stays(*why)),
+                None => Ok((pipeline, &rule.name)),
+            },
+            false => Err(Skip::Experimental { rule: rule.name.clone(), pipeline }),
+        }
+    }
+
+    pub fn is_on(&self, pipeline: Pipeline) -> bool {
+        !pipeline.is_experimental() || self.experimental.contains(&pipeline)
     }
 
     fn guard(&self, member: &Member) -> Option<Guard> {
@@ -200,7 +234,8 @@ mod tests {
     }
 
     fn sort(rules: &[Rule], member: Member) -> Result<String, Skip> {
-        let trigger = Trigger { rules, guard_words: &["PHANTOM".to_owned(), "QA".to_owned()] };
+        let guard_words = &["PHANTOM".to_owned(), "QA".to_owned()];
+        let trigger = Trigger { rules, guard_words, experimental: &[Pipeline::Mr], stays: BTreeMap::new() };
         let sorted = trigger.sort(vec![member]);
         match sorted.contents.first() {
             Some(content) => Ok(content.rule.clone()),
@@ -229,6 +264,15 @@ mod tests {
         };
         assert_eq!(sort(&[stop, chest()], member()), Err(Skip::Rule("stop".into())));
         assert_eq!(sort(&[], member()), Err(Skip::NoRule));
+    }
+
+    #[test]
+    fn an_experimental_pipeline_is_off_until_it_is_turned_on() {
+        let named = |pipeline: &str| Rule { pipeline: Some(pipeline.into()), ..chest() };
+        let off = sort(&[named("ct")], member()).unwrap_err();
+        assert_eq!(off, Skip::Experimental { rule: "chest".into(), pipeline: Pipeline::Ct });
+        assert!(off.reason(3).contains("experimental and not in analysis.experimental"));
+        assert!(sort(&[named("mr")], member()).is_ok());
     }
 
     #[test]
