@@ -135,6 +135,14 @@ pub(crate) fn streamed<S>(chunks: S) -> Body
 where
     S: Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
 {
+    let chunks = chunks.then(|chunk| async {
+        // hyper drops what it has not flushed when a body fails, the head of the answer with it; it
+        // flushes when it has to wait.
+        if chunk.is_err() {
+            tokio::task::yield_now().await;
+        }
+        chunk
+    });
     // Compression asks once more after the end.
     StreamBody::new(chunks.map_ok(Frame::data).fuse()).boxed_unsync()
 }

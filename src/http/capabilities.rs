@@ -3,6 +3,8 @@
 mod resources;
 mod wadl;
 
+use std::borrow::Cow;
+
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 use self::resources::{Operation, RESOURCES, Resource};
 use super::body;
 use super::endpoint::{Endpoint, RouteError};
+use super::error::HttpError;
 use super::negotiation::{Accept, Offer};
 use super::query_string::QueryString;
 use super::service::Answer;
@@ -41,9 +44,9 @@ pub fn described_resources() -> Vec<Described> {
 }
 
 /// The methods of a path, `OPTIONS` among them; a root has no other.
-pub(super) fn allow(path: &str) -> Result<&'static str, RouteError> {
+pub(super) fn allow(path: &str) -> Result<Cow<'static, str>, RouteError> {
     match path.trim_matches('/') {
-        "dicom-web" | "*" => Ok("OPTIONS"),
+        "dicom-web" | "*" => Ok("OPTIONS".into()),
         _ => Endpoint::allow(path),
     }
 }
@@ -51,7 +54,7 @@ pub(super) fn allow(path: &str) -> Result<&'static str, RouteError> {
 /// The whole service for its root, one resource for its own path.
 pub(super) fn describe(
     path: &str,
-    allow: &'static str,
+    allow: &str,
     headers: &HeaderMap,
     query: &QueryString,
     urls: &Urls,
@@ -70,7 +73,9 @@ pub(super) fn describe(
     let mut response = Response::new(body::full(text));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_str(allow).map_err(HttpError::internal("naming the methods"))?);
     response.headers_mut().append(VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }

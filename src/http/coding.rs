@@ -4,7 +4,9 @@
 //! is marked with its coding, `"…-gzip"`; on the way in the mark is taken off again, where the
 //! client would still get that coding.
 
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY,
+};
 use http::{Extensions, Response, StatusCode, Version, header::CONTENT_TYPE};
 
 const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
@@ -12,7 +14,12 @@ const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
 /// Pixels are compressed already or cost more time than they save.
 pub(super) fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    content_type.starts_with("text/") || content_type.contains("json") || content_type.contains("xml")
+    // A stream would be held back until there is enough of it to compress.
+    let is_stream = content_type == "text/event-stream";
+    !is_stream
+        && (content_type.starts_with("text/")
+            || content_type.contains("json")
+            || content_type.contains("xml"))
 }
 
 /// The tags of a request as they came.
@@ -32,6 +39,7 @@ impl Marked {
         {
             headers.insert(IF_NONE_MATCH, value);
         }
+        take_off_conditions(headers);
         Self(tags)
     }
 
@@ -70,6 +78,15 @@ fn plain(tag: &str, accepted: &str) -> String {
     let bare =
         CODINGS.iter().filter(is_accepted).find_map(|coding| tag.strip_suffix(&format!("-{coding}\"")));
     bare.map_or_else(|| tag.to_owned(), |bare| format!("{bare}\""))
+}
+
+/// A change names the version that was read, in whichever coding.
+fn take_off_conditions(headers: &mut HeaderMap) {
+    let Some(value) = headers.get(IF_MATCH).and_then(|value| value.to_str().ok()) else { return };
+    let plain: Vec<String> = value.split(',').map(|tag| plain(tag.trim(), "*")).collect();
+    if let Ok(value) = HeaderValue::from_str(&plain.join(", ")) {
+        headers.insert(IF_MATCH, value);
+    }
 }
 
 /// One line, each name once. What has not changed may have been compressed when it was sent.
@@ -118,6 +135,13 @@ mod tests {
         check("gzip", "\"a\"", "\"a\"");
         check("identity", "\"a-gzip\"", "\"a-gzip\"");
         check("gzip", "*", "*");
+    }
+
+    #[test]
+    fn a_change_may_name_the_tag_of_any_coding() {
+        let mut headers = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static("\"a-br\""))]);
+        Marked::take_off(&mut headers);
+        assert_eq!(headers[IF_MATCH], "\"a\"");
     }
 
     #[test]

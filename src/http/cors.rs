@@ -1,9 +1,9 @@
 //! Cross-origin requests of browsers (Fetch 3.2): viewers are often served from another origin.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 use http::{Response, StatusCode};
 
@@ -11,7 +11,9 @@ use super::body::{self, Body};
 
 /// What scripts may read beside the headers that they always may.
 const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Location, Content-Range, ETag, Link, \
-    Location, Retry-After, Warning, X-Request-Id";
+    Location, RateLimit, RateLimit-Policy, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, \
+    Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, WWW-Authenticate, \
+    Warning, X-Request-Id";
 
 /// Which origins may read answers.
 #[derive(Debug, Clone, Default)]
@@ -19,18 +21,21 @@ pub struct Cors {
     /// `https://viewer.example.org`; `*` is any.
     pub origins: Vec<String>,
     pub max_age_s: u64,
+    /// A browser may add what it authenticates with itself; the configuration refuses this with `*`.
+    pub credentials: bool,
 }
 
 impl Cors {
     /// Whether a browser asks first, from an origin that may.
-    pub(super) fn preflight(&self, headers: &HeaderMap, allow: &'static str) -> Option<Response<Body>> {
+    pub(super) fn preflight(&self, headers: &HeaderMap, allow: &str) -> Option<Response<Body>> {
         let origin = self.allowed(headers)?;
         headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
         let mut response = Response::new(body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let answered = response.headers_mut();
         answered.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        answered.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
+        self.mark_credentials(answered);
+        answered.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_str(allow).ok()?);
         answered.insert(ACCESS_CONTROL_MAX_AGE, self.max_age_s.into());
         if let Some(wanted) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
             answered.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
@@ -48,7 +53,19 @@ impl Cors {
         headers.append(VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = asked.and_then(|origin| self.answer_to(origin)) {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            self.mark_credentials(headers);
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        }
+    }
+
+    /// Whether the request comes from a page of one of the origins.
+    pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
+        self.allowed(headers).is_some()
+    }
+
+    fn mark_credentials(&self, headers: &mut HeaderMap) {
+        if self.credentials {
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
     }
 
@@ -67,7 +84,7 @@ mod tests {
     use super::*;
 
     fn cors() -> Cors {
-        Cors { origins: vec!["https://viewer.example.org".to_owned()], max_age_s: 600 }
+        Cors { origins: vec!["https://viewer.example.org".to_owned()], max_age_s: 600, credentials: false }
     }
 
     fn asking(origin: &'static str) -> HeaderMap {

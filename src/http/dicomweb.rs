@@ -32,9 +32,12 @@ use super::error::HttpError;
 use super::negotiation::{Accept, NotAcceptable, Offer};
 use super::service::{Answer, Asked};
 use super::urls::Urls;
+use super::visible;
 use crate::db::changes::Change;
+use crate::db::groups::{self, Belonging};
 use crate::query::Scope;
 
+pub(super) use ranged::Selected;
 pub(super) use search::parse as parse_search;
 
 /// Bytes on their way out.
@@ -42,10 +45,25 @@ type Content = BoxStream<'static, Result<Bytes, BoxError>>;
 
 pub(crate) async fn handle(state: Arc<State>, endpoint: Dicomweb, asked: Asked, body: Inbound) -> Answer {
     let scope = endpoint.scope().cloned();
+    if let Some(scope) = &scope {
+        visible(&state, &asked, scope).await?;
+    }
+    let endpoint = if asked.caller.reach.has_drafts() { endpoint } else { endpoint.released() };
     let answer = answer(Arc::clone(&state), endpoint, asked, body).await;
     match scope {
         Some(scope) => delete::explain_absence(&state, &scope, answer).await,
         None => answer,
+    }
+}
+
+/// 404 for what is not there and for what the caller cannot see, before anything else is looked at.
+async fn visible(state: &State, asked: &Asked, scope: &Scope) -> Result<(), HttpError> {
+    let (study, noun) = (scope.study().as_str(), stored::noun(scope));
+    visible::thing(state, &asked.caller, Belonging::Study, study, noun).await?;
+    let Some(series) = scope.series() else { return Ok(()) };
+    match groups::is_series_released(&state.db, &asked.caller.reach, series).await? {
+        true => Ok(()),
+        false => Err(HttpError::NotFound(noun)),
     }
 }
 
@@ -120,6 +138,11 @@ pub(crate) async fn document(state: &State, scope: &Scope, path: &str, headers: 
     let object = stored::open_one(state, scope).await?;
     let value = bulkdata::Value::find(state, object, path).await?.ok_or(HttpError::NotFound("document"))?;
     value.single(&Offer::single("application/pdf"), headers).await
+}
+
+/// An instance as a Part 10 file, in the transfer syntax that the client takes.
+pub(crate) async fn object(state: Arc<State>, scope: Scope, asked: &Asked) -> Answer {
+    instances::instance(state, scope, None, asked).await
 }
 
 /// The metadata of a change's instance as it is now; nothing when it is not there, or there is none.

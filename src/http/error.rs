@@ -4,13 +4,16 @@
 //! what was wrong with the request; everything that is wrong with the server is one variant,
 //! logged in full and answered without its detail.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 
 use super::body::{self, Body, BodyStopped};
 use super::endpoint::RouteError;
 use super::negotiation::NotAcceptable;
 use super::query_string::NotUtf8;
+use crate::auth::{Denied, Permission};
 use crate::causes;
 
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +32,28 @@ pub(crate) enum HttpError {
     NotFound(&'static str),
     #[error("the {0} was deleted")]
     Gone(&'static str),
+    /// Nobody said who he is.
+    #[error("this needs a log-in")]
+    LogInNeeded,
+    /// Nobody came in.
+    #[error(transparent)]
+    Unauthorized(Denied),
     #[error("{0}")]
     Forbidden(&'static str),
+    /// What the endpoint needs and no role of the caller gives.
+    #[error("this needs the permission {}", .0.as_str())]
+    MissingPermission(Permission),
     #[error("{0}")]
     Conflict(String),
+    /// `If-Match` names what is no longer so (RFC 9110 13.1.1).
+    #[error("the {0} has changed since it was read")]
+    PreconditionFailed(&'static str),
+    /// RFC 6585 3: a lost update is not risked.
+    #[error("changing this needs If-Match with the entity tag of the {0} that was read")]
+    PreconditionRequired(&'static str),
+    /// Well-formed, and wrong in content.
+    #[error("{0}")]
+    Unprocessable(String),
     #[error("the range lies outside the {0} bytes of the resource")]
     RangeNotSatisfiable(u64),
     #[error("the body is larger than {bytes_max} bytes")]
@@ -49,6 +70,20 @@ pub(crate) enum HttpError {
     TooBroad(String),
     #[error("the message has more than {parts_max} parts")]
     TooManyParts { parts_max: usize },
+    #[error("too many requests; the next may follow in {retry_after_s} s")]
+    TooManyRequests { retry_after_s: u64 },
+    /// Another system is not there, or the server is too busy; later it may work.
+    #[error("{reason}")]
+    Unavailable { reason: &'static str, retry_after_s: u64 },
+    /// As many as one caller may have at the same time.
+    #[error("there are as many {0} of this caller as there may be")]
+    TooManyAtOnce(&'static str),
+    /// Somebody else is at it (RFC 4918 11.3).
+    #[error("{0}")]
+    Locked(&'static str),
+    /// tus 1.0, Checksum: the bytes are not what was announced.
+    #[error("the checksum is not that of the bytes")]
+    ChecksumMismatch,
     /// Another system did not do what was asked of it.
     #[error("{0}")]
     BadGateway(String),
@@ -59,6 +94,23 @@ pub(crate) enum HttpError {
 impl From<crate::db::DbError> for HttpError {
     fn from(error: crate::db::DbError) -> Self {
         Self::internal("the index")(error)
+    }
+}
+
+impl From<Denied> for HttpError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Wrong | Denied::Token | Denied::Expired | Denied::SessionEnded => {
+                Self::Unauthorized(denied)
+            }
+            Denied::Backoff(wait) => Self::TooManyRequests { retry_after_s: wait.as_secs().max(1) },
+            Denied::Busy => Self::Unavailable { reason: "too many passwords are verified", retry_after_s: 1 },
+            Denied::MustChange => Self::Forbidden("the password must be changed first"),
+            Denied::NotAPerson => Self::Forbidden("only a person can confirm"),
+            Denied::Index(_) | Denied::Randomness(_) | Denied::Broken(_) => {
+                Self::internal("looking at who asks")(denied)
+            }
+        }
     }
 }
 
@@ -104,8 +156,12 @@ impl HttpError {
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Gone(_) => StatusCode::GONE,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::LogInNeeded | Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) | Self::MissingPermission(_) => StatusCode::FORBIDDEN,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionRequired(_) => StatusCode::PRECONDITION_REQUIRED,
+            Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } | Self::TooBroad(_) | Self::TooManyParts { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
@@ -113,6 +169,11 @@ impl HttpError {
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyAtOnce(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Locked(_) => StatusCode::LOCKED,
+            Self::ChecksumMismatch => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -130,8 +191,17 @@ impl HttpError {
             Self::UnsupportedMediaType(_) => "unsupported-media-type",
             Self::NotFound(_) => "not-found",
             Self::Gone(_) => "gone",
+            Self::LogInNeeded => "log-in-needed",
+            Self::Unauthorized(Denied::Token) => "invalid-token",
+            Self::Unauthorized(Denied::Expired) => "expired-token",
+            Self::Unauthorized(Denied::SessionEnded) => "session-ended",
+            Self::Unauthorized(_) => "invalid-credentials",
             Self::Forbidden(_) => "forbidden",
+            Self::MissingPermission(_) => "missing-permission",
             Self::Conflict(_) => "conflict",
+            Self::PreconditionFailed(_) => "precondition-failed",
+            Self::PreconditionRequired(_) => "precondition-required",
+            Self::Unprocessable(_) => "unprocessable",
             Self::RangeNotSatisfiable(_) => "range-not-satisfiable",
             Self::TooLarge { .. } => "too-large",
             Self::TooBroad(_) => "too-broad",
@@ -139,6 +209,11 @@ impl HttpError {
             Self::HeadersTooLarge { .. } => "headers-too-large",
             Self::Timeout(_) => "timeout",
             Self::TooManyParts { .. } => "too-many-parts",
+            Self::TooManyRequests { .. } => "too-many-requests",
+            Self::Unavailable { .. } => "unavailable",
+            Self::TooManyAtOnce(_) => "too-many-at-once",
+            Self::Locked(_) => "locked",
+            Self::ChecksumMismatch => "checksum-mismatch",
             Self::BadGateway(_) => "bad-gateway",
             Self::Internal { .. } => "internal",
         }
@@ -148,35 +223,100 @@ impl HttpError {
         if let Self::Internal { step, source } = &self {
             tracing::error!(request_id, step, error = causes::chain(source.as_ref()), "a request failed");
         }
-        let status = self.status();
-        let mut response = problem(status, self.kind(), &self.to_string(), request_id);
-        match self {
-            Self::Route(RouteError::MethodNotAllowed { allow }) => {
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-            }
-            Self::RangeNotSatisfiable(size) => set_unsatisfied_range(&mut response, size),
-            _ => {}
-        }
+        let mut response = problem(self.status(), self.kind(), &self.to_string(), request_id);
+        self.explain(response.headers_mut());
         response
+    }
+
+    /// What a status says in headers of its own.
+    fn explain(&self, headers: &mut HeaderMap) {
+        let (name, value) = match self {
+            Self::Route(RouteError::MethodNotAllowed { allow }) => (ALLOW, allow.to_string()),
+            Self::RangeNotSatisfiable(size) => (CONTENT_RANGE, format!("bytes */{size}")),
+            Self::Unavailable { retry_after_s, .. } | Self::TooManyRequests { retry_after_s } => {
+                (RETRY_AFTER, retry_after_s.to_string())
+            }
+            // RFC 6750 3: no code where no token was shown.
+            Self::LogInNeeded | Self::Unauthorized(Denied::Wrong) => (WWW_AUTHENTICATE, BEARER.to_owned()),
+            Self::Unauthorized(_) => (WWW_AUTHENTICATE, format!("{BEARER}, error=\"invalid_token\"")),
+            _ => return,
+        };
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
     }
 }
 
-fn set_unsatisfied_range(response: &mut Response<Body>, size: u64) {
-    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
-        response.headers_mut().insert(http::header::CONTENT_RANGE, value);
-    }
+const BEARER: &str = "Bearer realm=\"radiant\"";
+
+/// Every end of a `type` that there is.
+pub(crate) const KINDS: &[&str] = &[
+    "unknown-path",
+    "method-not-allowed",
+    "invalid-uid",
+    "invalid-frame-list",
+    "not-acceptable",
+    "bad-request",
+    "unsupported-media-type",
+    "not-found",
+    "gone",
+    "invalid-token",
+    "expired-token",
+    "session-ended",
+    "forbidden",
+    "missing-permission",
+    "conflict",
+    "precondition-failed",
+    "precondition-required",
+    "unprocessable",
+    "range-not-satisfiable",
+    "too-large",
+    "too-broad",
+    "uri-too-long",
+    "headers-too-large",
+    "timeout",
+    "too-many-parts",
+    "unavailable",
+    "too-many-requests",
+    "log-in-needed",
+    "invalid-credentials",
+    "too-many-at-once",
+    "locked",
+    "checksum-mismatch",
+    "bad-gateway",
+    "internal",
+];
+
+pub(crate) fn type_of(kind: &str) -> String {
+    format!("urn:radiant:problem:{kind}")
+}
+
+/// What went wrong (RFC 9457).
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct Problem<'a> {
+    /// What clients branch on; it does not change.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The reason phrase of the status.
+    title: &'a str,
+    status: u16,
+    /// One sentence for people.
+    detail: &'a str,
+    /// Under which the log of the server has the request.
+    request_id: &'a str,
 }
 
 /// `application/problem+json`, RFC 9457.
 pub(crate) fn problem(status: StatusCode, kind: &str, detail: &str, request_id: &str) -> Response<Body> {
-    let problem = serde_json::json!({
-        "type": format!("urn:radiant:problem:{kind}"),
-        "title": status.canonical_reason().unwrap_or("Error"),
-        "status": status.as_u16(),
-        "detail": detail,
-        "request_id": request_id,
-    });
-    let mut response = Response::new(body::full(problem.to_string()));
+    debug_assert!(KINDS.contains(&kind), "{kind} is not among those that the description of the API lists");
+    let problem = Problem {
+        kind: type_of(kind),
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail,
+        request_id,
+    };
+    let mut response = Response::new(body::full(serde_json::to_vec(&problem).unwrap_or_default()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     // Caches may keep a 404 or 410 otherwise (RFC 9110 15.1), longer than it is true.
@@ -203,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_wrong_method_names_the_right_ones() {
-        let error = HttpError::from(RouteError::MethodNotAllowed { allow: "GET, HEAD" });
+        let error = HttpError::from(RouteError::MethodNotAllowed { allow: "GET, HEAD".into() });
         assert_eq!(error.into_response("r").headers()[ALLOW], "GET, HEAD");
     }
 }

@@ -1,62 +1,120 @@
 //! The REST API under `/api/v1`, and the probes.
 
 mod analyses;
+mod api_keys;
+mod audit;
+mod auth;
 mod changefeed;
 mod commitments;
 mod deleted;
+mod downloads;
+mod etag;
+mod events;
 mod exports;
+mod fields;
+mod findings;
+mod groups;
 pub(crate) mod health;
 pub(super) mod hooks;
+mod idempotency;
+mod jobs;
+mod nodes;
+mod openapi;
+mod page;
+mod patients;
 mod reports;
+pub(crate) mod routes;
+mod series;
+mod server;
+mod sessions;
 mod studies;
+mod study_filter;
+mod time;
+pub(super) mod tus;
+mod uploads;
+mod users;
+mod volumes;
 
 use std::sync::Arc;
 
 use futures::stream::TryStreamExt;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::State;
-use super::body::{self, Body, Inbound};
+use super::body::{self, Body, BodyStopped, Inbound};
 use super::dicomweb::delete::explain_absence;
-use super::endpoint::Rest;
+use super::endpoint::RouteError;
 use super::error::HttpError;
-use super::query_string::QueryString;
 use super::service::{Answer, Asked};
+use super::visible;
 use crate::query::Scope;
+use auth::oidc as auth_provider;
 
-pub(crate) async fn handle(state: Arc<State>, endpoint: Rest, asked: Asked, body: Inbound) -> Answer {
-    match endpoint {
-        Rest::Studies => studies::list(&state, &asked).await,
-        Rest::Study(study) => {
-            let answer = studies::one(&state, &study, &asked).await;
-            explain_absence(&state, &Scope::Study(study), answer).await
+pub use self::openapi::document as api_document;
+use self::routes::Call;
+pub(super) use self::routes::Matched;
+use self::routes::Route;
+
+/// Every endpoint of `/api/v1`, and what the modules say about theirs.
+macro_rules! modules {
+    ($($module:ident,)+) => {
+        pub(crate) const TABLE: &[&[Route]] = &[$($module::ROUTES),+];
+
+        fn documents() -> Vec<utoipa::openapi::OpenApi> {
+            vec![$(<$module::Doc as utoipa::OpenApi>::openapi()),+]
         }
-        Rest::StudyAnalyses(study) => analyses::of_study(&state, &study, &asked).await,
-        Rest::RequestAnalysis(study) => analyses::request(&state, study, &asked, body).await,
-        Rest::Analysis(id) => analyses::one(&state, &id, &asked).await,
-        Rest::Reports => reports::list(&state, &asked).await,
-        Rest::Report(id) => reports::one(&state, &id, &asked).await,
-        Rest::ReportPdf(id) => reports::pdf(&state, &id, &asked).await,
-        Rest::ChangeFeed => changefeed::list(state, &asked).await,
-        Rest::LatestChange => changefeed::latest(&state).await,
-        Rest::Deleted => deleted::list(&state, &asked).await,
-        Rest::RestoreDeleted(id) => deleted::restore(&state, &id, &asked).await,
-        Rest::Commitments => commitments::list(&state, &asked).await,
-        Rest::Commitment(id) => commitments::one(&state, &id, &asked).await,
-        Rest::RequestCommitment => commitments::request(&state, &asked, body).await,
-        Rest::Destinations => exports::destinations(&state, &asked).await,
-        Rest::Destination(name) => exports::destination(&state, &name, &asked).await,
-        Rest::PauseDestination(name) => exports::pause(&state, &name, &asked).await,
-        Rest::ResumeDestination(name) => exports::resume(&state, &name, &asked).await,
-        Rest::RequeueDead(name) => exports::requeue_dead(&state, &name, &asked).await,
-        Rest::Exports => exports::list(&state, None, &asked).await,
-        Rest::StudyExports(study) => exports::list(&state, Some(study), &asked).await,
-        Rest::Export(id) => exports::one(&state, id, &asked).await,
-        Rest::RequeueExport(id) => exports::requeue(&state, id, &asked).await,
-        Rest::SendStudy(study) => exports::send(&state, &study, &asked, body).await,
+    };
+}
+
+modules! {
+    downloads,
+    patients,
+    studies,
+    series,
+    analyses,
+    findings,
+    reports,
+    changefeed,
+    deleted,
+    commitments,
+    exports,
+    audit,
+    auth,
+    auth_provider,
+    users,
+    sessions,
+    api_keys,
+    groups,
+    events,
+    tus,
+    uploads,
+    volumes,
+    jobs,
+    nodes,
+    server,
+    openapi,
+}
+
+pub(crate) fn find(method: &Method, segments: &[&str]) -> Result<Matched, RouteError> {
+    routes::find(TABLE, method, segments)
+}
+
+pub(crate) async fn handle(state: Arc<State>, matched: Matched, asked: Asked, body: Inbound) -> Answer {
+    let Matched { route, parameters: path } = matched;
+    visible::path(&state, &asked.caller, route, &path).await?;
+    let study = path.has("study").then(|| path.study()).transpose()?;
+    let key = idempotency::key(route, &asked.headers)?;
+    let call = Call { state: Arc::clone(&state), path, asked, body };
+    let answer = match key {
+        Some(key) => idempotency::once(key, route, call).await,
+        None => (route.handler)(call).await,
+    };
+    match study {
+        Some(study) => explain_absence(&state, &Scope::Study(study), answer).await,
+        None => answer,
     }
 }
 
@@ -69,6 +127,22 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     Ok(response)
 }
 
+/// 204.
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// What is asked for lies there.
+fn elsewhere(url: &str) -> Answer {
+    let mut response: Response<Body> = Response::new(body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let location = HeaderValue::from_str(url).map_err(HttpError::internal("leading elsewhere"))?;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
 /// A JSON column as the JSON it holds; text that is none stays text.
 fn stored_json(bytes: &[u8]) -> serde_json::Value {
     serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
@@ -77,30 +151,33 @@ fn stored_json(bytes: &[u8]) -> serde_json::Value {
 /// The body of a request is a few words.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 
+/// A body of a few words.
+async fn collected(body: Inbound, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
+    let collect = |mut all: Vec<u8>, chunk: bytes::Bytes| async move {
+        all.extend_from_slice(&chunk);
+        if all.len() > bytes_max { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(all) }
+    };
+    let too_large = HttpError::TooLarge { bytes_max: bytes_max as u64 };
+    body.try_fold(Vec::new(), collect).await.map_err(|error| match BodyStopped::find(&error) {
+        Some(reason) => reason.into(),
+        None if error.kind() == std::io::ErrorKind::FileTooLarge => too_large,
+        None => HttpError::bad_request("the body does not come to its end"),
+    })
+}
+
 /// What the body of a request wishes for; no body wishes for nothing in particular. `form` says what
 /// it should be.
 async fn wish<T: DeserializeOwned>(body: Inbound, form: &str) -> Result<T, HttpError> {
-    let collect = |mut all: Vec<u8>, chunk: bytes::Bytes| async move {
-        all.extend_from_slice(&chunk);
-        if all.len() > REQUEST_BYTES_MAX { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(all) }
-    };
-    let read = body.try_fold(Vec::new(), collect).await;
-    let bytes = read.map_err(|_| HttpError::TooLarge { bytes_max: REQUEST_BYTES_MAX as u64 })?;
+    wish_up_to(REQUEST_BYTES_MAX, body, form).await
+}
+
+/// As [`wish`], of so many bytes.
+async fn wish_up_to<T: DeserializeOwned>(
+    bytes_max: usize,
+    body: Inbound,
+    form: &str,
+) -> Result<T, HttpError> {
+    let bytes = collected(body, bytes_max).await?;
     let json = if bytes.is_empty() { b"{}" } else { &bytes[..] };
     serde_json::from_slice(json).map_err(|_| HttpError::bad_request(format!("the body is {form}")))
-}
-
-/// Bounds one answer.
-const LIST_MAX: u32 = 1000;
-const LIST_DEFAULT: u32 = 100;
-
-fn limit(query: &QueryString) -> Result<u32, HttpError> {
-    Ok(number(query, "limit")?.unwrap_or(LIST_DEFAULT).min(LIST_MAX))
-}
-
-fn number(query: &QueryString, name: &str) -> Result<Option<u32>, HttpError> {
-    let parse = |text: &str| {
-        text.parse().map_err(|_| HttpError::bad_request(format!("{name} is a whole number from 0")))
-    };
-    query.get(name).map(parse).transpose()
 }

@@ -1,5 +1,6 @@
 //! The listener: connections in, bounded; out in two stages on stop.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,17 +8,20 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::opening::Opening;
 use super::service;
 use super::stall::Stalling;
+use super::tls::Https;
 use super::urls::Ends;
 use super::{Settings, State, limit_hit};
+use crate::telemetry::metrics::http as metric;
 
 /// What one read of an HTTP/1 connection may bring: every read of a body costs changing tasks.
 /// Longer headers are refused when they are complete.
@@ -32,46 +36,84 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
     Content-Length: 0\r\n\r\n";
 
-/// Answers requests until `stop`, then lets open ones finish for the drain time.
-pub async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) -> io::Result<()> {
-    let permits = Arc::new(Semaphore::new(state.settings.connections_max));
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
-    let open = GracefulShutdown::new();
-    while let Some((stream, peer)) = accept(&listener, &stop).await {
-        match Arc::clone(&permits).try_acquire_owned() {
-            Ok(permit) => {
-                let connection = Connection { stream, peer, permit };
-                tokio::spawn(connection.serve(Arc::clone(&state), open.watcher()));
+/// Where requests are taken in.
+#[derive(Debug)]
+pub struct Listeners {
+    pub plain: Option<TcpListener>,
+    pub tls: Option<(TcpListener, Https)>,
+}
+
+/// A connection on which nothing was said yet.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Https>,
+}
+
+impl Listeners {
+    /// The next connection; `None` on stop.
+    async fn next(&self, stop: &CancellationToken) -> Option<Accepted> {
+        let next = async {
+            loop {
+                match self.accept().await {
+                    Ok(accepted) => return accepted,
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
             }
-            Err(_) => refuse(stream, &refusals),
+        };
+        stop.run_until_cancelled(next).await
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        tokio::select! {
+            accepted = accept(self.plain.as_ref()) => {
+                accepted.map(|(stream, peer)| Accepted { stream, peer, tls: None })
+            }
+            accepted = accept(self.tls.as_ref().map(|(listener, _)| listener)) => {
+                let tls = self.tls.as_ref().map(|(_, https)| https.clone());
+                accepted.map(|(stream, peer)| Accepted { stream, peer, tls })
+            }
         }
     }
-    drop(listener);
+}
+
+/// Without a listener, never.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => pending().await,
+    }
+}
+
+/// Answers requests until `stop`, then lets open ones finish for the drain time.
+pub async fn serve(listeners: Listeners, state: Arc<State>, stop: CancellationToken) -> io::Result<()> {
+    let permits = Arc::new(Semaphore::new(state.settings.connections_max));
+    let handshakes = Arc::new(Semaphore::new(state.settings.handshakes_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let open = GracefulShutdown::new();
+    while let Some(accepted) = listeners.next(&stop).await {
+        match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => {
+                let connection = Connection { state: Arc::clone(&state), permit, watcher: open.watcher() };
+                tokio::spawn(connection.begin(accepted, Arc::clone(&handshakes)));
+            }
+            Err(_) => refuse(accepted, &refusals),
+        }
+    }
+    drop(listeners);
     if tokio::time::timeout(state.settings.drain_timeout, open.shutdown()).await.is_err() {
         tracing::warn!("requests were still open at the end of the drain time");
     }
     Ok(())
 }
 
-/// The next connection; `None` on stop.
-async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
-    let next = async {
-        loop {
-            match listener.accept().await {
-                Ok(accepted) => return accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    };
-    stop.run_until_cancelled(next).await
-}
-
-/// Tells a connection too many so, if that costs no more than a moment.
-fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>) {
+/// Tells a connection too many so, if that costs no more than a moment: a handshake would.
+fn refuse(accepted: Accepted, refusals: &Arc<Semaphore>) {
     limit_hit("connections_max");
+    let Accepted { stream, tls: None, .. } = accepted else { return };
     if let Ok(permit) = Arc::clone(refusals).try_acquire_owned() {
         tokio::spawn(async move {
             // A peer that does not take its refusal goes without.
@@ -89,24 +131,44 @@ async fn tell_unavailable(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// A place among the connections, taken.
 struct Connection {
-    stream: TcpStream,
-    peer: SocketAddr,
-    /// Held as long as the connection lives.
+    state: Arc<State>,
     permit: OwnedSemaphorePermit,
+    watcher: Watcher,
 }
 
 impl Connection {
-    async fn serve(self, state: Arc<State>, watcher: hyper_util::server::graceful::Watcher) {
-        let Self { stream, peer, permit } = self;
+    async fn begin(self, accepted: Accepted, handshakes: Arc<Semaphore>) {
+        let Accepted { stream, peer, tls } = accepted;
         let Ok(local) = stream.local_addr() else { return };
-        if !speaks_within(&stream, state.settings.header_timeout).await {
-            limit_hit("header_timeout");
+        if stream.set_nodelay(true).is_err() {
             return;
         }
+        let Some(https) = tls else {
+            return self.serve(stream, Ends { local, peer, is_secure: false }).await;
+        };
+        let Ok(handshake) = handshakes.try_acquire() else { return limit_hit("tls.handshakes_max") };
+        let accepted = https.accept(stream).await;
+        drop(handshake);
+        match accepted {
+            Ok(stream) => self.serve(stream, Ends { local, peer, is_secure: true }).await,
+            Err(error) => {
+                metrics::counter!(metric::TLS_FAILED).increment(1);
+                tracing::debug!(%error, "a TLS handshake failed");
+            }
+        }
+    }
+
+    async fn serve<S>(self, stream: S, ends: Ends)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { state, permit, watcher } = self;
         let builder = builder(&state.settings);
+        let stream = Opening::new(stream, state.settings.header_timeout);
         let stream = Stalling::new(stream, state.settings.response_stall_timeout);
-        let service = TowerToHyperService::new(service::service(state, Ends { local, peer }));
+        let service = TowerToHyperService::new(service::service(state, ends));
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             count_limit(error.as_ref());
@@ -123,12 +185,6 @@ fn count_limit(error: &(dyn std::error::Error + 'static)) {
         Some(error) if error.is_parse_too_large() => limit_hit("header_bytes_max"),
         _ => {}
     }
-}
-
-/// The builder waits without limit for the bytes that tell HTTP/1 from HTTP/2.
-async fn speaks_within(stream: &TcpStream, timeout: Duration) -> bool {
-    let spoke = tokio::time::timeout(timeout, stream.peek(&mut [0])).await;
-    stream.set_nodelay(true).is_ok() && spoke.is_ok()
 }
 
 fn builder(settings: &Settings) -> Builder<TokioExecutor> {

@@ -1,11 +1,21 @@
 //! Through the whole stack of one request: objects in by STOW-RS, out in every form.
 
+mod api;
+mod audit;
+mod drafts;
+mod events;
 mod exports;
+mod gate;
+mod https;
 mod lifecycle;
 mod rendered;
+mod repeated;
 mod retrieve;
 mod search;
 mod store;
+mod tus;
+mod uploading;
+mod visibility;
 
 use std::sync::Arc;
 
@@ -19,20 +29,28 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{body, service, *};
+use crate::audit::Actor;
+use crate::audit::recorder;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble};
 use crate::db::SqliteSettings;
 use crate::dicom::header;
 use crate::dicom::uid::StudyUid;
+use crate::export::content::{self, Downloads};
+use crate::export::plan::Plan;
 use crate::export::scu::Directory;
 use crate::export::scu::association::Patience;
 use crate::export::{self, commitment};
 use crate::ingest::Policy;
 use crate::jobs::Bell;
+use crate::query::volumes::{self, Volumes};
+use crate::reporting;
 use crate::ul::tls::Tls;
+use crate::uploads::{self, Uploads};
 
 const SERIES: &str = "/dicom-web/studies/1.2.3/series/1.2.3.4";
 const BOUNDARY: &str = "b";
@@ -69,6 +87,22 @@ impl AnalysisRequests for Hooks {
         let ticket = AnalysisTicket { analysis: "a1".into(), state: "queued".into() };
         Box::pin(async { pipeline.map_or(Ok(ticket), |name| Err(AnalysisRefused::UnknownPipeline(name))) })
     }
+
+    fn cancel_analysis(
+        &self,
+        analysis: String,
+        _actor: Actor,
+    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
+        Box::pin(async { Ok(AnalysisTicket { analysis, state: "cancelled".into() }) })
+    }
+
+    fn retry_analysis(
+        &self,
+        _analysis: String,
+        _actor: Actor,
+    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
+        Box::pin(async { Err(AnalysisRefused::State("the analysis is done".into())) })
+    }
 }
 
 impl Readiness for Hooks {
@@ -78,7 +112,11 @@ impl Readiness for Hooks {
 }
 
 fn ends() -> urls::Ends {
-    urls::Ends { local: "127.0.0.1:8080".parse().unwrap(), peer: "127.0.0.1:50000".parse().unwrap() }
+    urls::Ends {
+        local: "127.0.0.1:8080".parse().unwrap(),
+        peer: "127.0.0.1:50000".parse().unwrap(),
+        is_secure: false,
+    }
 }
 
 impl Bench {
@@ -87,6 +125,15 @@ impl Bench {
     }
 
     fn with(settings: Settings) -> Self {
+        let limits = Config::load(&Overrides::default()).unwrap().http.rate_limits;
+        Self::made(settings, &limits)
+    }
+
+    fn limited(limits: &crate::config::RateLimits) -> Self {
+        Self::made(Settings::default(), limits)
+    }
+
+    fn made(settings: Settings, limits: &crate::config::RateLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let index = SqliteSettings { readers: 2, group_max: 64 };
         let db = Db::open_sqlite(&dir.path().join("index.sqlite"), index).unwrap();
@@ -103,7 +150,8 @@ impl Bench {
             settings: commitment::Settings::new(&Config::load(&Overrides::default()).unwrap()),
         }));
         let destinations = r#"[{ name = "the archive", url = "http://127.0.0.1:9/dicom-web" }]"#;
-        let keys = vec![("export.destinations", destinations.to_owned())];
+        let data_dir = dir.path().display().to_string();
+        let keys = vec![("export.destinations", destinations.to_owned()), ("server.data_dir", data_dir)];
         let config = Config::load(&Overrides { file: None, keys }).unwrap();
         let parts = export::Parts {
             db: db.clone(),
@@ -114,12 +162,56 @@ impl Bench {
             directory,
             commitments: Arc::clone(&commitments),
         };
+        let downloads = Arc::new(Downloads::new(content::Parts {
+            db: db.clone(),
+            blobs: blobs.clone(),
+            clock: parts.clock.clone(),
+            bell: Bell::default(),
+            decodes: Decodes::new(1),
+            settings: config.downloads.clone(),
+            folder: dir.path().join("downloads"),
+        }));
         let exports = Arc::new(Exports::new(parts, &config).unwrap());
+        let reporting = Arc::new(Reporting::new(reporting::Parts {
+            db: db.clone(),
+            blobs: blobs.clone(),
+            ingest: ingest.clone(),
+            clock: Clock::manual(Timestamp(1)),
+            bell: Bell::default(),
+            exports: Plan::default(),
+            settings: config.report.clone(),
+            serial_number: "1".into(),
+        }));
+        let (audit, writing) =
+            Recorder::new(db.clone(), Clock::manual(Timestamp(1)), recorder::Settings::default());
+        tokio::spawn(writing.run());
+        let access = Access::new(db.clone(), Clock::System, &config).unwrap();
+        let uploads = Arc::new(Uploads::new(uploads::Parts {
+            db: db.clone(),
+            blobs: blobs.clone(),
+            ingest: ingest.clone(),
+            clock: Clock::manual(Timestamp(1)),
+            bell: Bell::default(),
+            settings: config.uploads.clone(),
+            instance_bytes_max: 1 << 20,
+            release_delay: Duration::from_secs(1),
+        }));
+        let volumes = Arc::new(Volumes::new(volumes::Parts {
+            db: db.clone(),
+            blobs: blobs.clone(),
+            decodes: Decodes::new(1),
+            settings: config.volumes.clone(),
+            bytes_max: 1 << 24,
+        }));
         let state = Arc::new(State {
+            access: Arc::new(access),
             exports,
+            reporting,
+            downloads,
             db,
             blobs,
             ingest,
+            audit,
             // Placed side by side, instances would be indexed in any order.
             settings: Settings { parts_in_flight: 1, ..settings },
             analyses: Arc::new(Hooks),
@@ -127,7 +219,11 @@ impl Bench {
             commitments,
             decodes: Decodes::new(1),
             answers: Answers::new(1 << 20),
+            rate_limits: RateLimits::from_config(limits),
             metrics: Arc::new(String::new),
+            clock: Clock::manual(Timestamp(1)),
+            live: Live::new(&config, Clock::manual(Timestamp(1)), uploads, volumes, CancellationToken::new()),
+            totals: worklist::Totals::default(),
         });
         Self { _dir: dir, state }
     }
@@ -147,9 +243,11 @@ impl Bench {
         bench
     }
 
-    async fn send(&self, request: Request<body::Body>) -> Reply {
+    async fn send(&self, mut request: Request<body::Body>) -> Reply {
+        request.headers_mut().entry(HOST).or_insert("127.0.0.1:8080".parse().unwrap());
         let service = service::service(Arc::clone(&self.state), ends());
-        let response = service.oneshot(request).await.unwrap();
+        // Boxed: a test of many requests has no room on its stack for each of them.
+        let response = Box::pin(service.oneshot(request)).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(Into::<body::BoxError>::into).unwrap().to_bytes();
         Reply { status: head.status, headers: head.headers, body }

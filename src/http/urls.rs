@@ -31,6 +31,8 @@ pub struct Naming {
 pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
+    /// Over TLS, which ends here.
+    pub(crate) is_secure: bool,
 }
 
 /// What stands in front of every path.
@@ -48,7 +50,7 @@ impl Urls {
                 let forwarded = forwarded(naming, ends, headers).filter(Forwarded::names_the_server);
                 match forwarded {
                     Some(said) => proxied(&said, headers, uri),
-                    None => direct(ends.local, headers, uri),
+                    None => direct(ends, headers, uri),
                 }
             }
         };
@@ -84,10 +86,15 @@ impl Urls {
 
     pub(crate) fn of_scope(&self, scope: &Scope) -> String {
         match scope {
-            Scope::Study(study) => self.study(study),
+            Scope::Study(study) | Scope::Released(study) => self.study(study),
             Scope::Series(study, series) => self.series(study, series),
             Scope::Instance(study, series, instance) => self.instance(study, series, instance),
         }
+    }
+
+    /// A page that shows the REST API.
+    pub(crate) fn docs(&self, file: &str) -> String {
+        format!("{}/api/docs/{file}", self.base)
     }
 
     /// A path of the REST API.
@@ -102,9 +109,22 @@ pub(crate) fn client(naming: &Naming, ends: Ends, headers: &HeaderMap) -> IpAddr
     said.unwrap_or_else(|| ends.peer.ip().to_canonical())
 }
 
+/// Whether nobody between the client and us reads along, as far as it is known: TLS that ends here
+/// or at a trusted proxy, or no network at all.
+pub(crate) fn is_private(naming: &Naming, ends: Ends, headers: &HeaderMap) -> bool {
+    match forwarded(naming, ends, headers) {
+        Some(said) => said.scheme == Some("https"),
+        None => ends.is_secure || ends.peer.ip().to_canonical().is_loopback(),
+    }
+}
+
+/// Whether the peer is a proxy whose word counts.
+pub(crate) fn is_trusted(naming: &Naming, ends: Ends) -> bool {
+    forwarded::contains(&naming.trusted_proxies, ends.peer.ip())
+}
+
 fn forwarded(naming: &Naming, ends: Ends, headers: &HeaderMap) -> Option<Forwarded> {
-    let trusted = &naming.trusted_proxies;
-    forwarded::contains(trusted, ends.peer.ip()).then(|| Forwarded::of(headers, trusted))
+    is_trusted(naming, ends).then(|| Forwarded::of(headers, &naming.trusted_proxies))
 }
 
 /// A port that nobody names is that of the scheme: the proxy's word is whole.
@@ -120,16 +140,18 @@ fn proxied(said: &Forwarded, headers: &HeaderMap, uri: &Uri) -> Option<String> {
 }
 
 /// `None` where no absolute URL is certain.
-fn direct(local: SocketAddr, headers: &HeaderMap, uri: &Uri) -> Option<String> {
+fn direct(ends: Ends, headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let Ends { local, is_secure, .. } = ends;
+    let (scheme, default) = if is_secure { ("https", 443) } else { ("http", 80) };
     let authority = match asked_authority(headers, uri) {
         None => local.to_string(),
-        Some(authority) if authority.port().is_some() || local.port() == 80 => authority.to_string(),
+        Some(authority) if authority.port().is_some() || local.port() == default => authority.to_string(),
         Some(authority) if names(authority.host(), local.ip()) => {
             format!("{}:{}", authority.host(), local.port())
         }
         Some(_) => return None,
     };
-    Some(format!("http://{authority}"))
+    Some(format!("{scheme}://{authority}"))
 }
 
 fn asked_authority(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
@@ -156,7 +178,11 @@ mod tests {
     use super::*;
 
     fn ends() -> Ends {
-        Ends { local: "127.0.0.1:8080".parse().unwrap(), peer: "127.0.0.1:50000".parse().unwrap() }
+        Ends {
+            local: "127.0.0.1:8080".parse().unwrap(),
+            peer: "127.0.0.1:50000".parse().unwrap(),
+            is_secure: false,
+        }
     }
 
     fn behind(proxies: &[&str]) -> Naming {

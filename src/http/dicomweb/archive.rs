@@ -4,29 +4,22 @@
 //! medium. Objects are not compressed again.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{StreamExt, TryStreamExt};
 use http::Response;
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
-use zip::write::{SimpleFileOptions, StreamWriter};
-use zip::{CompressionMethod, ZipWriter};
 
 use super::Content;
 use super::instances::{self, Outgoing, Wanted, log_broken, set_content_type};
 use crate::dicom::uid::SeriesUid;
 use crate::http::State;
-use crate::http::body::{self, BoxError};
+use crate::http::body;
 use crate::http::service::Answer;
+use crate::media::zip::{self, Entry};
 use crate::query::Scope;
-use crate::query::retrieve::StoredInstance;
 
 pub(super) const ZIP: &str = "application/zip";
-
-/// Beyond this an entry needs the 64-bit form.
-const SMALL_ENTRY_BYTES: u64 = u32::MAX as u64;
 
 pub(super) async fn response(state: Arc<State>, scope: Scope, wanted: Wanted) -> Answer {
     let name = format!("attachment; filename=\"{}.zip\"", last_uid(&scope));
@@ -40,80 +33,27 @@ pub(super) async fn response(state: Arc<State>, scope: Scope, wanted: Wanted) ->
 
 fn last_uid(scope: &Scope) -> &str {
     match scope {
-        Scope::Study(study) => study.as_str(),
+        Scope::Study(study) | Scope::Released(study) => study.as_str(),
         Scope::Series(_, series) => series.as_str(),
         Scope::Instance(_, _, instance) => instance.as_str(),
     }
 }
 
 fn archive(state: Arc<State>, scope: Scope, wanted: Wanted) -> Content {
-    let archiving = Archiving::new(state, scope, wanted);
-    let chunks = stream::try_unfold(Some(archiving), |state| async {
-        match state {
-            Some(archiving) => archiving.step().await.map(Some),
-            None => Ok(None),
+    let mut names = Names::default();
+    let named = instances::all(Arc::clone(&state), scope).map_ok(move |instance| {
+        let name = names.next(&instance.series);
+        (instance, name)
+    });
+    let entries = named.and_then(move |(instance, name)| {
+        let (state, wanted) = (Arc::clone(&state), wanted.clone());
+        async move {
+            let outgoing = Outgoing::open(&state, instance.clone(), &wanted).await;
+            let outgoing = outgoing.inspect_err(|error| log_broken(&instance, error))?;
+            Ok(Entry { name, length: outgoing.length, content: outgoing.content })
         }
     });
-    chunks.try_filter(|chunk| std::future::ready(!chunk.is_empty())).boxed()
-}
-
-/// Where an archive stands.
-struct Archiving {
-    state: Arc<State>,
-    wanted: Wanted,
-    instances: BoxStream<'static, Result<StoredInstance, BoxError>>,
-    names: Names,
-    zip: ZipWriter<StreamWriter<Buffer>>,
-    written: Buffer,
-    /// The rest of the entry that is being written.
-    entry: Option<Content>,
-}
-
-impl Archiving {
-    fn new(state: Arc<State>, scope: Scope, wanted: Wanted) -> Self {
-        let written = Buffer::default();
-        Self {
-            instances: instances::all(Arc::clone(&state), scope).boxed(),
-            zip: ZipWriter::new_stream(written.clone()),
-            names: Names::default(),
-            entry: None,
-            state,
-            wanted,
-            written,
-        }
-    }
-
-    /// One chunk of an entry, the beginning of the next, or the directory at the end.
-    async fn step(mut self) -> Result<(Bytes, Option<Self>), BoxError> {
-        if let Some(entry) = &mut self.entry {
-            match entry.try_next().await? {
-                Some(chunk) => self.zip.write_all(&chunk)?,
-                None => self.entry = None,
-            }
-            return Ok((self.written.take(), Some(self)));
-        }
-        match self.instances.try_next().await? {
-            Some(instance) => {
-                self.begin(instance).await?;
-                Ok((self.written.take(), Some(self)))
-            }
-            None => {
-                drop(self.zip.finish()?);
-                Ok((self.written.take(), None))
-            }
-        }
-    }
-
-    async fn begin(&mut self, instance: StoredInstance) -> Result<(), BoxError> {
-        let outgoing = Outgoing::open(&self.state, instance.clone(), &self.wanted).await;
-        let outgoing = outgoing.inspect_err(|error| log_broken(&instance, error))?;
-        let large = outgoing.length.is_none_or(|length| length >= SMALL_ENTRY_BYTES);
-        let options =
-            SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
-        self.zip.start_file(self.names.next(&instance.series), options)?;
-        self.entry = Some(outgoing.content);
-        Ok(())
-    }
+    zip::archive(entries.boxed())
 }
 
 /// Folders and files by number: at most eight characters each (PS3.10 8.2).
@@ -128,28 +68,6 @@ impl Names {
         let (folder, files) = self.series.entry(series.clone()).or_insert((folder, 0));
         *files += 1;
         format!("SE{folder:06}/IM{files:06}")
-    }
-}
-
-/// What the ZIP writer has written and nobody has taken yet: less than a chunk.
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Buffer {
-    fn take(&self) -> Bytes {
-        // Whoever panicked while holding the bytes left them whole.
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
-    }
-}
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn delete(state: &State, scope: &Scope, asked: &Asked) -> Answe
     if reason.is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
         return Err(HttpError::bad_request(format!("a reason has up to {REASON_BYTES_MAX} bytes")));
     }
-    match state.ingest.delete(scope, &asked.client.to_string(), reason).await {
+    match state.ingest.delete(scope, &asked.who(), reason).await {
         Ok(deletion) => {
             tracing::info!(deletion, study = %scope.study(), "deleted");
             let mut response = Response::new(body::empty());

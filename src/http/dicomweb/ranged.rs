@@ -15,8 +15,8 @@ use crate::http::error::HttpError;
 
 /// What of a representation goes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Selected {
-    pub(super) part: Range<u64>,
+pub(in crate::http) struct Selected {
+    pub(in crate::http) part: Range<u64>,
     size: u64,
     /// 206 only when the client asked for a range.
     is_partial: bool,
@@ -31,12 +31,21 @@ impl Selected {
         Ok(Self { part: asked.unwrap_or(0..size), size, is_partial })
     }
 
+    /// Of content that the version names.
+    pub(in crate::http) fn of_version(
+        headers: &HeaderMap,
+        version: &[u8],
+        size: u64,
+    ) -> Result<Self, HttpError> {
+        Self::of(headers, &Etag::of([version], ""), size)
+    }
+
     pub(super) fn whole(size: u64) -> Self {
         Self { part: 0..size, size, is_partial: false }
     }
 
     /// `content` is that of the part.
-    pub(super) fn response(self, content: Content, content_type: &str) -> Response<Body> {
+    pub(in crate::http) fn response(self, content: Content, content_type: &str) -> Response<Body> {
         let Self { part, size, is_partial } = self;
         let mut response = Response::new(body::streamed(content));
         set_content_type(&mut response, content_type);

@@ -34,7 +34,8 @@ pub(crate) async fn search(
         Offer::multipart(xml::MEDIA_TYPE),
     ];
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?;
-    let request = parse(level, (study, series), &asked.query, &state.settings)?;
+    let mut request = parse(level, (study, series), &asked.query, &state.settings)?;
+    request.reach = asked.caller.reach.clone();
     let page = search::search(&state.db, &request, state.settings.search_scan_max).await?;
     let (remaining, is_empty) = (page.remaining, page.found.is_empty());
     let matches = answer::write(page, request, asked.urls.clone()).await?;

@@ -18,7 +18,7 @@ use crate::http::body::Inbound;
 use crate::http::multipart::Parts;
 use crate::http::negotiation::{Accept, Offer};
 use crate::http::service::{Answer, Asked};
-use crate::ingest::{Origin, Source};
+use crate::ingest::{Ingest, Origin, Source};
 use packaging::{Packaging, Root};
 
 /// Accept is looked at first: nothing is stored for a client that cannot read the answer.
@@ -32,7 +32,9 @@ pub(crate) async fn store(
     let accept = Accept::of(&asked.headers, asked.query.get("accept"));
     let media_type = accept.choose(&offers)?.media_type;
     let packaging = Packaging::of(asked.headers.get(CONTENT_TYPE))?;
-    let request = Request { state, only_study, origin: origin() };
+    let ingest = state.ingest.within(&asked.caller.reach);
+    let origin = Origin::by(Source::Stow, asked.who());
+    let request = Request { state, ingest, only_study, origin };
     let report = match packaging {
         Packaging::Single => request.store_single(content).await,
         Packaging::Multipart { boundary, root: Root::Object } => {
@@ -45,13 +47,11 @@ pub(crate) async fn store(
     report.into_response(media_type, &asked.urls)
 }
 
-fn origin() -> Origin {
-    Origin { source: Source::Stow, calling_aet: String::new(), delivery: None }
-}
-
 /// What the parts of one request have in common.
 struct Request<'a> {
     state: &'a State,
+    /// For objects of who asks.
+    ingest: Ingest,
     only_study: Option<StudyUid>,
     origin: Origin,
 }

@@ -30,7 +30,7 @@ impl From<crate::blobs::BlobError> for HttpError {
 /// What a scope is, for people.
 pub(super) fn noun(scope: &Scope) -> &'static str {
     match scope {
-        Scope::Study(_) => "study",
+        Scope::Study(_) | Scope::Released(_) => "study",
         Scope::Series(..) => "series",
         Scope::Instance(..) => "instance",
     }

@@ -33,6 +33,7 @@ pub(super) async fn retrieve(state: Arc<State>, asked: Asked) -> Answer {
         return Err(HttpError::bad_request("anonymize is not supported: the object would name the patient"));
     }
     let scope = scope(query)?;
+    super::visible(&state, &asked, &scope).await?;
     let answer = object(Arc::clone(&state), scope.clone(), asked).await;
     explain_absence(&state, &scope, answer).await
 }

@@ -29,11 +29,12 @@ pub(crate) enum PartsError {
     LongHeader,
 }
 
-/// The header fields of a part that a store request has a use for.
+/// The header fields of a part that a store request or an upload has a use for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PartHead {
     pub(crate) content_type: Option<String>,
     pub(crate) content_location: Option<String>,
+    pub(crate) content_disposition: Option<String>,
 }
 
 /// Where in the message the next byte lies.
@@ -223,6 +224,7 @@ impl PartHead {
             match name.trim().to_ascii_lowercase().as_str() {
                 "content-type" => head.content_type = Some(value),
                 "content-location" => head.content_location = Some(value),
+                "content-disposition" => head.content_disposition = Some(value),
                 _ => {}
             }
         }

@@ -8,10 +8,16 @@ use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::page;
+use super::routes::{Route, routes};
+use super::time::Time;
+use crate::auth::{Permission, may};
 use crate::clock::Timestamp;
-use crate::db::changes::{self, Change};
+use crate::db::changes::{self, Change as Stored};
+use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 use crate::http::State;
 use crate::http::body::{self, BoxError};
 use crate::http::dicomweb;
@@ -20,10 +26,60 @@ use crate::http::query_string::QueryString;
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 
-/// `?after=` a sequence, `?since=` a time, `limit`, `include=metadata`.
-pub(super) async fn list(state: Arc<State>, asked: &Asked) -> Answer {
+pub(super) const ROUTES: &[Route] = routes! {
+    GET "changefeed", "api-changefeed", may(Permission::OperateServer), |call| list(call.state, &call.asked).await;
+    GET "changefeed/latest", "api-changefeed-latest", may(Permission::OperateServer), |call| latest(&call.state).await;
+};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, latest))]
+pub(super) struct Doc;
+
+/// What happened to the archive.
+#[derive(Serialize, ToSchema)]
+struct ArchiveChange {
+    /// In the order of commits.
+    sequence: i64,
+    at: Time,
+    kind: String,
+    study_uid: StudyUid,
+    series_uid: Option<SeriesUid>,
+    sop_instance_uid: Option<SopInstanceUid>,
+    /// The id of an analysis or a report.
+    subject: Option<String>,
+    /// Nothing has happened to the same since.
+    current: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Changes {
+    changes: Vec<ArchiveChange>,
+    /// What to ask for `after`.
+    next: i64,
+    more: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Latest {
+    change: Option<ArchiveChange>,
+    next: i64,
+}
+
+/// The change feed
+///
+/// What happened to the archive, in the order of its commits. A reader keeps `next` and asks for what comes
+/// `after` it: nothing is skipped.
+#[utoipa::path(
+    get, path = "/changefeed", operation_id = "listChanges", tag = "changes",
+    params(("after" = Option<i64>, Query, description = "A sequence", minimum = 0),
+        ("since" = Option<String>, Query, description = "A time", format = DateTime),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
+        ("include" = Option<String>, Query, description = "`metadata`: of what is there still")),
+    responses((status = 200, description = "The changes", body = Changes))
+)]
+async fn list(state: Arc<State>, asked: &Asked) -> Answer {
     let with_metadata = with_metadata(&asked.query)?;
-    let limit = super::limit(&asked.query)?;
+    let limit = page::limit(&asked.query)?;
     let after = after(&state, &asked.query).await?;
     let mut found = changes::list(&state.db, after, limit.saturating_add(1)).await?;
     let more = found.len() > limit as usize;
@@ -32,15 +88,21 @@ pub(super) async fn list(state: Arc<State>, asked: &Asked) -> Answer {
     if with_metadata {
         return Ok(streamed(state, asked.urls.clone(), found, next, more));
     }
-    let changes: Vec<Value> = found.iter().map(summary).collect();
-    super::json(StatusCode::OK, &json!({ "changes": changes, "next": next, "more": more }))
+    let changes = found.iter().map(summary).collect();
+    super::json(StatusCode::OK, &Changes { changes, next, more })
 }
 
+/// The latest change
+///
 /// Where a reader begins that wants only what is to come.
-pub(super) async fn latest(state: &State) -> Answer {
+#[utoipa::path(
+    get, path = "/changefeed/latest", operation_id = "getLatestChange", tag = "changes",
+    responses((status = 200, description = "The change", body = Latest))
+)]
+async fn latest(state: &State) -> Answer {
     let latest = changes::latest(&state.db).await?;
     let next = latest.as_ref().map_or(0, |change| change.sequence);
-    super::json(StatusCode::OK, &json!({ "change": latest.as_ref().map(summary), "next": next }))
+    super::json(StatusCode::OK, &Latest { change: latest.as_ref().map(summary), next })
 }
 
 fn with_metadata(query: &QueryString) -> Result<bool, HttpError> {
@@ -71,24 +133,24 @@ fn since(query: &QueryString) -> Result<Option<Timestamp>, HttpError> {
     time.map(Some).ok_or_else(|| HttpError::bad_request("since is a time as in 2026-11-23T06:00:00Z"))
 }
 
-fn summary(change: &Change) -> Value {
-    json!({
-        "sequence": change.sequence,
-        "at": change.at.rfc3339(),
-        "kind": change.kind,
-        "study_uid": change.study,
-        "series_uid": change.series,
-        "sop_instance_uid": change.sop_instance,
-        "subject": change.subject,
-        "current": change.is_current,
-    })
+fn summary(change: &Stored) -> ArchiveChange {
+    ArchiveChange {
+        sequence: change.sequence,
+        at: change.at.into(),
+        kind: change.kind.clone(),
+        study_uid: change.study.clone(),
+        series_uid: change.series.clone(),
+        sop_instance_uid: change.sop_instance.clone(),
+        subject: change.subject.clone(),
+        current: change.is_current,
+    }
 }
 
 /// One instance's metadata is in memory at a time.
 fn streamed(
     state: Arc<State>,
     urls: Urls,
-    changes: Vec<Change>,
+    changes: Vec<Stored>,
     next: i64,
     more: bool,
 ) -> Response<body::Body> {
@@ -105,13 +167,13 @@ fn streamed(
 fn with_metadata_of(
     state: Arc<State>,
     urls: Urls,
-    changes: Vec<Change>,
+    changes: Vec<Stored>,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
     stream::iter(changes.into_iter().enumerate()).then(move |(at, change)| {
         let (state, urls) = (Arc::clone(&state), urls.clone());
         async move {
             let metadata = dicomweb::metadata_of(&state, &urls, &change).await?;
-            let mut item = summary(&change).to_string();
+            let mut item = serde_json::to_string(&summary(&change))?;
             item.pop();
             let metadata = metadata.as_deref().unwrap_or("null");
             let separator = if at > 0 { "," } else { "" };

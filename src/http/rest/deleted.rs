@@ -1,31 +1,97 @@
 //! What was deleted, and the way back while it is kept.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::db::deletions::{self, Deletion};
+use super::page::{List, Page, PageParameters};
+use super::routes::{Route, routes};
+use super::time::Time;
+use crate::auth::{Permission, may};
+use crate::db::deletions::{self, Deletion as Stored};
+use crate::dicom::uid::StudyUid;
 use crate::http::State;
 use crate::http::error::HttpError;
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 use crate::ingest::RestoreError;
 
-/// The last acts of deletion, first.
-pub(super) async fn list(state: &State, asked: &Asked) -> Answer {
-    let limit = super::limit(&asked.query)?;
-    let offset = super::number(&asked.query, "offset")?.unwrap_or(0);
-    let deletions = deletions::list(&state.db, limit, offset).await?;
-    let deletions: Vec<Value> = deletions.iter().map(|deletion| summary(deletion, &asked.urls)).collect();
-    super::json(StatusCode::OK, &json!({ "deleted": deletions }))
+pub(super) const ROUTES: &[Route] = routes! {
+    GET "deleted", "api-deleted", may(Permission::DeleteStudies), |call| list(&call.state, &call.asked).await;
+    POST "deleted/{deletion}/restore", "api-restore-deleted", may(Permission::DeleteStudies),
+        |call| restore(&call.state, call.path.text("deletion"), &call.asked).await;
+};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, restore))]
+pub(super) struct Doc;
+
+const LIST: List = List {
+    name: "deleted",
+    filters: &[],
+    sorts: &[("at", "deletion.at")],
+    default: "-at",
+    key: "deletion.id",
+};
+
+/// An act of deletion with what is left of it.
+#[derive(Serialize, ToSchema)]
+struct Deletion {
+    id: String,
+    at: Time,
+    actor: String,
+    /// As the client gave it.
+    reason: Option<String>,
+    study_uid: StudyUid,
+    /// Null: the whole study.
+    series_uid: Option<String>,
+    /// Null: the whole series.
+    sop_instance_uid: Option<String>,
+    instances: i64,
+    /// Those that can be restored.
+    kept: i64,
+    links: DeletionLinks,
 }
 
-/// Stores again what is still kept of a deletion.
-pub(super) async fn restore(state: &State, id: &str, asked: &Asked) -> Answer {
+#[derive(Serialize, ToSchema)]
+struct DeletionLinks {
+    restore: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Restored {
+    restored: u64,
+    /// What is there again already, or is not taken any more.
+    refused: u64,
+}
+
+/// What was deleted
+///
+/// The last acts of deletion, first.
+#[utoipa::path(
+    get, path = "/deleted", operation_id = "listDeletions", tag = "deletions", params(PageParameters),
+    responses((status = 200, description = "A page of deletions", body = Page<Deletion>))
+)]
+async fn list(state: &State, asked: &Asked) -> Answer {
+    let wanted = LIST.wanted::<Deletion>(&asked.query, "")?;
+    let found = deletions::list(&state.db, &asked.caller.reach, &wanted.page).await?;
+    wanted.answer(found.map(|deletion| summary(deletion, &asked.urls)))
+}
+
+/// Take a deletion back
+///
+/// Stores again what is still kept of it.
+#[utoipa::path(
+    post, path = "/deleted/{deletion}/restore", operation_id = "restoreDeletion", tag = "deletions",
+    params(("deletion" = String, Path)),
+    responses((status = 200, description = "What was stored again", body = Restored))
+)]
+async fn restore(state: &State, id: &str, asked: &Asked) -> Answer {
     if !state.settings.deletion_enabled {
         return Err(HttpError::Forbidden("deletion is turned off (deletion.enabled)"));
     }
-    let restored = state.ingest.restore(id, &asked.client.to_string()).await.map_err(refused)?;
-    super::json(StatusCode::OK, &json!({ "restored": restored.restored, "refused": restored.refused }))
+    let done = state.ingest.restore(id, &asked.who()).await.map_err(refused)?;
+    super::json(StatusCode::OK, &Restored { restored: done.restored, refused: done.refused })
 }
 
 fn refused(error: RestoreError) -> HttpError {
@@ -36,17 +102,17 @@ fn refused(error: RestoreError) -> HttpError {
     }
 }
 
-fn summary(deletion: &Deletion, urls: &Urls) -> Value {
-    json!({
-        "id": deletion.id,
-        "at": deletion.at.rfc3339(),
-        "actor": deletion.actor,
-        "reason": deletion.reason,
-        "study_uid": deletion.study,
-        "series_uid": deletion.series,
-        "sop_instance_uid": deletion.sop_instance,
-        "instances": deletion.instances,
-        "kept": deletion.kept,
-        "links": { "restore": urls.rest(&format!("deleted/{}/restore", deletion.id)) },
-    })
+fn summary(deletion: Stored, urls: &Urls) -> Deletion {
+    Deletion {
+        links: DeletionLinks { restore: urls.rest(&format!("deleted/{}/restore", deletion.id)) },
+        id: deletion.id,
+        at: deletion.at.into(),
+        actor: deletion.actor,
+        reason: deletion.reason,
+        study_uid: deletion.study,
+        series_uid: deletion.series,
+        sop_instance_uid: deletion.sop_instance,
+        instances: deletion.instances,
+        kept: deletion.kept,
+    }
 }

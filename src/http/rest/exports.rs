@@ -1,71 +1,260 @@
 //! What is sent to whom: destinations as they stand, every export with its state, and what a
 //! person does about them.
 
-use futures::stream::TryStreamExt;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::clock::Timestamp;
-use crate::db::exports::{self, Export, Filter};
+use super::page::{List, Page, PageParameters};
+use super::routes::{PathParameters, Route, routes};
+use super::time::Time;
+use crate::auth::{Permission, may};
+use crate::db::exports::{self, Export as Stored, Filter};
 use crate::dicom::uid::StudyUid;
-use crate::export::breaker::Phase;
-use crate::export::{ControlError, State as Destination};
+use crate::export::{ControlError, State as Standing};
 use crate::http::State;
 use crate::http::body::Inbound;
 use crate::http::error::HttpError;
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
+use crate::outbound::breaker::Phase;
 
-/// The body of a request is a few names.
-const REQUEST_BYTES_MAX: usize = 16 << 10;
+pub(super) const ROUTES: &[Route] = routes! {
+    GET "destinations", "api-destinations", may(Permission::ExportStudies),
+        |call| destinations(&call.state, &call.asked).await;
+    GET "destinations/{destination}", "api-destination", may(Permission::ExportStudies),
+        |call| destination(&call.state, call.path.text("destination"), &call.asked).await;
+    POST "destinations/{destination}/pause", "api-pause-destination", may(Permission::OperateServer),
+        |call| pause(&call.state, call.path.text("destination"), &call.asked).await;
+    POST "destinations/{destination}/resume", "api-resume-destination", may(Permission::OperateServer),
+        |call| resume(&call.state, call.path.text("destination"), &call.asked).await;
+    POST "destinations/{destination}/requeue", "api-requeue-dead", may(Permission::OperateServer),
+        |call| requeue_dead(&call.state, call.path.text("destination"), &call.asked).await;
+    GET "exports", "api-exports", may(Permission::ExportStudies),
+        |call| list(&call.state, &call.asked).await;
+    GET "exports/{export}", "api-export", may(Permission::ExportStudies),
+        |call| one(&call.state, id(&call.path)?, &call.asked).await;
+    POST "exports/{export}/requeue", "api-requeue-export", may(Permission::OperateServer),
+        |call| requeue(&call.state, id(&call.path)?, &call.asked).await;
+    GET "studies/{study}/exports", "api-study-exports", may(Permission::ExportStudies),
+        |call| list_of_study(&call.state, call.path.study()?, &call.asked).await;
+    POST "studies/{study}/exports", "api-send-study", may(Permission::ExportStudies),
+        |call| send(&call.state, call.path.study()?, &call.asked, call.body).await;
+};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    destinations,
+    destination,
+    pause,
+    resume,
+    requeue_dead,
+    list,
+    list_of_study,
+    one,
+    requeue,
+    send
+))]
+pub(super) struct Doc;
+
 const STATES: [&str; 6] = ["queued", "sending", "sent", "committed", "failed", "dead"];
 
-pub(super) async fn destinations(state: &State, asked: &Asked) -> Answer {
+const LIST: List = List {
+    name: "exports",
+    filters: &["study", "destination", "state"],
+    sorts: &[("id", "id"), ("updated_at", "updated_at")],
+    default: "id",
+    key: "id",
+};
+
+/// A destination of the configuration as it stands.
+#[derive(Serialize, ToSchema)]
+struct Destination {
+    name: String,
+    kind: &'static str,
+    /// `closed`: it is used; `open`: it is left alone; `half-open`: it is asked.
+    breaker: &'static str,
+    breaker_until: Option<Time>,
+    /// A person has stopped it.
+    paused_since: Option<Time>,
+    queued: i64,
+    sending: i64,
+    failed: i64,
+    dead: i64,
+    /// When the oldest of what waits was asked for.
+    oldest: Option<Time>,
+    last_success: Option<Time>,
+    last_error: Option<DestinationError>,
+    links: DestinationLinks,
+}
+
+#[derive(Serialize, ToSchema)]
+struct DestinationError {
+    at: Time,
+    reason: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct DestinationLinks {
+    #[serde(rename = "self")]
+    own: String,
+    exports: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Destinations {
+    items: Vec<Destination>,
+    /// Always null: there is one page.
+    next: Option<String>,
+    total: usize,
+}
+
+/// One object or event on its way to one destination.
+#[derive(Serialize, ToSchema)]
+struct Export {
+    id: i64,
+    destination: String,
+    /// `study-complete`, `analysis-done` or `report-signed`; null: an object.
+    event: Option<String>,
+    study_uid: StudyUid,
+    series_uid: Option<String>,
+    /// Of an object.
+    sop_instance_uid: Option<String>,
+    /// The id of an event.
+    delivery: Option<String>,
+    /// The rule of the configuration that asked for it, `source` or `request`.
+    rule: String,
+    state: String,
+    /// Why it waits, or how it ended.
+    reason: Option<String>,
+    attempts: i64,
+    retry_at: Option<Time>,
+    created_at: Time,
+    updated_at: Time,
+    links: ExportLinks,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ExportLinks {
+    #[serde(rename = "self")]
+    own: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Requeued {
+    requeued: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Sent {
+    study_uid: StudyUid,
+    destinations: Vec<SentTo>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SentTo {
+    destination: String,
+    queued: usize,
+    /// What came from there.
+    skipped: usize,
+}
+
+fn id(path: &PathParameters) -> Result<i64, HttpError> {
+    path.text("export").parse().map_err(|_| HttpError::NotFound("export"))
+}
+
+/// All destinations
+#[utoipa::path(
+    get, path = "/destinations", operation_id = "listDestinations", tag = "exports",
+    responses((status = 200, description = "The destinations of the configuration", body = Destinations))
+)]
+async fn destinations(state: &State, asked: &Asked) -> Answer {
     let found = state.exports.states().await?;
-    let destinations: Vec<Value> = found.iter().map(|one| destination_json(one, &asked.urls)).collect();
-    super::json(StatusCode::OK, &json!({ "destinations": destinations }))
+    let items: Vec<Destination> = found.into_iter().map(|one| described(one, &asked.urls)).collect();
+    super::json(StatusCode::OK, &Destinations { total: items.len(), items, next: None })
 }
 
-pub(super) async fn destination(state: &State, name: &str, asked: &Asked) -> Answer {
+/// One destination
+#[utoipa::path(
+    get, path = "/destinations/{destination}", operation_id = "getDestination", tag = "exports",
+    params(("destination" = String, Path)),
+    responses((status = 200, description = "The destination", body = Destination))
+)]
+async fn destination(state: &State, name: &str, asked: &Asked) -> Answer {
     let found = state.exports.state(name).await.map_err(refused)?;
-    super::json(StatusCode::OK, &destination_json(&found, &asked.urls))
+    super::json(StatusCode::OK, &described(found, &asked.urls))
 }
 
-pub(super) async fn pause(state: &State, name: &str, asked: &Asked) -> Answer {
-    let found = state.exports.pause(name, &asked.client.to_string()).await.map_err(refused)?;
-    super::json(StatusCode::OK, &destination_json(&found, &asked.urls))
+/// Stop a destination
+#[utoipa::path(
+    post, path = "/destinations/{destination}/pause", operation_id = "pauseDestination", tag = "exports",
+    params(("destination" = String, Path)),
+    responses((status = 200, description = "The destination, stopped", body = Destination))
+)]
+async fn pause(state: &State, name: &str, asked: &Asked) -> Answer {
+    let found = state.exports.pause(name, &asked.who()).await.map_err(refused)?;
+    super::json(StatusCode::OK, &described(found, &asked.urls))
 }
 
-pub(super) async fn resume(state: &State, name: &str, asked: &Asked) -> Answer {
-    let found = state.exports.resume(name, &asked.client.to_string()).await.map_err(refused)?;
-    super::json(StatusCode::OK, &destination_json(&found, &asked.urls))
+/// Let a destination go on
+#[utoipa::path(
+    post, path = "/destinations/{destination}/resume", operation_id = "resumeDestination", tag = "exports",
+    params(("destination" = String, Path)),
+    responses((status = 200, description = "The destination, going on", body = Destination))
+)]
+async fn resume(state: &State, name: &str, asked: &Asked) -> Answer {
+    let found = state.exports.resume(name, &asked.who()).await.map_err(refused)?;
+    super::json(StatusCode::OK, &described(found, &asked.urls))
 }
 
-/// Everything dead of a destination.
-pub(super) async fn requeue_dead(state: &State, name: &str, asked: &Asked) -> Answer {
-    let requeued = state.exports.requeue_dead(name, &asked.client.to_string()).await.map_err(refused)?;
-    super::json(StatusCode::OK, &json!({ "requeued": requeued }))
+/// Try everything dead of a destination again
+#[utoipa::path(
+    post, path = "/destinations/{destination}/requeue", operation_id = "requeueDestination", tag = "exports",
+    params(("destination" = String, Path)),
+    responses((status = 200, description = "How much goes again", body = Requeued))
+)]
+async fn requeue_dead(state: &State, name: &str, asked: &Asked) -> Answer {
+    let requeued = state.exports.requeue_dead(name, &asked.who()).await.map_err(refused)?;
+    super::json(StatusCode::OK, &Requeued { requeued })
 }
 
-/// `?study=`, `?destination=`, `?state=` narrow; a reader goes on `?after=` the `next` it was given.
-pub(super) async fn list(state: &State, study: Option<StudyUid>, asked: &Asked) -> Answer {
-    let limit = super::limit(&asked.query)?;
-    let filter = filter(study, asked)?;
-    let mut found = exports::list(&state.db, &filter, limit.saturating_add(1)).await?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().map_or(filter.after, |export| export.id);
-    let exports: Vec<Value> = found.iter().map(|export| export_json(export, &asked.urls)).collect();
-    super::json(StatusCode::OK, &json!({ "exports": exports, "next": next, "more": more }))
+/// All exports
+///
+/// In the order in which they were queued first.
+#[utoipa::path(
+    get, path = "/exports", operation_id = "listExports", tag = "exports",
+    params(PageParameters, ("study" = Option<StudyUid>, Query, description = "Only of this study"),
+        ("destination" = Option<String>, Query, description = "Only to this destination"),
+        ("state" = Option<String>, Query, description = "Only in this state")),
+    responses((status = 200, description = "A page of exports", body = Page<Export>))
+)]
+async fn list(state: &State, asked: &Asked) -> Answer {
+    listed(state, None, asked).await
+}
+
+/// The exports of a study
+#[utoipa::path(
+    get, path = "/studies/{study}/exports", operation_id = "listStudyExports", tag = "exports",
+    params(("study" = StudyUid, Path), PageParameters,
+        ("destination" = Option<String>, Query, description = "Only to this destination"),
+        ("state" = Option<String>, Query, description = "Only in this state")),
+    responses((status = 200, description = "A page of exports", body = Page<Export>))
+)]
+async fn list_of_study(state: &State, study: StudyUid, asked: &Asked) -> Answer {
+    listed(state, Some(study), asked).await
+}
+
+async fn listed(state: &State, study: Option<StudyUid>, asked: &Asked) -> Answer {
+    let scope = study.as_ref().map_or("", StudyUid::as_str);
+    let wanted = LIST.wanted::<Export>(&asked.query, scope)?;
+    let found = exports::list(&state.db, &asked.caller.reach, &filter(study, asked)?, &wanted.page).await?;
+    wanted.answer(found.map(|export| export_of(export, &asked.urls)))
 }
 
 fn filter(study: Option<StudyUid>, asked: &Asked) -> Result<Filter, HttpError> {
     let query = &asked.query;
     let named = query.get("study").map(str::parse::<StudyUid>).transpose().map_err(HttpError::bad_request)?;
-    let after = query.get("after").map(|text| text.parse().ok().filter(|after: &i64| *after >= 0));
-    let after = after.map_or(Some(0), |after| after);
     let state = query.get("state");
     if state.is_some_and(|state| !STATES.contains(&state)) {
         return Err(HttpError::bad_request(format!("state is one of {}", STATES.join(", "))));
@@ -74,53 +263,64 @@ fn filter(study: Option<StudyUid>, asked: &Asked) -> Result<Filter, HttpError> {
         study: study.or(named),
         destination: query.get("destination").map(str::to_owned),
         state: state.map(str::to_owned),
-        after: after.ok_or_else(|| HttpError::bad_request("after is the id of an export"))?,
     })
 }
 
-pub(super) async fn one(state: &State, id: i64, asked: &Asked) -> Answer {
+/// One export
+#[utoipa::path(
+    get, path = "/exports/{export}", operation_id = "getExport", tag = "exports", params(("export" = i64, Path)),
+    responses((status = 200, description = "The export", body = Export))
+)]
+async fn one(state: &State, id: i64, asked: &Asked) -> Answer {
     let export = exports::one(&state.db, id).await?.ok_or(HttpError::NotFound("export"))?;
-    super::json(StatusCode::OK, &export_json(&export, &asked.urls))
+    super::json(StatusCode::OK, &export_of(export, &asked.urls))
 }
 
-pub(super) async fn requeue(state: &State, id: i64, asked: &Asked) -> Answer {
-    let export = state.exports.requeue(id, &asked.client.to_string()).await.map_err(refused)?;
-    super::json(StatusCode::ACCEPTED, &export_json(&export, &asked.urls))
+/// Try a dead export again
+#[utoipa::path(
+    post, path = "/exports/{export}/requeue", operation_id = "requeueExport", tag = "exports",
+    params(("export" = i64, Path)),
+    responses((status = 202, description = "It goes again", body = Export),
+        (status = 409, description = "It is not dead"))
+)]
+async fn requeue(state: &State, id: i64, asked: &Asked) -> Answer {
+    let export = state.exports.requeue(id, &asked.who()).await.map_err(refused)?;
+    super::json(StatusCode::ACCEPTED, &export_of(export, &asked.urls))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct SendWish {
+    /// Names of the configuration.
+    #[schema(min_items = 1)]
     destinations: Vec<String>,
     /// Objects that came from a destination go back to it too.
     #[serde(default)]
     also_own: bool,
 }
 
-/// 202: it is queued.
-pub(super) async fn send(state: &State, study: &StudyUid, asked: &Asked, body: Inbound) -> Answer {
-    let wish = wish(body).await?;
-    let actor = asked.client.to_string();
-    let queued = state.exports.send(study, &wish.destinations, wish.also_own, &actor).await;
-    let queued: Vec<Value> = queued
-        .map_err(refused)?
-        .iter()
-        .map(|one| json!({ "destination": one.destination, "queued": one.queued, "skipped": one.skipped }))
-        .collect();
-    super::json(StatusCode::ACCEPTED, &json!({ "study_uid": study, "destinations": queued }))
-}
-
-async fn wish(body: Inbound) -> Result<Wish, HttpError> {
-    let collect = |mut all: Vec<u8>, chunk: bytes::Bytes| async move {
-        all.extend_from_slice(&chunk);
-        if all.len() > REQUEST_BYTES_MAX { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(all) }
-    };
-    let read = body.try_fold(Vec::new(), collect).await;
-    let bytes = read.map_err(|_| HttpError::TooLarge { bytes_max: REQUEST_BYTES_MAX as u64 })?;
-    let wish: Option<Wish> = serde_json::from_slice(&bytes).ok();
-    wish.filter(|wish| !wish.destinations.is_empty()).ok_or_else(|| {
-        HttpError::bad_request("the body is {\"destinations\": [NAME, …], \"also_own\": false}")
-    })
+/// Send a study
+///
+/// To destinations of the configuration. 202: it is queued.
+#[utoipa::path(
+    post, path = "/studies/{study}/exports", operation_id = "sendStudy", tag = "exports",
+    params(("study" = StudyUid, Path)), request_body = SendWish,
+    responses((status = 202, description = "It is queued", body = Sent))
+)]
+async fn send(state: &State, study: StudyUid, asked: &Asked, body: Inbound) -> Answer {
+    const FORM: &str = "{\"destinations\": [NAME, …], \"also_own\": false}";
+    let wish: SendWish = super::wish(body, FORM).await?;
+    if wish.destinations.is_empty() {
+        return Err(HttpError::bad_request(format!("the body is {FORM}")));
+    }
+    let queued = state.exports.send(&study, &wish.destinations, wish.also_own, &asked.who()).await;
+    let sent_to = queued.map_err(refused)?.into_iter().map(|one| SentTo {
+        destination: one.destination,
+        queued: one.queued,
+        skipped: one.skipped,
+    });
+    let destinations = sent_to.collect();
+    super::json(StatusCode::ACCEPTED, &Sent { study_uid: study, destinations })
 }
 
 fn refused(error: ControlError) -> HttpError {
@@ -133,49 +333,53 @@ fn refused(error: ControlError) -> HttpError {
     }
 }
 
-fn destination_json(destination: &Destination, urls: &Urls) -> Value {
-    let condition = &destination.condition;
-    let until = match condition.phase {
-        Phase::Open { until } => Some(until.rfc3339()),
+fn described(destination: Standing, urls: &Urls) -> Destination {
+    let condition = destination.condition;
+    let breaker_until = match condition.phase {
+        Phase::Open { until } => Some(until.into()),
         Phase::Closed | Phase::HalfOpen => None,
     };
-    let last_error = condition.last_error.as_ref();
-    let path = format!("destinations/{}", utf8_percent_encode(&destination.name, NON_ALPHANUMERIC));
-    json!({
-        "name": destination.name,
-        "kind": destination.kind,
-        "breaker": condition.phase.as_str(),
-        "breaker_until": until,
-        "paused_since": destination.paused.map(Timestamp::rfc3339),
-        "queued": destination.summary.queued,
-        "sending": destination.summary.sending,
-        "failed": destination.summary.failed,
-        "dead": destination.summary.dead,
-        "oldest": destination.summary.oldest.map(Timestamp::rfc3339),
-        "last_success": condition.last_success.map(Timestamp::rfc3339),
-        "last_error": last_error.map(|(at, reason)| json!({ "at": at.rfc3339(), "reason": reason })),
-        "links": { "self": urls.rest(&path), "exports": urls.rest(&format!("exports?destination={}",
-            utf8_percent_encode(&destination.name, NON_ALPHANUMERIC))) },
-    })
+    let name = utf8_percent_encode(&destination.name, NON_ALPHANUMERIC).to_string();
+    Destination {
+        name: destination.name,
+        kind: destination.kind,
+        breaker: condition.phase.as_str(),
+        breaker_until,
+        paused_since: destination.paused.map(Time::from),
+        queued: destination.summary.queued,
+        sending: destination.summary.sending,
+        failed: destination.summary.failed,
+        dead: destination.summary.dead,
+        oldest: destination.summary.oldest.map(Time::from),
+        last_success: condition.last_success.map(Time::from),
+        last_error: condition.last_error.map(|(at, reason)| DestinationError { at: at.into(), reason }),
+        links: DestinationLinks {
+            own: urls.rest(&format!("destinations/{name}")),
+            exports: urls.rest(&format!("exports?destination={name}")),
+        },
+    }
 }
 
-fn export_json(export: &Export, urls: &Urls) -> Value {
-    let is_object = export.event.is_none();
-    json!({
-        "id": export.id,
-        "destination": export.destination,
-        "event": export.event,
-        "study_uid": export.study,
-        "series_uid": export.series,
-        "sop_instance_uid": is_object.then_some(&export.subject),
-        "delivery": (!is_object).then_some(&export.subject),
-        "rule": export.rule,
-        "state": export.state,
-        "reason": export.reason,
-        "attempts": export.attempts,
-        "retry_at": (export.state == "failed").then(|| export.due_at.rfc3339()),
-        "created_at": export.created_at.rfc3339(),
-        "updated_at": export.updated_at.rfc3339(),
-        "links": { "self": urls.rest(&format!("exports/{}", export.id)) },
-    })
+fn export_of(export: Stored, urls: &Urls) -> Export {
+    let (sop_instance_uid, delivery) = match export.event {
+        None => (Some(export.subject), None),
+        Some(_) => (None, Some(export.subject)),
+    };
+    Export {
+        links: ExportLinks { own: urls.rest(&format!("exports/{}", export.id)) },
+        retry_at: (export.state == "failed").then(|| export.due_at.into()),
+        id: export.id,
+        destination: export.destination,
+        event: export.event,
+        study_uid: export.study,
+        series_uid: export.series,
+        sop_instance_uid,
+        delivery,
+        rule: export.rule,
+        state: export.state,
+        reason: export.reason,
+        attempts: export.attempts,
+        created_at: export.created_at.into(),
+        updated_at: export.updated_at.into(),
+    }
 }

@@ -55,7 +55,10 @@ fn described(outcome: &ProbeOutcome) -> Value {
     match outcome {
         ProbeOutcome::Ready => json!({ "state": "ready" }),
         ProbeOutcome::Degraded(reason) => json!({ "state": "degraded", "reason": reason }),
-        ProbeOutcome::Failed(reason) => json!({ "state": "failed", "reason": reason }),
+        ProbeOutcome::Loading(reason) => json!({ "state": "loading", "reason": reason }),
+        ProbeOutcome::Lost(reason) | ProbeOutcome::Failed(reason) => {
+            json!({ "state": "failed", "reason": reason })
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::audit::Actor;
 use crate::dicom::uid::StudyUid;
 
 pub type HookFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -15,6 +16,20 @@ pub trait AnalysisRequests: Send + Sync {
         &self,
         study: StudyUid,
         pipeline: Option<String>,
+    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>>;
+
+    /// Ends an analysis that has no answer yet; asking twice is the same.
+    fn cancel_analysis(
+        &self,
+        analysis: String,
+        actor: Actor,
+    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>>;
+
+    /// Queues what failed or was cancelled again; asking twice is the same.
+    fn retry_analysis(
+        &self,
+        analysis: String,
+        actor: Actor,
     ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>>;
 }
 
@@ -29,11 +44,16 @@ pub struct AnalysisTicket {
 pub enum AnalysisRefused {
     #[error("there is no such study")]
     UnknownStudy,
+    #[error("there is no such analysis")]
+    UnknownAnalysis,
     #[error("there is no pipeline {0}")]
     UnknownPipeline(String),
     /// Nothing in the study may be analysed; the sentence says why.
     #[error("{0}")]
     NotAnalysable(String),
+    /// Its state does not allow it; the sentence says which it is in.
+    #[error("{0}")]
+    State(String),
     #[error("the request could not be recorded")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -49,5 +69,10 @@ pub enum ProbeOutcome {
     Ready,
     /// The server does its work without it; the sentence says what waits.
     Degraded(String),
+    /// As degraded, for a while.
+    Loading(String),
+    /// It has failed, and the server does its work without it.
+    Lost(String),
+    /// It has failed, and nothing works without it.
     Failed(String),
 }

@@ -24,12 +24,13 @@ async fn a_study_is_sent_by_request_and_seen_on_its_way() {
     let destination = bench.get("/api/v1/destinations/the%20archive", &[]).await.json();
     assert_eq!((&destination["queued"], &destination["breaker"]), (&3.into(), &"closed".into()));
     let first = bench.get("/api/v1/exports?limit=2&state=queued", &[]).await.json();
-    assert_eq!((first["exports"].as_array().unwrap().len(), &first["more"]), (2, &true.into()));
-    let rest = bench.get(&format!("/api/v1/exports?after={}", first["next"]), &[]).await.json();
-    assert_eq!((rest["exports"].as_array().unwrap().len(), &rest["more"]), (1, &false.into()));
-    assert_eq!(rest["exports"][0]["sop_instance_uid"], "1.2.3.4.3");
+    assert_eq!((first["items"].as_array().unwrap().len(), &first["total"]), (2, &3.into()));
+    let next = format!("/api/v1/exports?state=queued&cursor={}", first["next"].as_str().unwrap());
+    let rest = bench.get(&next, &[]).await.json();
+    assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
+    assert_eq!(rest["items"][0]["sop_instance_uid"], "1.2.3.4.3");
     let of_study = bench.get("/api/v1/studies/1.2.3/exports", &[]).await.json();
-    assert_eq!(of_study["exports"].as_array().unwrap().len(), 3);
+    assert_eq!(of_study["total"], 3);
 }
 
 #[tokio::test]
@@ -47,7 +48,7 @@ async fn what_is_not_there_or_makes_no_sense_is_refused() {
         assert_eq!(bench.post_text(path, body).await.status.as_u16(), status, "{path} {body}");
     }
     assert_eq!(bench.get("/api/v1/exports?state=lost", &[]).await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(bench.get("/api/v1/exports?after=-1", &[]).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(bench.get("/api/v1/exports?cursor=x", &[]).await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

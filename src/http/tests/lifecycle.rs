@@ -79,14 +79,14 @@ async fn a_deletion_is_taken_back_bit_by_bit() {
     let bench = deleting().await;
     assert_eq!(bench.delete(&format!("{STUDY}?reason=wrong+patient")).await, 204);
     let listed = bench.get("/api/v1/deleted", &[]).await.json();
-    let deletion = &listed["deleted"][0];
+    let deletion = &listed["items"][0];
     assert_eq!((&deletion["reason"], &deletion["kept"]), (&Value::from("wrong patient"), &Value::from(3)));
     let restore = format!("/api/v1/deleted/{}/restore", deletion["id"].as_str().unwrap());
     let restored = bench.ask(Method::POST, &restore, &[]).await;
     assert_eq!(restored.json(), serde_json::json!({ "restored": 3, "refused": 0 }));
     let path = format!("{SERIES}/instances/1.2.3.4.2");
     assert_eq!(bench.accepting(&path, "application/dicom").await.body, image("1.2.3.4.2"));
-    assert_eq!(bench.get("/api/v1/deleted", &[]).await.json()["deleted"][0]["kept"], 0);
+    assert_eq!(bench.get("/api/v1/deleted", &[]).await.json()["items"][0]["kept"], 0);
     assert_eq!(bench.status(Method::POST, "/api/v1/deleted/x/restore").await, 404);
 }
 
@@ -99,7 +99,7 @@ async fn the_sweep_deletes_what_no_row_has_and_spares_what_was_stored_again() {
     assert_eq!((swept, bench.objects()), (3, 1));
     assert_eq!(bench.status(Method::GET, &format!("{SERIES}/instances/1.2.3.4.1")).await, 200);
     assert_eq!(bench.status(Method::GET, &format!("{SERIES}/instances/1.2.3.4.2")).await, 410);
-    assert_eq!(bench.get("/api/v1/deleted", &[]).await.json()["deleted"][0]["kept"], 0);
+    assert_eq!(bench.get("/api/v1/deleted", &[]).await.json()["items"][0]["kept"], 0);
 }
 
 impl Bench {
@@ -169,7 +169,7 @@ async fn options_describe_the_service_and_a_resource_g18() {
 
 #[tokio::test]
 async fn a_browser_of_a_known_origin_may() {
-    let cors = Cors { origins: vec!["https://v".to_owned()], max_age_s: 60 };
+    let cors = Cors { origins: vec!["https://v".to_owned()], max_age_s: 60, credentials: false };
     let bench = Bench::with(Settings { cors, ..Settings::default() });
     let asks = [(ORIGIN, "https://v"), (ACCESS_CONTROL_REQUEST_METHOD, "GET")];
     let preflight = bench.ask(Method::OPTIONS, "/dicom-web/studies", &asks).await;

@@ -404,7 +404,8 @@ impl Bench {
 
     /// Whether an answer ends before its end, or is an error from the start.
     async fn broken(&self, path: &str, accept: &str) -> bool {
-        let request = Request::get(path).header(ACCEPT, accept).body(body::empty()).unwrap();
+        let request =
+            Request::get(path).header(HOST, "h:1").header(ACCEPT, accept).body(body::empty()).unwrap();
         let service = service::service(Arc::clone(&self.state), ends());
         let response = service.oneshot(request).await.unwrap();
         response.status() == StatusCode::INTERNAL_SERVER_ERROR

@@ -231,12 +231,23 @@ fn absolute(element: &mut Value, url: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Reach;
     use crate::query::request::{Include, Zone};
     use serde_json::json;
 
     fn request(level: Level, include: Include) -> SearchRequest {
         let (keys, zone) = (Vec::new(), Zone::default());
-        SearchRequest { level, study: None, series: None, keys, zone, include, limit: 1, offset: 0 }
+        SearchRequest {
+            level,
+            study: None,
+            series: None,
+            keys,
+            zone,
+            include,
+            limit: 1,
+            offset: 0,
+            reach: Reach::Everything,
+        }
     }
 
     fn stored() -> Map<String, Value> {

@@ -1,5 +1,6 @@
 //! The query of a search as a request.
 
+use crate::auth::Reach;
 use crate::dicom::attributes::Level;
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::http::Settings;
@@ -36,6 +37,8 @@ pub(in crate::http) fn parse(
         include,
         limit: limit.min(settings.search_limit_max),
         offset: number(query, "offset")?.unwrap_or(0),
+        // The query does not say who searches.
+        reach: Reach::nothing(),
     })
 }
 

@@ -146,7 +146,7 @@ impl Request<'_> {
             Err(refused) => return Pending::of(Err(refused)),
         };
         let (body, only_study) = (built.into_body(), self.only_study.as_ref());
-        Pending::of(self.state.ingest.receive(Received { body, origin: &self.origin, only_study }).await)
+        Pending::of(self.ingest.receive(Received { body, origin: &self.origin, only_study }).await)
     }
 }
 

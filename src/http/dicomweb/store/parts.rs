@@ -66,6 +66,6 @@ impl Request<'_> {
             origin: &self.origin,
             only_study: self.only_study.as_ref(),
         };
-        Pending::of(self.state.ingest.receive(received).await)
+        Pending::of(self.ingest.receive(received).await)
     }
 }

@@ -28,7 +28,7 @@ async fn read(message: &[u8], cut: usize) -> Result<Read, PartsError> {
 }
 
 fn head(content_type: &str) -> PartHead {
-    PartHead { content_type: Some(content_type.into()), content_location: None }
+    PartHead { content_type: Some(content_type.into()), ..PartHead::default() }
 }
 
 #[tokio::test]

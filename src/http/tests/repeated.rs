@@ -1,0 +1,70 @@
+//! Requests that are sent again.
+
+use super::*;
+
+const PATH: &str = "/api/v1/studies/1.2.3/exports";
+const BODY: &str = r#"{"destinations": ["the archive"]}"#;
+
+impl Bench {
+    async fn post_as(&self, key: &'static str, body: &'static str) -> Reply {
+        let request = Request::post(PATH).header("idempotency-key", key);
+        self.send(request.body(body::full(body)).unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_answered_as_the_first() {
+    let bench = Bench::filled().await;
+    let first = bench.post_as("k1", BODY).await;
+    let again = bench.post_as("k1", BODY).await;
+    assert_eq!((first.status, &first.body), (again.status, &again.body));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(first.headers[CONTENT_TYPE], again.headers[CONTENT_TYPE]);
+    assert!(!bench.post_as("k2", BODY).await.headers.contains_key("idempotency-replayed"));
+}
+
+#[tokio::test]
+async fn a_key_is_not_used_for_something_else() {
+    let bench = Bench::filled().await;
+    assert_eq!(bench.post_as("k1", BODY).await.status.as_u16(), 202);
+    let other = r#"{"destinations": ["the archive"], "also_own": true}"#;
+    assert_eq!(bench.post_as("k1", other).await.status.as_u16(), 422);
+    assert_eq!(bench.post_as("", BODY).await.status.as_u16(), 400);
+}
+
+#[tokio::test]
+async fn what_was_refused_may_be_tried_again() {
+    let bench = Bench::filled().await;
+    assert_eq!(bench.post_as("k1", r#"{"destinations": ["nowhere"]}"#).await.status.as_u16(), 404);
+    assert_eq!(bench.post_as("k1", BODY).await.status.as_u16(), 202);
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_not_begun_twice() {
+    let bench = Bench::filled().await;
+    assert_eq!(bench.post_as("k1", BODY).await.status.as_u16(), 202);
+    let open = "update idempotency set state = 'open', status = null";
+    bench
+        .state
+        .db
+        .run(crate::db::Batch::new().then(crate::db::Statement::named("open", open)))
+        .await
+        .unwrap();
+    assert_eq!(bench.post_as("k1", BODY).await.status.as_u16(), 409);
+}
+
+#[tokio::test]
+async fn keys_are_bounded_in_number() {
+    let settings = Settings { idempotency_keys_max: 2, ..Settings::default() };
+    let bench = Bench::filled_with(settings).await;
+    for key in ["k1", "k2", "k3", "k4"] {
+        bench.post_as(key, BODY).await;
+        bench.state.clock.advance(Duration::from_secs(1));
+    }
+    let count = crate::db::Statement::named("count", "select count(*) from idempotency");
+    assert_eq!(bench.state.db.read_one(count).await.unwrap().unwrap().int(0).unwrap(), 2);
+    bench.state.clock.advance(Duration::from_secs(3 * 24 * 3600));
+    bench.post_as("k5", BODY).await;
+    let count = crate::db::Statement::named("count", "select count(*) from idempotency");
+    assert_eq!(bench.state.db.read_one(count).await.unwrap().unwrap().int(0).unwrap(), 1);
+}

@@ -1,0 +1,143 @@
+//! Files from browsers and scripts, as forms or resumably, to objects in the archive.
+//!
+//! Every file goes through [`crate::ingest::Ingest`]. The name of a file is a label for the one who
+//! sent it: it is never a path, and it stands in no log, metric, event or audit row.
+
+pub mod label;
+pub mod receive;
+mod record;
+pub mod resume;
+pub mod sight;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use record::{Counts, Recorder};
+
+use crate::audit::Actor;
+use crate::blobs::Blobs;
+use crate::causes::chain;
+use crate::clock::Clock;
+use crate::config;
+use crate::db::{Db, DbError, uploads as rows};
+use crate::ingest::zips::Limits;
+use crate::ingest::{Ingest, Origin, Source};
+use crate::jobs::{Bell, Ending, Handler, HandlerFuture, Job, Task};
+
+/// What uploads are made of.
+pub struct Parts {
+    pub db: Db,
+    pub blobs: Blobs,
+    pub ingest: Ingest,
+    pub clock: Clock,
+    pub bell: Bell,
+    pub settings: config::Uploads,
+    /// Of one object.
+    pub instance_bytes_max: u64,
+    /// A study is not looked at while it is being uploaded, and soon after.
+    pub release_delay: Duration,
+}
+
+pub struct Uploads {
+    pub parts: Parts,
+    writers: resume::Writers,
+}
+
+impl Uploads {
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, writers: resume::Writers::default() }
+    }
+
+    fn origin(id: &str, actor: &Actor) -> Origin {
+        Origin { delivery: Some(delivery(id)), ..Origin::by(Source::Upload, actor.clone()) }
+    }
+
+    fn zip_limits(&self) -> Limits {
+        let settings = &self.parts.settings;
+        Limits {
+            entries_max: settings.files_max,
+            entry_bytes_max: self.parts.instance_bytes_max,
+            bytes_max: settings.bytes_max,
+            ratio_max: settings.zip_ratio_max,
+        }
+    }
+
+    /// Until the stop: lets go of what nobody came back for, and of what nobody asks for any more.
+    pub async fn sweep(&self, stop: &CancellationToken) {
+        const EVERY: Duration = Duration::from_secs(600);
+        if let Err(error) = self.begin().await {
+            tracing::warn!(%error, "uploads of an earlier process could not be looked through");
+        }
+        loop {
+            if let Err(error) = self.sweep_once().await {
+                tracing::warn!(%error, "the sweep of uploads ended early");
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Forms that a dead process was receiving come to no end any more; files of no upload go.
+    async fn begin(&self) -> Result<(), DbError> {
+        self.parts.db.run(rows::abort_forms(self.parts.clock.now())).await?;
+        for id in self.parts.blobs.spool().ids().unwrap_or_default() {
+            let upload = rows::one(&self.parts.db, &id).await?;
+            if upload.is_none_or(|upload| upload.finished_at.is_some()) {
+                self.forget_file(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// The index failed.
+    pub async fn sweep_once(&self) -> Result<(), DbError> {
+        let now = self.parts.clock.now();
+        for id in rows::expire(&self.parts.db, now).await? {
+            self.forget_file(&id);
+        }
+        let before = now.minus(self.parts.settings.retention());
+        self.parts.db.run(rows::forget(before)).await.map(drop)
+    }
+
+    /// One unlink; what stays is looked for again at the next start.
+    fn forget_file(&self, id: &str) {
+        if let Err(error) = self.parts.blobs.spool().remove(id) {
+            tracing::warn!(upload = id, %error, "the file of an upload could not be removed");
+        }
+    }
+}
+
+/// Names the upload among those who deliver studies.
+fn delivery(id: &str) -> String {
+    format!("upload:{id}")
+}
+
+impl Handler for Uploads {
+    fn run<'a>(&'a self, job: &'a Job) -> HandlerFuture<'a> {
+        Box::pin(async move {
+            match &job.task {
+                Task::StoreUpload { upload } => match self.store(upload).await {
+                    Ok(ending) => ending,
+                    Err(error) => Ending::Retry(chain(&error)),
+                },
+                other => Ending::Fail(format!("{} is no work of an upload", other.kind().as_str())),
+            }
+        })
+    }
+
+    fn gave_up<'a>(&'a self, job: &'a Job, reason: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            if let Task::StoreUpload { upload } = &job.task {
+                self.failed(upload, reason).await;
+            }
+        })
+    }
+}
+
+/// What the answers of the API share with whoever carries uploads through.
+pub type Shared = Arc<Uploads>;
