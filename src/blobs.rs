@@ -4,6 +4,7 @@
 
 mod buffers;
 mod reader;
+mod spool;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 use self::buffers::Buffers;
 pub use self::buffers::{BUFFER_BYTES, Buffer};
 use self::reader::Reader;
+pub use self::spool::Spool;
 
 use crate::dicom::uid::{SopInstanceUid, StudyUid};
 
@@ -83,6 +85,7 @@ pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     objects: PathBuf,
     staging: PathBuf,
+    spool: Spool,
     buffers: Buffers,
 }
 
@@ -106,13 +109,20 @@ impl Blobs {
             }
             _ => prepare(&staging)?,
         }
+        let spool = Spool::open(data_dir)
+            .map_err(|source| BlobError::Prepare { path: data_dir.display().to_string(), source })?;
         let store = LocalFileSystem::new_with_prefix(&objects).map_err(BlobError::List)?;
-        Ok(Self { store: Arc::new(store), objects, staging, buffers: Buffers::default() })
+        Ok(Self { store: Arc::new(store), objects, staging, spool, buffers: Buffers::default() })
     }
 
     /// A buffer that others have used before.
     pub fn buffer(&self) -> Buffer {
         self.buffers.take()
+    }
+
+    /// Files that outlive the process.
+    pub fn spool(&self) -> Spool {
+        self.spool.clone()
     }
 
     /// A new file to stream into. Blocking.

@@ -6,6 +6,7 @@
 
 mod admission;
 mod association;
+mod audited;
 mod commitment;
 mod echo;
 mod extended;
@@ -20,6 +21,7 @@ mod services;
 pub mod statement;
 mod store;
 mod user_identity;
+mod users;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use crate::audit::Recorder;
+use crate::auth::Reach;
 use crate::blobs::Blobs;
 use crate::config::{self, Node, Service};
 use crate::db::Db;
@@ -42,6 +46,7 @@ use crate::telemetry::metrics::dimse as metric;
 pub use find::FindSettings;
 pub use listener::{Listeners, serve};
 pub use user_identity::{Identified, Identify, UserIdentity, everybody};
+pub use users::{Users, known_to};
 
 use services::ServiceClass;
 
@@ -50,10 +55,11 @@ pub type Placing = BoxFuture<'static, Result<Stored, Refused>>;
 
 /// Where received objects go.
 pub trait StoreSink: Send + Sync + 'static {
-    /// Reads the object to its end; the rest is left to what it returns.
+    /// Reads an object that somebody of this reach brings to its end; the rest is left to what it returns.
     fn receive<R: AsyncRead + Unpin + Send>(
         &self,
         received: Received<'_, R>,
+        reach: &Reach,
     ) -> impl Future<Output = Result<Placing, Refused>> + Send;
 }
 
@@ -61,8 +67,9 @@ impl StoreSink for Ingest {
     async fn receive<R: AsyncRead + Unpin + Send>(
         &self,
         received: Received<'_, R>,
+        reach: &Reach,
     ) -> Result<Placing, Refused> {
-        Ok(Box::pin(Ingest::receive(self, received).await?.outcome()))
+        Ok(Box::pin(Ingest::receive(&self.within(reach), received).await?.outcome()))
     }
 }
 
@@ -83,6 +90,8 @@ pub struct Server<K> {
     pub directory: Directory,
     /// Says whether a user is let in.
     pub identify: Identify,
+    /// Told of associations, and of what is asked on them.
+    pub audit: Recorder,
     pub commitments: Arc<Commitments>,
 }
 
@@ -117,6 +126,7 @@ pub struct Settings {
     pub unknown_callers_may: BTreeSet<Service>,
     pub nodes: Vec<Node>,
     pub find: FindSettings,
+    pub users: Users,
 }
 
 impl Settings {
@@ -137,6 +147,7 @@ impl Settings {
             unknown_callers_may: section.unknown_callers_may.clone(),
             nodes: section.nodes.clone(),
             find: FindSettings::new(config),
+            users: Users::new(config),
         }
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! What is to be sent is queued in the index by [`plan`], in the batch of what causes it. Each
 //! destination has one job; [`worker`] works its rows off, over as many associations or requests at
-//! a time as the destination allows. [`breaker`] leaves a destination alone that fails. Nothing
+//! a time as the destination allows. [`crate::outbound::breaker`] leaves a destination alone that fails. Nothing
 //! that stores or analyses ever waits for any of it.
 
-mod access;
-pub mod breaker;
 pub mod commitment;
 mod committing;
+pub mod content;
 mod control;
 mod courier;
 mod destination;
@@ -24,7 +23,6 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::blobs::Blobs;
@@ -32,6 +30,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::{Db, DbError};
 use crate::jobs::Bell;
+use crate::outbound::AccessError;
 use crate::query::decoding::Decodes;
 
 use commitment::Commitments;
@@ -43,14 +42,8 @@ use scu::Directory;
 /// Why exports cannot begin: all of it is said at the start.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("{name}: {} cannot be read: {source}", path.display())]
-    ReadFile { name: String, path: PathBuf, source: std::io::Error },
-    #[error("{name}: {} holds no {what}", path.display())]
-    EmptyFile { name: String, path: PathBuf, what: &'static str },
-    #[error("{name}: certificates or key cannot be used: {source}")]
-    Tls { name: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{name}: {header:?} is no header of HTTP, or its value is none")]
-    Header { name: String, header: String },
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("{name}: {url} is not a URL")]
     Url { name: String, url: String },
     #[error("{name}: there is no node {node:?} with a host")]

@@ -7,6 +7,7 @@
 mod backfill;
 pub mod build;
 mod deletion;
+mod groups;
 pub mod layout;
 mod outcome;
 mod placing;
@@ -14,18 +15,23 @@ mod prepare;
 mod refusal;
 mod relay;
 mod rows;
+pub mod sniff;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod zips;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
 use tokio::sync::{RwLock, Semaphore, oneshot};
 
+use crate::audit::Actor;
+use crate::auth::Reach;
 use crate::blobs::{Blobs, Buffer};
 use crate::clock::Clock;
 use crate::config::{OnDuplicate, Preamble};
@@ -36,6 +42,7 @@ use crate::dicom::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, Transf
 
 pub use backfill::backfill;
 pub use deletion::{DeleteError, RestoreError, Restored};
+pub use groups::Assignment;
 pub use outcome::{Outcome, Refused, Stored, Warning};
 pub use refusal::Refusal;
 pub use sweep::{SweepError, Swept};
@@ -79,14 +86,33 @@ pub struct Origin {
     pub calling_aet: String,
     /// Identifies the association while it delivers, see `jobs::completeness`.
     pub delivery: Option<String>,
+    /// Who brings them, where more is known than the above.
+    pub actor: Option<Arc<Actor>>,
 }
 
 impl Origin {
+    pub fn of(source: Source) -> Self {
+        Self { source, calling_aet: String::new(), delivery: None, actor: None }
+    }
+
+    /// From an application entity that names itself so.
+    pub fn called(source: Source, calling_aet: impl Into<String>) -> Self {
+        Self { calling_aet: calling_aet.into(), ..Self::of(source) }
+    }
+
+    /// Brought by somebody who is known.
+    pub fn by(source: Source, actor: Actor) -> Self {
+        Self { actor: Some(Arc::new(actor)), ..Self::of(source) }
+    }
+
     /// Who the audit trail names.
-    pub fn actor(&self) -> &str {
-        match self.calling_aet.as_str() {
-            "" => self.source.as_str(),
-            aet => aet,
+    pub fn actor(&self) -> Cow<'_, Actor> {
+        match &self.actor {
+            Some(actor) => Cow::Borrowed(actor),
+            None => Cow::Owned(match self.calling_aet.as_str() {
+                "" => Actor::program(self.source.as_str()),
+                aet => Actor::node(aet, None),
+            }),
         }
     }
 }
@@ -96,6 +122,7 @@ pub enum Source {
     Dimse,
     Stow,
     Import,
+    Upload,
     Analysis,
 }
 
@@ -105,13 +132,14 @@ impl Source {
             Self::Dimse => "dimse",
             Self::Stow => "stow",
             Self::Import => "import",
+            Self::Upload => "upload",
             Self::Analysis => "analysis",
         }
     }
 
     /// What the index says; a source that is unknown by now is an import.
     fn named(name: &str) -> Self {
-        let all = [Self::Dimse, Self::Stow, Self::Analysis];
+        let all = [Self::Dimse, Self::Stow, Self::Upload, Self::Analysis];
         all.into_iter().find(|source| source.as_str() == name).unwrap_or(Self::Import)
     }
 }
@@ -152,6 +180,9 @@ pub struct Ingest {
     blobs: Blobs,
     clock: Clock,
     policy: Arc<Policy>,
+    assignment: Arc<Assignment>,
+    /// Of who brings the objects.
+    reach: Reach,
     permits: Arc<Semaphore>,
     /// Building holds parsed metadata, and may hold a decoded picture.
     building: Arc<Semaphore>,
@@ -163,7 +194,28 @@ impl Ingest {
     pub fn new(db: Db, blobs: Blobs, clock: Clock, policy: Policy) -> Self {
         let permits = Arc::new(Semaphore::new(policy.concurrency.max(1)));
         let building = Arc::new(Semaphore::new(BUILDING_MAX));
-        Self { db, blobs, clock, policy: Arc::new(policy), permits, building, placing: Arc::default() }
+        Self {
+            db,
+            blobs,
+            clock,
+            policy: Arc::new(policy),
+            assignment: Arc::default(),
+            reach: Reach::Everything,
+            permits,
+            building,
+            placing: Arc::default(),
+        }
+    }
+
+    /// With rules about the owner groups of new studies.
+    pub fn assigning(self, assignment: Assignment) -> Self {
+        Self { assignment: Arc::new(assignment), ..self }
+    }
+
+    /// For objects that somebody brings: they go into no study that he cannot see, and new studies
+    /// come to his groups where the configuration says so.
+    pub fn within(&self, reach: &Reach) -> Self {
+        Self { reach: reach.clone(), ..self.clone() }
     }
 
     /// How much of a header is accepted.
@@ -254,7 +306,9 @@ impl Ingest {
 
     /// Blocks its thread.
     async fn finish(&self, intake: Intake, rest: &Buffer, origin: &Origin) -> Result<Stored, Refused> {
-        let (prepared, row) = described(intake, rest, origin)?;
+        let (prepared, mut row) = described(intake, rest, origin)?;
+        row.owners = self.assignment.owners(&prepared, origin, &self.reach);
+        row.reach = self.reach.clone();
         let identity = prepared.identity.clone();
         let coerced = prepared.made_from.as_ref().is_some_and(|made_from| made_from.coerced);
         let outcome = self.place_or_discard(prepared, &row).await;

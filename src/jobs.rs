@@ -26,6 +26,9 @@ pub enum JobKind {
     AnalyseStudy,
     ReportCommitment,
     Export,
+    PublishReport,
+    StoreUpload,
+    Download,
 }
 
 impl JobKind {
@@ -35,6 +38,9 @@ impl JobKind {
             Self::AnalyseStudy => "analyse-study",
             Self::ReportCommitment => "report-commitment",
             Self::Export => "export",
+            Self::PublishReport => "publish-report",
+            Self::StoreUpload => "store-upload",
+            Self::Download => "download",
         }
     }
 }
@@ -51,6 +57,12 @@ pub enum Task {
     ReportCommitment { commitment: String },
     /// Send what is queued for a destination.
     Export { destination: String },
+    /// Make the documents of a signed version.
+    PublishReport { report: String, version: i64 },
+    /// Make objects of what was uploaded.
+    StoreUpload { upload: String },
+    /// Make the file of a download.
+    Download { download: String },
 }
 
 impl Task {
@@ -60,6 +72,9 @@ impl Task {
             Self::AnalyseStudy { .. } => JobKind::AnalyseStudy,
             Self::ReportCommitment { .. } => JobKind::ReportCommitment,
             Self::Export { .. } => JobKind::Export,
+            Self::PublishReport { .. } => JobKind::PublishReport,
+            Self::StoreUpload { .. } => JobKind::StoreUpload,
+            Self::Download { .. } => JobKind::Download,
         }
     }
 
@@ -69,6 +84,9 @@ impl Task {
             Self::AnalyseStudy { analysis } => format!("analyse-study:{analysis}"),
             Self::ReportCommitment { commitment } => format!("report-commitment:{commitment}"),
             Self::Export { destination } => format!("export:{destination}"),
+            Self::PublishReport { report, version } => format!("publish-report:{report}:{version}"),
+            Self::StoreUpload { upload } => format!("store-upload:{upload}"),
+            Self::Download { download } => format!("download:{download}"),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod retrieve;
 pub mod search;
 pub mod stored_object;
 pub mod transcoding;
+pub mod volumes;
 
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 
@@ -19,6 +20,8 @@ use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     Study(StudyUid),
+    /// Of a study what is no draft.
+    Released(StudyUid),
     Series(StudyUid, SeriesUid),
     Instance(StudyUid, SeriesUid, SopInstanceUid),
 }
@@ -26,13 +29,16 @@ pub enum Scope {
 impl Scope {
     pub fn study(&self) -> &StudyUid {
         match self {
-            Self::Study(study) | Self::Series(study, _) | Self::Instance(study, _, _) => study,
+            Self::Study(study)
+            | Self::Released(study)
+            | Self::Series(study, _)
+            | Self::Instance(study, _, _) => study,
         }
     }
 
     pub fn series(&self) -> Option<&SeriesUid> {
         match self {
-            Self::Study(_) => None,
+            Self::Study(_) | Self::Released(_) => None,
             Self::Series(_, series) | Self::Instance(_, series, _) => Some(series),
         }
     }
@@ -40,7 +46,7 @@ impl Scope {
     pub fn instance(&self) -> Option<&SopInstanceUid> {
         match self {
             Self::Instance(_, _, instance) => Some(instance),
-            Self::Study(_) | Self::Series(..) => None,
+            Self::Study(_) | Self::Released(_) | Self::Series(..) => None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! come out with undefined length, group lengths are left out.
 
 mod edits;
+mod rewrite;
 mod sparse;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use dicom_encoding::encode::explicit_le::ExplicitVRLittleEndianEncoder;
 use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax};
 
 pub use edits::Edits;
+pub use rewrite::{Fate, Rewrite, Seen};
 pub use sparse::Sparse;
 
 /// What holds items together (PS3.5 7.5).
@@ -86,6 +88,20 @@ pub fn little_endian(source: &Source<'_>, edits: &Edits, form: Form) -> Result<V
     Ok(walker.pieces)
 }
 
+/// In explicit VR; what `edits` does not name at the root, `rewrite` decides about. With the pieces comes
+/// where the stored value of Pixel Data begins, its offset table included.
+pub fn rewritten(
+    source: &Source<'_>,
+    edits: &Edits,
+    rewrite: &mut dyn Rewrite,
+) -> Result<(Vec<Piece>, Option<u64>), ReencodeError> {
+    let mut walker = Walker::new(source, Form::Explicit);
+    walker.rewrite = Some(rewrite);
+    walker.root(edits)?;
+    walker.flush();
+    Ok((walker.pieces, walker.pixel_data_at))
+}
+
 type Decoder<'a> = Box<dyn DecodeFrom<&'a [u8]>>;
 
 struct Walker<'a> {
@@ -98,6 +114,8 @@ struct Walker<'a> {
     /// What comes behind the pieces.
     bytes: Vec<u8>,
     depth: usize,
+    rewrite: Option<&'a mut dyn Rewrite>,
+    pixel_data_at: Option<u64>,
 }
 
 /// Whose rules the element headers of a data set follow.
@@ -121,6 +139,8 @@ impl<'a> Walker<'a> {
             pieces: Vec::new(),
             bytes: Vec::new(),
             depth: 0,
+            rewrite: None,
+            pixel_data_at: None,
         }
     }
 
@@ -132,6 +152,7 @@ impl<'a> Walker<'a> {
             if edits.touches(header.tag) {
                 self.pass(header)?;
             } else if header.tag == tags::PIXEL_DATA {
+                self.pixel_data_at = Some(self.position);
                 self.push(Piece::PixelData);
                 self.position = self.source.pixel_data.as_ref().map_or(self.position, |range| range.end);
             } else {
@@ -144,8 +165,14 @@ impl<'a> Walker<'a> {
 
     /// Goes past a value that is replaced.
     fn pass(&mut self, header: DataElementHeader) -> Result<(), ReencodeError> {
+        self.pass_in(header, Headers::Stored)
+    }
+
+    fn pass_in(&mut self, header: DataElementHeader, headers: Headers) -> Result<(), ReencodeError> {
         let kept = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.bytes));
-        let passed = self.element(header, Headers::Stored);
+        let rewrite = self.rewrite.take();
+        let passed = self.copied(header, headers);
+        self.rewrite = rewrite;
         (self.pieces, self.bytes) = kept;
         passed
     }
@@ -173,6 +200,31 @@ impl<'a> Walker<'a> {
     }
 
     fn element(&mut self, header: DataElementHeader, headers: Headers) -> Result<(), ReencodeError> {
+        match self.fate(header) {
+            Fate::Keep => return self.copied(header, headers),
+            Fate::Remove => {}
+            Fate::Value(vr, mut value) => {
+                if value.len() % 2 == 1 {
+                    value.push(padding(vr));
+                }
+                self.write_header(header.tag, vr, Length(value.len() as u32));
+                self.bytes.extend_from_slice(&value);
+            }
+            Fate::Encoded(element) => self.bytes.extend_from_slice(&element),
+        }
+        self.pass_in(header, headers)
+    }
+
+    fn fate(&mut self, header: DataElementHeader) -> Fate {
+        let Some(rewrite) = &mut self.rewrite else { return Fate::Keep };
+        let length = header.len.get();
+        let range = length.map(|length| self.position..self.position + u64::from(length));
+        let value = range.filter(|_| header.vr != VR::SQ);
+        let value = value.and_then(|range| self.source.data.get(&range));
+        rewrite.fate(&Seen { tag: header.tag, vr: header.vr, value, length })
+    }
+
+    fn copied(&mut self, header: DataElementHeader, headers: Headers) -> Result<(), ReencodeError> {
         match (header.vr, header.len.get()) {
             _ if header.tag.element() == 0 => self.skip(header.len),
             (VR::UN, None) => self.sequence(header, Headers::Implicit),
@@ -194,12 +246,18 @@ impl<'a> Walker<'a> {
         }
         let end = self.end(header.len);
         self.write_header(header.tag, VR::SQ, Length::UNDEFINED);
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.enter(header.tag);
+        }
         while end.is_none_or(|end| self.position < end) {
             match self.item_header(headers)? {
                 SequenceItemHeader::Item { len } => self.item(len, headers)?,
                 SequenceItemHeader::ItemDelimiter => {}
                 SequenceItemHeader::SequenceDelimiter => break,
             }
+        }
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.leave();
         }
         self.delimiter(SEQUENCE_DELIMITATION);
         self.depth -= 1;
@@ -220,6 +278,9 @@ impl<'a> Walker<'a> {
     fn item(&mut self, length: Length, headers: Headers) -> Result<(), ReencodeError> {
         let end = self.end(length);
         self.delimiter_with(ITEM, u32::MAX);
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.begin_item();
+        }
         while end.is_none_or(|end| self.position < end) {
             let header = self.header(headers)?;
             if header.tag == ITEM_DELIMITATION {

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+
 /// UUID-derived, PS3.5 B.2.
 pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.190834071260917553470281650284091734521";
 /// At most 16 characters, PS3.10 7.1.
@@ -44,6 +47,12 @@ fn checked(text: &str) -> Result<&str, UidError> {
     Ok(text)
 }
 
+/// How the REST API describes a UID.
+fn described(name: &str) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(64));
+    text.pattern(Some(r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$")).title(Some(name)).into()
+}
+
 macro_rules! uid_types {
     ($($(#[$doc:meta])* $name:ident;)+) => {$(
         $(#[$doc])*
@@ -56,6 +65,14 @@ macro_rules! uid_types {
                 &self.0
             }
         }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                described(stringify!($name))
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
 
         impl FromStr for $name {
             type Err = UidError;

@@ -13,6 +13,7 @@ use dicom_ul::pdu::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Settings, metric};
+use crate::auth::{self, Reach};
 use crate::config::Service;
 use crate::config::nodes::{self, Node};
 use crate::ul::oddities::Oddity;
@@ -22,9 +23,16 @@ use crate::ul::oddities::Oddity;
 pub(super) struct Caller {
     /// As it calls itself.
     pub(super) ae_title: String,
+    pub(super) address: IpAddr,
     /// What is known of it.
     pub(super) node: Option<Node>,
     pub(super) may: BTreeSet<Service>,
+    /// The studies that it sees …
+    pub(super) reach: Reach,
+    /// … and those that it adds to.
+    pub(super) brings_within: Reach,
+    /// Who uses it, where that is known.
+    pub(super) user: Option<auth::Caller>,
     /// The answer to its user identity, where it asked for one.
     pub(super) user_answer: Option<Vec<u8>>,
 }
@@ -37,7 +45,17 @@ impl Caller {
     #[cfg(test)]
     pub(super) fn unknown(ae_title: &str, may: impl IntoIterator<Item = Service>) -> Self {
         let may = may.into_iter().collect();
-        Self { ae_title: ae_title.to_owned(), node: None, may, user_answer: None }
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        Self {
+            ae_title: ae_title.to_owned(),
+            address,
+            node: None,
+            may,
+            reach: Reach::Everything,
+            brings_within: Reach::Everything,
+            user: None,
+            user_answer: None,
+        }
     }
 }
 
@@ -107,7 +125,8 @@ impl Rejection {
             }
             Self::ApplicationContext => user(UserReason::ApplicationContextNameNotSupported),
             Self::CalledAeTitle => user(UserReason::CalledAETitleNotRecognized),
-            Self::User => user(UserReason::NoReasonGiven),
+            // PS3.7 D.3.3.7.
+            Self::User => AssociationRJSource::ServiceProviderASCE(AcseReason::NoReasonGiven),
             Self::CallingAeTitle | Self::CallingAddress => user(UserReason::CallingAETitleNotRecognized),
             Self::TooManyAssociations | Self::TooManyOfNode => {
                 AssociationRJSource::ServiceProviderPresentation(PresentationReason::LocalLimitExceeded)
@@ -143,7 +162,16 @@ fn caller(ae_title: &str, address: IpAddr, settings: &Settings) -> Result<Caller
         None if settings.unknown_callers_may.is_empty() => return Err(Rejection::CallingAeTitle),
         None => settings.unknown_callers_may.clone(),
     };
-    Ok(Caller { ae_title: ae_title.to_owned(), node, may, user_answer: None })
+    Ok(Caller {
+        ae_title: ae_title.to_owned(),
+        address,
+        node,
+        may,
+        reach: Reach::Everything,
+        brings_within: Reach::Everything,
+        user: None,
+        user_answer: None,
+    })
 }
 
 /// Upper and lower case alone do not make another title.

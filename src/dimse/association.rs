@@ -17,7 +17,8 @@ use super::negotiation::{self, Context, Contexts};
 use super::operation::Meanwhile;
 use super::outstanding::Outstanding;
 use super::services::ServiceClass;
-use super::{Server, Settings, StoreSink, metric, user_identity};
+use super::{Server, Settings, StoreSink, audited, metric, user_identity};
+use crate::audit::{Actor, Begun, Unrecorded};
 use crate::ids;
 use crate::ingest::{Origin, Source};
 use crate::ul::command::{CommandAssembler, CommandSet, field, status};
@@ -46,6 +47,13 @@ impl<K> Shared<K> {
         let caller = admission::admit(request, address, &self.server.settings)?;
         let place = self.places.take(&caller)?;
         Ok((caller, place))
+    }
+
+    /// Who uses the caller, and what that makes of it.
+    async fn identify(&self, request: &AssociationRQ, caller: &mut Caller) -> Result<(), Rejection> {
+        let Server { identify, settings, db, .. } = &self.server;
+        let known = user_identity::of_request(&request.user_variables, identify, caller.address).await?;
+        settings.users.admit(caller, known, db).await
     }
 }
 
@@ -102,20 +110,27 @@ async fn negotiate_and_serve<S: Transport, K: StoreSink>(
     tracing::Span::current().record("calling_aet", request.calling_ae_title.as_str());
     let (mut caller, place) = match shared.admit(&request, address) {
         Ok(admitted) => admitted,
-        Err(rejection) => return reject(connection, rejection).await,
+        Err(rejection) => return reject(connection, &request, address, rejection, shared).await,
     };
-    caller.user_answer =
-        match user_identity::answer_to(&request.user_variables, &shared.server.identify).await {
-            Ok(answer) => answer,
-            Err(rejection) => return reject(connection, rejection).await,
-        };
+    if let Err(rejection) = shared.identify(&request, &mut caller).await {
+        return reject(connection, &request, address, rejection, shared).await;
+    }
     if let Some(oddity) = admission::oddity(&request, &caller, &shared.server.settings) {
         connection.note(oddity);
     }
     let mut association = establish(connection, request, caller, shared).await?;
-    let ended = association.serve().await;
+    let ended = match association.record_opened().await {
+        Ok(()) => association.serve().await,
+        // What cannot be recorded is not done.
+        Err(Unrecorded) => association.on_stop().await,
+    };
     association.count_unanswered().await;
     association.on_end(&ended);
+    let (how, is_orderly) = match &ended {
+        Ok(how) => (how.to_string(), true),
+        Err(error) => (error.to_string(), false),
+    };
+    association.record_end(&how, is_orderly).await;
     drop(place);
     ended
 }
@@ -129,10 +144,14 @@ async fn requested<S: Transport>(connection: &mut Connection<S>) -> Result<Assoc
     }
 }
 
-async fn reject<S: Transport>(
+async fn reject<S: Transport, K: StoreSink>(
     connection: &mut Connection<S>,
+    request: &AssociationRQ,
+    address: IpAddr,
     rejection: Rejection,
+    shared: &Shared<K>,
 ) -> Result<Ended, UlError> {
+    audited::rejected(&shared.server, request, address, rejection).await;
     metrics::counter!(metric::REJECTED, "reason" => rejection.as_str()).increment(1);
     if let Some(limit) = rejection.limit() {
         metrics::counter!(metric::LIMIT_HITS, "limit" => limit).increment(1);
@@ -156,8 +175,10 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
     connection.send(&answer.into()).await?;
     connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
     connection.require_rate(settings.data_rate_min);
-    let calling_aet = caller.ae_title.clone();
-    let origin = Origin { source: Source::Dimse, calling_aet, delivery: Some(ids::row_id()) };
+    let id = ids::row_id();
+    let actor = actor(&caller, &id);
+    let called = Origin::called(Source::Dimse, caller.ae_title.as_str());
+    let origin = Origin { delivery: Some(id), actor: Some(Arc::new(actor)), ..called };
     Ok(Association {
         connection,
         shared,
@@ -168,9 +189,19 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
         meanwhile: Meanwhile::default(),
         reports: Reports::default(),
         outstanding: Outstanding::new(operations.into()),
+        doing: None,
         last_message_id: 0,
         counts: Counts::default(),
     })
+}
+
+/// Whom the audit trail names: the user, where one is known, and the node.
+fn actor(caller: &Caller, id: &str) -> Actor {
+    let node = Actor::node(&caller.ae_title, Some(caller.address)).in_request(id);
+    match &caller.user {
+        Some(user) => Actor { ae_title: node.ae_title, ..Actor::of(user, caller.address, id) },
+        None => node,
+    }
 }
 
 /// An association that stands, state 6 of PS3.8 9.2.
@@ -185,6 +216,8 @@ pub(super) struct Association<'a, S, K> {
     pub(super) meanwhile: Meanwhile,
     pub(super) reports: Reports,
     pub(super) outstanding: Outstanding,
+    /// The entry of the operation under way.
+    pub(super) doing: Option<Begun>,
     pub(super) last_message_id: u16,
     pub(super) counts: Counts,
 }
@@ -247,6 +280,24 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         if command_field != field::C_STORE {
             self.settle().await?;
         }
+        match self.record_begin(command_field).await {
+            Ok(begun) => self.doing = begun,
+            Err(Unrecorded) => return self.refuse(request, audited::UNRECORDED).await,
+        }
+        let done = self.perform(request, command_field, service, roles.scp).await;
+        // Whoever knows better has said so.
+        let broken = if done.is_ok() { status::NOT_AUTHORIZED } else { status::PROCESSING_FAILURE };
+        self.record_outcome(broken, if done.is_ok() { "refused" } else { "broken off" });
+        done
+    }
+
+    async fn perform(
+        &mut self,
+        request: Contextual<CommandSet>,
+        command_field: u16,
+        service: ServiceClass,
+        is_scp: bool,
+    ) -> Result<(), UlError> {
         match (command_field, service) {
             (field::C_ECHO, _) => self.on_echo(request).await,
             // What it would cancel has been answered by the time it is read.
@@ -254,7 +305,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             (response, _) if response & field::RESPONSE != 0 => self.on_late_response(&request.message),
             // Whether it may say so is judged by what it was asked: not every peer takes the role first.
             (field::N_EVENT_REPORT, ServiceClass::StorageCommitment) => self.on_event_report(request).await,
-            _ if !roles.scp => self.refuse(request, status::NOT_AUTHORIZED).await,
+            _ if !is_scp => self.refuse(request, status::NOT_AUTHORIZED).await,
             (field::C_STORE, _) => self.on_store(request).await,
             (field::C_FIND, ServiceClass::Find(_)) => self.on_find(request).await,
             (field::C_MOVE, ServiceClass::Move(_)) => self.on_move(request).await,

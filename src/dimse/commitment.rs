@@ -115,7 +115,8 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let commitments = &self.shared.server.commitments;
         let path = ReturnPath { context_id, deliveries: self.reports.path.clone() };
         let path = commitments.same_association().map(|_| path);
-        let accepted = commitments.accept(&self.caller.ae_title, request, path).await;
+        let accepted =
+            commitments.accept(&self.caller.ae_title, &self.caller.brings_within, request, path).await;
         let id = accepted.map_err(NotAccepted::Failed)?;
         let (transaction, references) = (&request.transaction, request.references.len());
         tracing::info!(commitment = id, %transaction, references, "storage commitment accepted");

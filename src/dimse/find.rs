@@ -110,6 +110,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             Err(Failure::Broken(error)) => return Err(error),
         };
         let response = self.last_response(&request.message, &ended)?;
+        self.record_outcome(response.status()?, &format!("{sent} matches"));
         let status = format!("{:04X}", response.status()?);
         match &ended {
             Ok(_) => tracing::info!(status, matches = sent, "query answered"),
@@ -134,6 +135,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
 
     async fn find(&mut self, request: &Contextual<CommandSet>, sent: &mut u64) -> Result<Ended, Failure> {
         let form = Arc::new(self.form(request).await?);
+        self.record_keys(form.query.search.level, &form.query.search.keys);
         let message_id = request.message.message_id()?;
         let FindSettings { results_max, scan_max, .. } = self.shared.server.settings.find;
         let db = self.shared.server.db.clone();
@@ -178,7 +180,9 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let bytes = self.small_data_set(request).await?.ok_or(Refusal::TooLong { limit })?;
         let asked = self.asked(request)?;
         let form = tokio::task::spawn_blocking(move || understand(&bytes, asked)).await;
-        Ok(form.unwrap_or(Err(Refusal::Unreadable))?)
+        let mut form = form.unwrap_or(Err(Refusal::Unreadable))?;
+        form.query.search.reach = self.caller.reach.clone();
+        Ok(form)
     }
 
     fn asked(&self, request: &Contextual<CommandSet>) -> Result<Asked, Failure> {

@@ -76,7 +76,9 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let bytes = self.small_data_set(&request).await?.ok_or(Refusal::TooLong(limit))?;
         let (terms, syntax) = self.terms(&request)?;
         let selection = identifier::selection(&bytes, &syntax, terms)?;
-        let instances = Instances::of(self.shared.server.db.clone(), &selection).await?;
+        self.record_selection(&selection);
+        let instances =
+            Instances::of(self.shared.server.db.clone(), &selection, self.caller.reach.clone()).await?;
         let progress = Progress::new(instances.count().await?);
         Ok(Retrieval { message_id: request.message.message_id()?, request, syntax, instances, progress })
     }
@@ -109,6 +111,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         ended: Ended,
     ) -> Result<(), UlError> {
         let Retrieval { request, progress, .. } = retrieval;
+        self.record_outcome(progress.status(ended), &progress.to_string());
         tell(operation, progress.status(ended), &progress.to_string());
         let last = progress.last(&request.message, ended)?;
         match progress.identifier(&retrieval.syntax) {
@@ -127,6 +130,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             Failure::Refused(refusal) => refusal,
             Failure::Broken(error) => return Err(error),
         };
+        self.record_outcome(refusal.status(), "refused");
         tell(operation, refusal.status(), &crate::causes::chain(&refusal));
         let response = refusal.response(&request.message)?;
         self.connection.send_command(request.context_id, &response).await

@@ -46,6 +46,10 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         request: &Contextual<CommandSet>,
         outcome: Result<u16, Refusal>,
     ) -> Result<(), UlError> {
+        if let Err(refusal) = &outcome {
+            let instance = request.message.text(tags::AFFECTED_SOP_INSTANCE_UID);
+            self.record_refused(refusal.dimse_status(), instance.as_deref()).await;
+        }
         let response = self.store_response(&request.message, outcome)?;
         self.connection.send_command(request.context_id, &response).await
     }
@@ -75,7 +79,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let mut data_set = DataSet::new(self.connection, context_id);
         let body = Body::DataSet { reader: &mut data_set, command };
         let received = Received { body, origin: &self.origin, only_study: None };
-        let placing = self.shared.server.sink.receive(received).await;
+        let placing = self.shared.server.sink.receive(received, &self.caller.brings_within).await;
         let bytes = data_set.finish(self.shared.server.settings.idle_timeout).await?;
         metrics::counter!(metric::RECEIVED_BYTES).increment(bytes);
         Ok(placing.map_err(|refused| refused.refusal))

@@ -1,6 +1,7 @@
 //! User identity negotiation, PS3.7 D.3.3.7: who uses the requestor, and how that is answered.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dicom_ul::pdu::{UserIdentity as Item, UserIdentityType as Kind, UserVariableItem};
@@ -8,6 +9,7 @@ use futures::future::BoxFuture;
 
 use super::admission::Rejection;
 use super::metric;
+use crate::auth;
 
 /// The sub-item of a request, and that of its answer; dicom-ul has no type for the latter, nor for
 /// identities of types that the standard does not have.
@@ -41,6 +43,30 @@ impl UserIdentity {
     }
 }
 
+/// What proves who a user is, of the kinds that access control takes.
+pub(super) enum Proof {
+    Passcode {
+        name: String,
+        passcode: String,
+    },
+    Token(String),
+    /// A name alone proves nothing; tickets and assertions are of nobody whom we trust.
+    None,
+}
+
+impl UserIdentity {
+    pub(super) fn proof(&self) -> Proof {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
+        match self.0.identity_type() {
+            Kind::UsernamePassword => {
+                Proof::Passcode { name: text(self.primary()), passcode: text(self.passcode()) }
+            }
+            Kind::Jwt => Proof::Token(text(self.primary())),
+            _ => Proof::None,
+        }
+    }
+}
+
 impl fmt::Debug for UserIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("UserIdentity").field(&self.kind()).finish_non_exhaustive()
@@ -50,26 +76,38 @@ impl fmt::Debug for UserIdentity {
 /// What becomes of a user identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identified {
-    /// With the server response: a ticket for Kerberos, an assertion for SAML, else empty.
     Accepted {
+        /// The server response: a ticket for Kerberos, an assertion for SAML, else empty.
         response: Vec<u8>,
+        /// Who it is; nobody in particular without access control.
+        user: Option<Box<auth::Caller>>,
     },
     Refused,
 }
 
-/// Tells who may come in; access control has its say here.
-pub type Identify = Arc<dyn for<'a> Fn(&'a UserIdentity) -> BoxFuture<'a, Identified> + Send + Sync>;
+/// Tells who may come in, and from where; access control has its say here.
+pub type Identify = Arc<dyn for<'a> Fn(&'a UserIdentity, IpAddr) -> BoxFuture<'a, Identified> + Send + Sync>;
 
 /// Without access control there are no users to be told apart.
 pub fn everybody() -> Identify {
-    Arc::new(|_| Box::pin(std::future::ready(Identified::Accepted { response: Vec::new() })))
+    let anybody = || Identified::Accepted { response: Vec::new(), user: None };
+    Arc::new(move |_, _| Box::pin(std::future::ready(anybody())))
 }
 
-/// The server response to the identity of a request, where it asks for one.
-pub(super) async fn answer_to(
+/// What came of the identity in a request.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// The server response, where the request asks for one.
+    pub(super) answer: Option<Vec<u8>>,
+    pub(super) user: Option<Box<auth::Caller>>,
+}
+
+/// Nothing where the request says nothing of a user.
+pub(super) async fn of_request(
     items: &[UserVariableItem],
     identify: &Identify,
-) -> Result<Option<Vec<u8>>, Rejection> {
+    address: IpAddr,
+) -> Result<Option<Known>, Rejection> {
     let Some(item) = items.iter().find_map(identity) else {
         return Ok(None);
     };
@@ -77,8 +115,10 @@ pub(super) async fn answer_to(
     let user = UserIdentity(item);
     metrics::counter!(metric::USER_IDENTITIES, "type" => user.kind()).increment(1);
     tracing::debug!(user_identity = user.kind(), "a user identity came with the request");
-    match identify(&user).await {
-        Identified::Accepted { response } => Ok(wants_response.then_some(response)),
+    match identify(&user, address).await {
+        Identified::Accepted { response, user } => {
+            Ok(Some(Known { answer: wants_response.then_some(response), user }))
+        }
         Identified::Refused => Err(Rejection::User),
     }
 }

@@ -86,6 +86,11 @@ pub struct Commitments {
 }
 
 impl Commitments {
+    /// Whom we can ask.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     pub fn new(parts: Parts) -> Self {
         let Parts { db, blobs, clock, bell, directory, settings } = parts;
         let integrity = Integrity::new(db.clone(), blobs, settings.limits.checks);

@@ -1,5 +1,6 @@
 //! What people ask of exports: how they stand, to stop and to go on, to send and to send again.
 
+use crate::db::audit::{Action, Actor, Entry, ObjectKind};
 use crate::db::exports::{self, Summary};
 use crate::db::{Batch, DbError, audit, studies};
 use crate::dicom::uid::{SopInstanceUid, StudyUid};
@@ -71,37 +72,43 @@ impl Exports {
     }
 
     /// Nothing is sent there until somebody says so; what is under way comes to its end.
-    pub async fn pause(&self, name: &str, actor: &str) -> Result<State, ControlError> {
+    pub async fn pause(&self, name: &str, actor: &Actor) -> Result<State, ControlError> {
         self.known(name)?;
-        self.act(exports::pause(name, actor, self.now()), "pause-destination", name, actor).await?;
+        self.act(
+            exports::pause(name, &actor.name, self.now()),
+            (Action::PauseDestination, ObjectKind::Destination, name),
+            actor,
+        )
+        .await?;
         tracing::info!(destination = name, "a person has stopped a destination");
         self.state(name).await
     }
 
     /// It goes on at once, whatever the destination did before.
-    pub async fn resume(&self, name: &str, actor: &str) -> Result<State, ControlError> {
+    pub async fn resume(&self, name: &str, actor: &Actor) -> Result<State, ControlError> {
         self.known(name)?.reset();
         let mut batch = exports::resume(name, self.now());
         batch.append(exports::hasten(name, self.now()));
-        self.act(batch, "resume-destination", name, actor).await?;
+        self.act(batch, (Action::ResumeDestination, ObjectKind::Destination, name), actor).await?;
         tracing::info!(destination = name, "a person lets a destination go on");
         self.state(name).await
     }
 
     /// Sends what is dead again; how many that are.
-    pub async fn requeue_dead(&self, name: &str, actor: &str) -> Result<usize, ControlError> {
+    pub async fn requeue_dead(&self, name: &str, actor: &Actor) -> Result<usize, ControlError> {
         self.known(name)?;
         let batch = exports::requeue_dead(name, self.now());
-        let requeued = self.act(batch, "requeue-dead-exports", name, actor).await?;
+        let requeued =
+            self.act(batch, (Action::RequeueDeadExports, ObjectKind::Destination, name), actor).await?;
         tracing::info!(destination = name, exports = requeued, "dead exports are sent again");
         Ok(requeued)
     }
 
-    pub async fn requeue(&self, id: i64, actor: &str) -> Result<exports::Export, ControlError> {
+    pub async fn requeue(&self, id: i64, actor: &Actor) -> Result<exports::Export, ControlError> {
         let export = exports::one(&self.parts.db, id).await?.ok_or(ControlError::UnknownExport)?;
         self.known(&export.destination)?;
         let batch = exports::requeue(id, &export.destination, self.now());
-        match self.act(batch, "requeue-export", &id.to_string(), actor).await {
+        match self.act(batch, (Action::RequeueExport, ObjectKind::Export, &id.to_string()), actor).await {
             Ok(_) => exports::one(&self.parts.db, id).await?.ok_or(ControlError::UnknownExport),
             Err(DbError::Affected { .. }) => Err(ControlError::NotRequeueable(export.state)),
             Err(error) => Err(error.into()),
@@ -115,7 +122,7 @@ impl Exports {
         study: &StudyUid,
         destinations: &[String],
         also_own: bool,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<Vec<Queued>, ControlError> {
         let members = studies::members(&self.parts.db, study).await?;
         if members.is_empty() {
@@ -142,7 +149,7 @@ impl Exports {
             let skipped = members.len() - wanted.len();
             queued.push(Queued { destination: target.name.clone(), queued: wanted.len(), skipped });
         }
-        self.record("send-study", Some(study), &destinations.join(", "), actor).await?;
+        self.record_send(study, &destinations.join(", "), actor).await?;
         self.parts.bell.ring();
         Ok(queued)
     }
@@ -151,32 +158,18 @@ impl Exports {
     async fn act(
         &self,
         batch: Batch,
-        action: &'static str,
-        subject: &str,
-        actor: &str,
+        what: (Action, ObjectKind, &str),
+        actor: &Actor,
     ) -> Result<usize, DbError> {
-        let entry = audit::Entry {
-            actor,
-            action,
-            study: None,
-            subject: Some(subject),
-            outcome: "success",
-            detail: None,
-        };
+        let (action, kind, id) = what;
+        let entry = Entry::new(actor, action).object(kind, id);
         let effects = self.parts.db.run(batch.then(audit::append(&entry, self.now()))).await?;
         self.parts.bell.ring();
         Ok(effects.first().map_or(0, |effect| effect.affected))
     }
 
-    async fn record(
-        &self,
-        action: &'static str,
-        study: Option<&StudyUid>,
-        subject: &str,
-        actor: &str,
-    ) -> Result<(), DbError> {
-        let entry =
-            audit::Entry { actor, action, study, subject: Some(subject), outcome: "success", detail: None };
+    async fn record_send(&self, study: &StudyUid, names: &str, actor: &Actor) -> Result<(), DbError> {
+        let entry = Entry::new(actor, Action::SendStudy).study(study).object(ObjectKind::Destination, names);
         self.parts.db.run(Batch::new().then(audit::append(&entry, self.now()))).await.map(drop)
     }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::sync::Mutex as Turn;
 use tokio::time::{Instant, sleep_until};
 
-use super::access::Access;
-use super::breaker::{Breaker, Patience, Phase};
 use super::scu::{self, Directory};
 use super::webhook::Hook;
 use super::{ExportError, stow};
 use crate::clock::Timestamp;
 use crate::config::{Config, exports};
+use crate::outbound::access::{Access, CONNECT_TIMEOUT};
+use crate::outbound::breaker::{Breaker, Patience, Phase};
 use crate::telemetry::metrics::export as metric;
 
 /// Of a queue that is being worked off.
@@ -104,7 +104,7 @@ impl Destination {
 
     pub(super) fn of_events(webhook: &exports::Webhook, config: &Config) -> Result<Self, ExportError> {
         let name = webhook.name.clone();
-        let access = Access::new(&name, &webhook.access, webhook.timeout())?;
+        let access = Access::new(&name, &webhook.access, CONNECT_TIMEOUT.min(webhook.timeout()))?;
         Ok(Self {
             kind: Kind::Webhook(Hook::new(webhook, access)?),
             concurrency: webhook.concurrency.max(1),

@@ -22,10 +22,11 @@ pub enum Event<'a> {
         analysis: &'a str,
         report: &'a str,
     },
-    /// Told when reports can be signed.
+    /// A version was signed, and its documents are in the study.
     ReportSigned {
         study: &'a StudyUid,
         report: &'a str,
+        version: i64,
     },
 }
 
@@ -48,10 +49,14 @@ impl Event<'_> {
 
     /// The same for the same event, however often it is come to.
     pub fn id(&self) -> String {
+        let signed;
         let subject = match self {
             Self::StudyComplete { version, .. } => version,
-            Self::AnalysisDone { analysis, .. } => analysis,
-            Self::ReportSigned { report, .. } => report,
+            Self::AnalysisDone { analysis, .. } => *analysis,
+            Self::ReportSigned { report, version, .. } => {
+                signed = format!("{report}/{version}");
+                &signed
+            }
         };
         ids::derived_id(&["event", self.kind().as_str(), self.study().as_str(), subject])
     }
@@ -70,7 +75,10 @@ impl Event<'_> {
                 body["analysis"] = json!(analysis);
                 body["report"] = json!(report);
             }
-            Self::ReportSigned { report, .. } => body["report"] = json!(report),
+            Self::ReportSigned { report, version, .. } => {
+                body["report"] = json!(report);
+                body["version"] = json!(version);
+            }
         }
         body.to_string().into_bytes()
     }

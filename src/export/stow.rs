@@ -7,7 +7,6 @@ mod body;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
-use super::access::{Access, Progress};
 use super::courier::{self, Fate, Round, Trouble};
 use super::destination::Destination;
 use super::{ExportError, Parts};
@@ -16,6 +15,7 @@ use crate::config::exports;
 use crate::db::DbError;
 use crate::db::exports::Claimed;
 use crate::dicom::uid::TransferSyntaxUid;
+use crate::outbound::access::{Access, CONNECT_TIMEOUT, Progress};
 use crate::query::retrieve::StoredInstance;
 
 use body::Outgoing;
@@ -38,7 +38,7 @@ impl Service {
             return Err(ExportError::Url { name: settings.name.clone(), url: url.to_owned() });
         }
         Ok(Self {
-            access: Access::new(&settings.name, &settings.access, settings.timeout())?,
+            access: Access::new(&settings.name, &settings.access, CONNECT_TIMEOUT.min(settings.timeout()))?,
             studies,
             instances_max: settings.instances_max.max(1),
             bytes_max: settings.bytes_max,

@@ -10,13 +10,17 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::audit::Actor;
+use crate::auth::Reach;
 use crate::clock::Timestamp;
 use crate::config::{Config, Overrides};
 use crate::db::exports::{self as rows, Filter};
+use crate::db::page::Page;
 use crate::db::{Batch, Statement};
 use crate::dicom::uid::StudyUid;
 use crate::ingest::{Body, Ingest, Origin, Received, Source, testing};
 use crate::jobs::{Ending, Handler, Job, Task};
+use crate::outbound::breaker;
 use crate::phantom::{self, Options};
 use crate::ul::tls::Tls;
 
@@ -153,7 +157,10 @@ impl Bench {
     }
 
     async fn send(&self, destination: &str) {
-        self.exports.send(&self.study, &[destination.to_owned()], false, "test").await.unwrap();
+        self.exports
+            .send(&self.study, &[destination.to_owned()], false, &Actor::program("test"))
+            .await
+            .unwrap();
     }
 
     async fn work(&self, destination: &str) -> Ending {
@@ -163,8 +170,9 @@ impl Bench {
     }
 
     async fn states(&self) -> Vec<(String, String, i64)> {
-        let rows = rows::list(&self.parts.db, &Filter::default(), 100).await.unwrap();
-        rows.into_iter().map(|row| (row.destination, row.state, row.attempts)).collect()
+        let page = Page::first("id", false, 100);
+        let rows = rows::list(&self.parts.db, &Reach::Everything, &Filter::default(), &page).await.unwrap();
+        rows.items.into_iter().map(|row| (row.destination, row.state, row.attempts)).collect()
     }
 
     async fn number(&self, sql: &'static str) -> i64 {
@@ -180,7 +188,7 @@ impl Bench {
 async fn store_phantom(ingest: &Ingest) -> StudyUid {
     let options = Options { kind: phantom::Kind::Chest, ..Options::default() };
     let study = phantom::study(1, &options).unwrap();
-    let origin = Origin { source: Source::Dimse, calling_aet: "MOD".to_owned(), delivery: None };
+    let origin = Origin::called(Source::Dimse, "MOD");
     for object in &study.objects {
         let mut bytes = Vec::new();
         object.write_all(&mut bytes).unwrap();
@@ -263,7 +271,7 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     let bench = Bench::new(&format!("[{}]", stow("s", &url)), "[]").await;
     bench.send("s").await;
     bench.work("s").await;
-    let row = &rows::list(&bench.parts.db, &Filter::default(), 1).await.unwrap()[0];
+    let row = rows::one(&bench.parts.db, 1).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.attempts), ("failed", 1));
     assert!(row.reason.as_deref().unwrap().contains("took and said nothing"), "{row:?}");
 }
@@ -282,11 +290,11 @@ async fn what_somebody_who_died_was_sending_is_sent() {
 async fn a_person_stops_a_destination_and_lets_it_go_on() {
     let peer = Peer::answering(&[(200, "")]).await;
     let bench = Bench::new(&format!("[{}]", stow("s", &peer.url)), "[]").await;
-    bench.exports.pause("s", "me").await.unwrap();
+    bench.exports.pause("s", &Actor::program("me")).await.unwrap();
     bench.send("s").await;
     bench.work("s").await;
     is(&[("s", "queued", 0)], bench.states().await);
-    assert!(bench.exports.resume("s", "me").await.unwrap().paused.is_none());
+    assert!(bench.exports.resume("s", &Actor::program("me")).await.unwrap().paused.is_none());
     bench.work("s").await;
     is(&[("s", "sent", 1)], bench.states().await);
 }
@@ -329,13 +337,16 @@ async fn an_object_that_came_from_a_destination_goes_back_only_when_that_is_aske
     let own = format!(r#"[{{ name = "s", url = "{}", also_known_as = ["MOD"] }}]"#, peer.url);
     let bench = Bench::new(&own, "[]").await;
     let names = ["s".to_owned()];
-    let skipped = bench.exports.send(&bench.study, &names, false, "me").await.unwrap();
+    let skipped = bench.exports.send(&bench.study, &names, false, &Actor::program("me")).await.unwrap();
     assert_eq!((skipped[0].queued, skipped[0].skipped), (0, 1));
-    let queued = bench.exports.send(&bench.study, &names, true, "me").await.unwrap();
+    let queued = bench.exports.send(&bench.study, &names, true, &Actor::program("me")).await.unwrap();
     assert_eq!((queued[0].queued, queued[0].skipped), (1, 0));
-    let twice = bench.exports.send(&bench.study, &["s".to_owned(), "s".to_owned()], true, "me").await;
+    let twice = bench
+        .exports
+        .send(&bench.study, &["s".to_owned(), "s".to_owned()], true, &Actor::program("me"))
+        .await;
     assert_eq!(twice.unwrap().len(), 1);
-    let unknown = bench.exports.send(&bench.study, &["x".to_owned()], true, "me").await;
+    let unknown = bench.exports.send(&bench.study, &["x".to_owned()], true, &Actor::program("me")).await;
     assert!(matches!(unknown, Err(ControlError::UnknownDestination(_))));
 }
 
@@ -344,11 +355,11 @@ async fn what_was_never_tried_is_not_given_up_for_its_age() {
     let peer = Peer::answering(&[(200, "")]).await;
     let bench = Bench::new(&format!("[{}]", stow("s", &peer.url)), "[]").await;
     bench.send("s").await;
-    bench.exports.pause("s", "me").await.unwrap();
+    bench.exports.pause("s", &Actor::program("me")).await.unwrap();
     bench.later(80 * 3600);
     bench.work("s").await;
     is(&[("s", "queued", 0)], bench.states().await);
-    bench.exports.resume("s", "me").await.unwrap();
+    bench.exports.resume("s", &Actor::program("me")).await.unwrap();
     bench.work("s").await;
     is(&[("s", "sent", 1)], bench.states().await);
 }
@@ -428,7 +439,7 @@ async fn no_copy_with_a_uid_of_its_own_is_sent_in_place_of_an_object() {
     let file = testing::file(object, uids::EXPLICIT_VR_LITTLE_ENDIAN);
     testing::hold(&bench.parts.db, &bench.parts.blobs, &[file]).await;
     let study = "1.2.3".parse().unwrap();
-    bench.exports.send(&study, &["s".to_owned()], false, "test").await.unwrap();
+    bench.exports.send(&study, &["s".to_owned()], false, &Actor::program("test")).await.unwrap();
     bench.work("s").await;
     is(&[("s", "sent", 1)], bench.states().await);
 }

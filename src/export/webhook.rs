@@ -12,13 +12,14 @@ use reqwest::{Method, StatusCode};
 use sha2::Sha256;
 
 use super::ExportError;
-use super::access::{Access, Progress, Reply};
 use super::courier::{Fate, Round, Trouble};
 use crate::causes::chain;
 use crate::clock::{Clock, Timestamp};
 use crate::config::exports::{Secret, Webhook};
 use crate::db::exports::{Claimed, Matter};
 use crate::ids::hex;
+use crate::outbound::AccessError;
+use crate::outbound::access::{Access, Progress, Reply};
 
 const SIGNATURE: &str = "radiant-signature";
 const DELIVERY: &str = "radiant-delivery";
@@ -50,11 +51,11 @@ impl Hook {
             Ok(keys) if !keys.is_empty() => Ok(hook),
             Ok(_) => {
                 let path = webhook.secrets_file.clone().unwrap_or_default();
-                Err(ExportError::EmptyFile { name: webhook.name.clone(), path, what: "secret" })
+                Err(AccessError::EmptyFile { name: webhook.name.clone(), path, what: "secret" }.into())
             }
             Err(source) => {
                 let path = webhook.secrets_file.clone().unwrap_or_default();
-                Err(ExportError::ReadFile { name: webhook.name.clone(), path, source })
+                Err(AccessError::ReadFile { name: webhook.name.clone(), path, source }.into())
             }
         }
     }

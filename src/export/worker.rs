@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 
-use super::breaker::{Patience, Phase};
 use super::courier::{Courier, Fate, Round, Trouble};
 use super::destination::Destination;
 use super::{Exports, Parts};
 use crate::causes::chain;
 use crate::clock::Timestamp;
-use crate::db::exports::{self, Claimed, Left};
+use crate::db::audit::{self, Action, Actor, Entry, ObjectKind, Outcome};
+use crate::db::exports::{self, Claimed, Left, Matter};
 use crate::db::{Batch, DbError};
 use crate::jobs::{Ending, Handler, HandlerFuture, Job, Task};
+use crate::outbound::breaker::{Patience, Phase};
 use crate::telemetry::metrics::export as metric;
 
 /// What has nothing to do looks again after this long; it is woken when there is something.
@@ -217,6 +218,7 @@ impl Work<'_> {
             let left = self.left(row, fate, trouble.as_ref(), now);
             self.note(row, fate, &left);
             batch.push(exports::leave(row, &left, now));
+            batch.append(self.told(row, &left, now));
         }
         self.parts.db.run(batch).await?;
         match &trouble {
@@ -230,6 +232,23 @@ impl Work<'_> {
             self.show().await?;
         }
         Ok(trouble.is_none())
+    }
+
+    /// What left the server, or never will, is in the audit trail.
+    fn told(&self, row: &Claimed, left: &Left, now: Timestamp) -> Batch {
+        let outcome = match left {
+            Left::Sent(_) => Outcome::Success,
+            Left::Dead(_) => Outcome::MinorFailure,
+            Left::Failed(..) | Left::Untried(_) | Left::Gone => return Batch::new(),
+        };
+        let (system, id) = (Actor::system(), row.id.to_string());
+        let detail = format!("to {}, export {id}", self.destination.name);
+        let entry = Entry::new(&system, Action::DeliverExport).study(&row.study).outcome(outcome);
+        let entry = match &row.matter {
+            Matter::Object { instance, .. } => entry.object(ObjectKind::Instance, instance.as_str()),
+            Matter::Event { .. } => entry.object(ObjectKind::Export, &id),
+        };
+        Batch::new().then(audit::append(&entry.detail(&detail), now))
     }
 
     fn left(&self, row: &Claimed, fate: &Fate, trouble: Option<&Trouble>, now: Timestamp) -> Left {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::sweep::SweepError;
 use super::{Body, Ingest, Origin, Policy, Received, Refusal, Source};
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::config::OnDuplicate;
 use crate::db::deletions::{self, Act, Deletion, Kept};
@@ -53,7 +54,7 @@ impl Ingest {
     pub async fn delete(
         &self,
         scope: &Scope,
-        actor: &str,
+        actor: &Actor,
         reason: Option<&str>,
     ) -> Result<String, DeleteError> {
         let (id, now) = (ids::row_id(), self.clock.now());
@@ -75,7 +76,7 @@ impl Ingest {
     }
 
     /// Stores again what is still kept of a deletion. May be repeated.
-    pub async fn restore(&self, deletion: &str, actor: &str) -> Result<Restored, RestoreError> {
+    pub async fn restore(&self, deletion: &str, actor: &Actor) -> Result<Restored, RestoreError> {
         let deletion = deletions::one(&self.db, deletion).await?.ok_or(RestoreError::Unknown)?;
         let restoring = self.refusing_others();
         let mut outcome = Restored::default();
@@ -106,7 +107,7 @@ impl Ingest {
         outcome: &mut Restored,
     ) -> Result<(), RestoreError> {
         let source = Source::named(&kept.source);
-        let origin = Origin { source, calling_aet: kept.source_aet.clone(), delivery: None };
+        let origin = Origin::called(source, kept.source_aet.as_str());
         let reader = match self.blobs.stream(&kept.blob_key, None).await {
             Ok(content) => StreamReader::new(content),
             Err(error) => {

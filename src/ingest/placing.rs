@@ -2,10 +2,11 @@
 
 use super::prepare::{self, Prepared};
 use super::{Ingest, Outcome, Refusal};
+use crate::auth::Reach;
 use crate::blobs::BlobKey;
 use crate::config::OnDuplicate;
 use crate::db::instances::{InstanceRow, KnownInstance};
-use crate::db::{DbError, instances, jobs};
+use crate::db::{DbError, groups, instances, jobs};
 use crate::dicom::uid::SopInstanceUid;
 
 /// How often an object is tried again that another writer of its UID was faster than.
@@ -63,7 +64,7 @@ impl Ingest {
             match self.db.run_here(batch).await {
                 Ok(_) => return Ok(placed),
                 Err(error) if is_overtaken(&error) => {}
-                Err(error) => return Err(index_refusal(error)),
+                Err(error) => return Err(index_refusal(error, &self.reach)),
             }
             step = self.step(&row.identity.sop_instance, &digests).await?;
         }
@@ -73,6 +74,9 @@ impl Ingest {
     /// What is to be done with an object, by what the index holds under its UID.
     async fn step(&self, instance: &SopInstanceUid, digests: &Digests) -> Result<Step, Refusal> {
         let known = instances::known(&self.db, instance).await.map_err(Refusal::Index)?;
+        if let Some(known) = &known {
+            self.require_reach(known).await?;
+        }
         match (known, self.policy.on_duplicate) {
             (None, _) => Ok(Step::Insert),
             (Some(known), _) if digests.are_of(&known) => Ok(Step::Settled(Outcome::SameAgain)),
@@ -80,6 +84,12 @@ impl Ingest {
             (Some(known), OnDuplicate::Replace) => Ok(Step::Replace(known)),
             (Some(_), OnDuplicate::Reject) => Err(Refusal::Conflict),
         }
+    }
+
+    /// What is known of an object that the sender cannot see is neither told nor replaced.
+    async fn require_reach(&self, known: &KnownInstance) -> Result<(), Refusal> {
+        let sees = groups::sees(&self.db, &self.reach, &known.study).await.map_err(Refusal::Index)?;
+        if sees { Ok(()) } else { Err(Refusal::OutOfReach) }
     }
 
     /// Deletes bytes that came to no row, unless another writer of the very same file has made
@@ -125,8 +135,13 @@ fn is_overtaken(error: &DbError) -> bool {
     matches!(error, DbError::Unique { .. } | DbError::Affected { statement: instances::REMOVE_REPLACED, .. })
 }
 
-pub(super) fn index_refusal(error: DbError) -> Refusal {
+/// To whom a group bounds what he sees, a study that he cannot see is not told of.
+pub(super) fn index_refusal(error: DbError, reach: &Reach) -> Refusal {
     match error {
+        DbError::Affected { statement: groups::REQUIRE_REACH, .. } => Refusal::OutOfReach,
+        DbError::Affected { statement: instances::INSERT_INSTANCE, .. } if !reach.is_everything() => {
+            Refusal::OutOfReach
+        }
         DbError::Affected { statement: instances::INSERT_INSTANCE, .. } => Refusal::SeriesOfAnotherStudy,
         DbError::Affected { statement: instances::REQUIRE_STUDY, .. } => Refusal::StudyGone,
         DbError::Full => Refusal::OutOfSpace(std::io::Error::new(std::io::ErrorKind::StorageFull, error)),

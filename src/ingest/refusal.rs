@@ -27,6 +27,9 @@ pub enum Refusal {
     /// Only results of an analysis are refused so: what was deleted does not come back by itself.
     #[error("the study that the result is about is no longer there")]
     StudyGone,
+    /// The object belongs to something that its sender cannot see; what that is, is not told.
+    #[error("the sender is not authorized to store this object")]
+    OutOfReach,
     #[error("SOP class {0} is not accepted")]
     SopClassNotAccepted(String),
     #[error("transfer syntax {0} is not accepted")]
@@ -72,6 +75,7 @@ impl Refusal {
             | Self::PixelDataNotAccepted(_)
             | Self::TransferSyntaxNotAccepted(_) => 0xC000,
             Self::SopClassNotAccepted(_) => 0x0122,
+            Self::OutOfReach => 0x0124,
             Self::Conflict => 0x0111,
             Self::Interrupted(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping => 0x0110,
         }
@@ -99,6 +103,7 @@ impl Refusal {
             Self::SeriesOfAnotherStudy => "series-of-another-study",
             Self::StudyGone => "study-gone",
             Self::SopClassNotAccepted(_) => "sop-class",
+            Self::OutOfReach => "out-of-reach",
             Self::TransferSyntaxNotAccepted(_) => "transfer-syntax",
             Self::Conflict => "conflict",
             Self::MissingBulkData => "missing-bulk-data",

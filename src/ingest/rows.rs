@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::prepare::{Prepared, text};
 use super::{Origin, Refusal};
+use crate::auth::Reach;
 use crate::blobs::BlobKey;
 use crate::db::instances::{
     InstanceRow, PatientRow, Requested, SeriesAttributes, SeriesRow, StudyAttributes, StudyRow,
@@ -43,6 +44,8 @@ pub(super) fn instance(prepared: &Prepared, origin: &Origin) -> Result<InstanceR
         frame_chunks: prepared.frame_chunks.clone(),
         metadata: prepared.metadata.clone(),
         origin: origin.clone(),
+        owners: Vec::new(),
+        reach: Reach::Everything,
     })
 }
 

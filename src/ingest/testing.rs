@@ -13,14 +13,14 @@ use crate::config::Preamble;
 /// Stores files one after the other.
 pub(crate) async fn hold(db: &Db, blobs: &Blobs, files: &[Vec<u8>]) {
     let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
-    let origin = Origin { source: Source::Import, calling_aet: String::new(), delivery: None };
+    let origin = Origin::of(Source::Import);
     for file in files {
         let body = Body::Part10(file.as_slice());
         ingest.store(Received { body, origin: &origin, only_study: None }).await.unwrap();
     }
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         instance_bytes_max: 1 << 20,
         header: header::Limits {

@@ -3,6 +3,7 @@
 mod built;
 mod deletion;
 mod duplicates;
+mod groups;
 mod hostile;
 mod migration;
 mod sweep;
@@ -44,7 +45,7 @@ impl Bench {
     }
 
     async fn store(&self, file: &[u8]) -> Result<Stored, Refused> {
-        let origin = Origin { source: Source::Stow, calling_aet: String::new(), delivery: None };
+        let origin = Origin::of(Source::Stow);
         self.ingest.store(Received { body: Body::Part10(file), origin: &origin, only_study: None }).await
     }
 
@@ -190,7 +191,7 @@ async fn a_bad_uid_and_a_missing_uid_are_named() {
 
 #[test]
 fn an_index_without_space_is_out_of_resources() {
-    assert_eq!(placing::index_refusal(DbError::Full).dimse_status(), 0xA700);
+    assert_eq!(placing::index_refusal(DbError::Full, &crate::auth::Reach::Everything).dimse_status(), 0xA700);
 }
 
 #[tokio::test]
@@ -267,7 +268,7 @@ async fn rows_of_an_earlier_version_are_filled_at_the_start() {
 #[tokio::test]
 async fn objects_that_stall_hold_up_no_other() {
     let bench = Bench::new();
-    let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+    let origin = Origin::of(Source::Dimse);
     let pipes: Vec<_> = (0..5).map(|_| tokio::io::duplex(64)).collect();
     let mut stalled = Vec::new();
     for (silent, reader) in pipes {
@@ -304,7 +305,7 @@ fn an_object_that_stalls_holds_no_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
     runtime.unwrap().block_on(async {
         let bench = Bench::new();
-        let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+        let origin = Origin::of(Source::Dimse);
         let bytes = large("1.2.3.4.5");
         let half = tokio_util::io::StreamReader::new(futures::StreamExt::chain(
             futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(bytes[..600_000].to_vec()))]),
@@ -321,7 +322,7 @@ fn an_object_that_stalls_holds_no_thread() {
 #[tokio::test]
 async fn a_sender_that_breaks_off_after_many_buffers_leaves_nothing() {
     let bench = Bench::new();
-    let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+    let origin = Origin::of(Source::Dimse);
     let bytes = bytes::Bytes::from(large("1.2.3.4.5"));
     let cut = Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
     let broken = tokio_util::io::StreamReader::new(futures::stream::iter([Ok(bytes), cut]));

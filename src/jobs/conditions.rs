@@ -25,12 +25,12 @@ impl Conditions<'_> {
     }
 }
 
-fn one_of(wanted: &[String], value: &str) -> bool {
+pub fn one_of(wanted: &[String], value: &str) -> bool {
     wanted.is_empty() || wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
 }
 
 /// Matching with `*` and `?`, without regard to case.
-fn like(pattern: &str, text: &str) -> bool {
+pub fn like(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.to_uppercase().chars().collect();
     let text: Vec<char> = text.to_uppercase().chars().collect();
     // reached[j]: the pattern so far matches the first j characters

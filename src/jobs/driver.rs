@@ -24,6 +24,8 @@ pub struct Driver {
     pub handler: Arc<dyn Handler>,
     pub workers: usize,
     pub lease: Duration,
+    /// What one step of priority of a study is worth.
+    pub priority_lead: Duration,
     pub attempts_max: u32,
     /// Names this process in leases.
     pub owner: String,
@@ -66,8 +68,9 @@ async fn sleep(duration: Duration, stop: &CancellationToken) {
 
 impl Driver {
     async fn claim(&self) -> Result<Option<Job>, DbError> {
-        let now = self.clock.now();
-        jobs::claim(&self.db, self.kind, &self.owner, now, now.plus(self.lease)).await
+        let (now, priority_lead) = (self.clock.now(), self.priority_lead);
+        let claim = jobs::Claim { owner: &self.owner, now, lease_until: now.plus(self.lease), priority_lead };
+        jobs::claim(&self.db, self.kind, claim).await
     }
 
     /// Until the next job is due, somebody rings, or it is time to look anyway.

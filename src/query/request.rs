@@ -11,6 +11,7 @@ use dicom_core::Tag;
 
 use self::path::AttributePath;
 use self::pattern::{FuzzyWord, NamePattern, Pattern};
+use crate::auth::Reach;
 use crate::dicom::attributes::{self, Level};
 use crate::dicom::temporal::Offset;
 use crate::dicom::uid::{SeriesUid, StudyUid};
@@ -28,6 +29,8 @@ pub struct SearchRequest {
     pub include: Include,
     pub limit: u32,
     pub offset: u32,
+    /// Of who searches; what is beyond it is neither found nor counted.
+    pub reach: Reach,
 }
 
 impl SearchRequest {

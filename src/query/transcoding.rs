@@ -8,6 +8,7 @@
 mod attributes;
 mod deflate;
 mod pixels;
+mod rewritten;
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::decoding::{Decodes, DecodesError};
 use super::stored_object::{Chunks, ReadError, StoredObject};
 use crate::db::Db;
 use crate::dicom::file_meta;
-use crate::dicom::reencode::{self, Edits, Form, Piece, ReencodeError, Source, reverse_units};
+use crate::dicom::reencode::{self, Edits, Form, Piece, ReencodeError, Rewrite, Source, reverse_units};
 use crate::dicom::uid::{SopInstanceUid, TransferSyntaxUid};
 use crate::ingest::layout::PixelDataLayout;
 use crate::volume::attributes::integer;
@@ -30,6 +31,8 @@ use crate::volume::pixels::PixelError;
 use crate::volume::pixels::encode::Encoding;
 
 use pixels::Pixels;
+
+pub use rewritten::Rewritten;
 
 /// An object on its way out, a whole Part 10 file.
 pub struct Transcoded {
@@ -149,6 +152,14 @@ impl Transcoder<'_> {
         edits: Edits,
         form: Form,
     ) -> Result<Vec<Piece>, TranscodeError> {
+        self.walked(object, move |source| reencode::little_endian(source, &edits, form)).await
+    }
+
+    async fn walked<T, W>(&self, object: &StoredObject, walk: W) -> Result<T, TranscodeError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Source<'_>) -> Result<T, ReencodeError> + Send + 'static,
+    {
         let data = object.header().await?;
         let signed =
             integer(&object.attributes(self.db).await?, dicom_dictionary_std::tags::PIXEL_REPRESENTATION);
@@ -163,7 +174,7 @@ impl Transcoder<'_> {
         let pixel_data = object.layout.pixel_data_range().map(|range| range.start..range.end + delimiter);
         let work = move || {
             let source = Source { data: &data, syntax, pixel_data, signed: signed == Some(1) };
-            reencode::little_endian(&source, &edits, form)
+            walk(&source)
         };
         Ok(self.decodes.run(work).await??)
     }

@@ -16,8 +16,8 @@ pub struct Edits(BTreeMap<Tag, Option<Element>>);
 #[derive(Debug, Clone)]
 enum Element {
     Value(VR, Vec<u8>),
-    /// A sequence of one item.
-    Item(Edits),
+    /// A sequence.
+    Items(Vec<Edits>),
 }
 
 impl Edits {
@@ -40,7 +40,16 @@ impl Edits {
 
     /// A sequence of one item with these elements.
     pub fn item(&mut self, tag: Tag, elements: Self) {
-        self.0.insert(tag, Some(Element::Item(elements)));
+        self.items(tag, vec![elements]);
+    }
+
+    pub fn items(&mut self, tag: Tag, items: Vec<Self>) {
+        self.0.insert(tag, Some(Element::Items(items)));
+    }
+
+    /// The elements themselves, in explicit VR little endian.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.encoded(Form::Explicit)
     }
 
     fn element(&mut self, tag: Tag, vr: VR, value: &[u8]) {
@@ -69,12 +78,15 @@ impl Element {
                 form.write_header(bytes, tag, *vr, Length(value.len() as u32));
                 bytes.extend_from_slice(value);
             }
-            Self::Item(elements) => {
-                let content = elements.encoded(form);
+            Self::Items(items) => {
+                let contents: Vec<Vec<u8>> = items.iter().map(|item| item.encoded(form)).collect();
                 // An item header is tag and length.
-                form.write_header(bytes, tag, VR::SQ, Length(content.len() as u32 + 8));
-                write_item_header(bytes, ITEM, content.len() as u32);
-                bytes.extend_from_slice(&content);
+                let length: usize = contents.iter().map(|content| content.len() + 8).sum();
+                form.write_header(bytes, tag, VR::SQ, Length(length as u32));
+                for content in contents {
+                    write_item_header(bytes, ITEM, content.len() as u32);
+                    bytes.extend_from_slice(&content);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use dicom_dictionary_std::tags;
 use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
+use crate::auth::Reach;
 use crate::dicom::attributes::{self, Level, tag_of_digits};
 use crate::dicom::charset::{CharacterSet, Text};
 use crate::dicom::data_set::text_of;
@@ -184,7 +185,18 @@ fn search(level: Level, keys: Keys, wanted: &[Wanted]) -> SearchRequest {
     };
     let remaining = keys.keys.iter().filter(|key| !told(key)).cloned().collect();
     let include = include(level, &keys, wanted);
-    SearchRequest { level, keys: remaining, zone: keys.zone, include, limit: 0, offset: 0, study, series }
+    SearchRequest {
+        level,
+        keys: remaining,
+        zone: keys.zone,
+        include,
+        limit: 0,
+        offset: 0,
+        study,
+        series,
+        // The identifier does not say who asks.
+        reach: Reach::nothing(),
+    }
 }
 
 /// What the answers are made of. A moment that is moved to another zone needs both of its halves,

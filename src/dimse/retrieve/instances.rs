@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use crate::auth::Reach;
 use crate::db::{self, Db, DbError};
 use crate::query::retrieve::{Portion, Selection, StoredInstance, Wanted};
 
 pub(super) struct Instances {
     db: Db,
+    reach: Reach,
     portions: VecDeque<Portion>,
     /// The row that the next page of the first portion goes on behind.
     after: i64,
@@ -14,20 +16,20 @@ pub(super) struct Instances {
 }
 
 impl Instances {
-    pub(super) async fn of(db: Db, selection: &Selection) -> Result<Self, DbError> {
+    pub(super) async fn of(db: Db, selection: &Selection, reach: Reach) -> Result<Self, DbError> {
         let mut selection = selection.clone();
         if let (Wanted::Patient, Some(patient)) = (&selection.wanted, &selection.patient) {
-            selection.wanted = Wanted::Studies(db::retrieve::studies_of(&db, patient).await?);
+            selection.wanted = Wanted::Studies(db::retrieve::studies_of(&db, patient, &reach).await?);
         }
         let portions = selection.portions().into();
-        Ok(Self { db, portions, after: 0, page: VecDeque::new() })
+        Ok(Self { db, reach, portions, after: 0, page: VecDeque::new() })
     }
 
     /// How many there are now; more may come and some may go before their turn.
     pub(super) async fn count(&self) -> Result<u64, DbError> {
         let mut count = 0;
         for portion in &self.portions {
-            count += db::retrieve::count(&self.db, portion).await?;
+            count += db::retrieve::count(&self.db, portion, &self.reach).await?;
         }
         Ok(count)
     }
@@ -35,7 +37,7 @@ impl Instances {
     pub(super) async fn next(&mut self) -> Result<Option<StoredInstance>, DbError> {
         while self.page.is_empty() {
             let Some(portion) = self.portions.front() else { return Ok(None) };
-            self.page = db::retrieve::portion(&self.db, portion, self.after).await?.into();
+            self.page = db::retrieve::portion(&self.db, portion, &self.reach, self.after).await?.into();
             match self.page.back() {
                 Some(last) => self.after = last.row,
                 None => {

@@ -10,16 +10,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::harness::{self, Harness, node, settings};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Node;
-use crate::db::commitments::{self, Outcome, State};
+use crate::db::Db;
+use crate::db::commitments::{self, Commitment, Outcome, State};
 use crate::db::jobs as rows;
+use crate::db::page::Page;
 use crate::dicom::commitment::{Failed, Reference, Report, Request, WELL_KNOWN_INSTANCE};
 use crate::dimse::{Listeners, Settings, serve};
 use crate::export::commitment::{RequestError, Status};
 use crate::export::scu::association::Association;
 use crate::export::scu::commitment::contexts;
-use crate::jobs::{Ending, Handler, JobKind};
+use crate::jobs::{Ending, Handler, Job, JobKind};
 use crate::ul::command::{CommandSet, field};
 
 const SYNTAX: &[(&str, &[&str])] = &[
@@ -49,18 +51,27 @@ async fn told(association: &mut Association<DuplexStream>) -> Report {
     report.unwrap()
 }
 
+async fn claim(harness: &Harness, now: Timestamp) -> Option<Job> {
+    let claim =
+        rows::Claim { owner: "a", now, lease_until: now.plus(PATIENCE), priority_lead: Duration::ZERO };
+    rows::claim(harness.db(), JobKind::ReportCommitment, claim).await.unwrap()
+}
+
 /// Runs the job that is due, as the driver would.
 async fn work(harness: &Harness) -> Ending {
     let now = Clock::System.now();
-    let job = rows::claim(harness.db(), JobKind::ReportCommitment, "a", now, now.plus(PATIENCE)).await;
-    let job = job.unwrap().expect("a job");
+    let job = claim(harness, now).await.expect("a job");
     let ending = harness.commitments().run(&job).await;
     harness.db().run(rows::finish(&job, "a", "", now)).await.unwrap();
     ending
 }
 
+async fn newest(db: &Db) -> Option<Commitment> {
+    commitments::list(db, &Page::first("id", true, 1)).await.unwrap().items.pop()
+}
+
 async fn state(harness: &Harness) -> (State, Option<String>) {
-    let newest = commitments::list(harness.db(), 1, 0).await.unwrap().remove(0);
+    let newest = newest(harness.db()).await.unwrap();
     (newest.state, newest.reason)
 }
 
@@ -161,8 +172,8 @@ fn check_action(change: impl FnOnce(CommandSet, Vec<u8>) -> (CommandSet, Vec<u8>
         let (command, data_set) = change(command, data_set);
         raw.send_message(1, command, &data_set).await.unwrap();
         let status = harness::status(&mut raw).await;
-        let kept = commitments::list(harness.db(), 9, 0).await.unwrap().len();
-        assert_eq!(kept, usize::from(status == 0));
+        let kept = commitments::list(harness.db(), &Page::first("id", true, 1)).await.unwrap().total;
+        assert_eq!(kept, i64::from(status == 0));
         status
     });
     assert_eq!(status, expected, "{status:04X}");
@@ -233,9 +244,7 @@ async fn a_node_that_is_down_is_tried_again_and_in_the_end_kept() {
     association.request_commitment(&request(&["1.2.1"])).await.unwrap();
     association.abort().await;
     harness.all_ended().await;
-    let now = Clock::System.now();
-    let job =
-        rows::claim(harness.db(), JobKind::ReportCommitment, "a", now, now.plus(PATIENCE)).await.unwrap();
+    let job = claim(&harness, Clock::System.now()).await;
     let (job, commitments) = (job.unwrap(), Arc::clone(harness.commitments()));
     let Ending::Retry(reason) = commitments.run(&job).await else { panic!("it was reported to nobody") };
     assert!(reason.contains("cannot be reached"), "{reason}");
@@ -277,7 +286,7 @@ async fn a_node_that_reports_at_once_is_heard_on_the_same_association() {
     let commitments = requester.commitments();
     let asking = commitments.request("RADIANT", request(&["1.2.1"]).references);
     let serving = async {
-        while commitments::list(provider.db(), 1, 0).await.unwrap().is_empty() {
+        while newest(provider.db()).await.is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         work(&provider).await

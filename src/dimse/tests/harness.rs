@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::{Recorder, recorder};
+use crate::auth::Reach;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::{self, Config, DimseTls, Node, Overrides, Service};
@@ -20,7 +22,9 @@ use crate::db::{Db, SqliteSettings};
 use crate::dicom::temporal::Offset;
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
-use crate::dimse::{FindSettings, Identified, Identify, Placing, Server, Settings, SopClasses, StoreSink};
+use crate::dimse::{
+    FindSettings, Identified, Identify, Placing, Server, Settings, SopClasses, StoreSink, Users,
+};
 use crate::export::commitment::{self, Commitments};
 use crate::export::scu::association::{Association, Patience, Peer, ProposedContext};
 use crate::export::scu::{Directory, ScuError};
@@ -54,6 +58,7 @@ pub(in crate::dimse) fn settings() -> Settings {
             scan_max: 100,
             stored_zone: Offset::UTC,
         },
+        users: Users::default(),
     }
 }
 
@@ -85,6 +90,7 @@ pub(in crate::dimse) fn node(ae_title: &str) -> Node {
         may: BTreeSet::from([Service::Store, Service::Query, Service::Retrieve]),
         transfer_syntaxes: Vec::new(),
         addresses: Vec::new(),
+        groups: Vec::new(),
         associations_max: None,
     }
 }
@@ -175,6 +181,7 @@ impl StoreSink for Sink {
     async fn receive<R: AsyncRead + Unpin + Send>(
         &self,
         received: Received<'_, R>,
+        _: &Reach,
     ) -> Result<Placing, Refused> {
         let Body::DataSet { mut reader, command } = received.body else {
             panic!("C-STORE brings bare data sets")
@@ -337,16 +344,18 @@ fn server(
     let (db, blobs) = (archive.db.clone(), archive.blobs.clone());
     let tls = Tls::load(&DimseTls::default()).unwrap();
     let directory = Directory::new(&settings.nodes, &settings.ae_title, Patience::default(), tls);
-    let identify: Identify = Arc::new(|user| {
+    let identify: Identify = Arc::new(|user, _| {
         let identified = match user.primary().as_slice() {
             b"stranger" => Identified::Refused,
-            _ => Identified::Accepted { response: Vec::new() },
+            _ => Identified::Accepted { response: Vec::new(), user: None },
         };
         Box::pin(std::future::ready(identified))
     });
     let decodes = Decodes::new(1);
     let sink = Arc::clone(sink);
-    Server { settings, sink, association_ended, db, blobs, decodes, directory, identify, commitments }
+    let (audit, writing) = Recorder::new(db.clone(), Clock::System, recorder::Settings::default());
+    tokio::spawn(writing.run());
+    Server { settings, sink, association_ended, db, blobs, decodes, directory, identify, audit, commitments }
 }
 
 fn commitments(

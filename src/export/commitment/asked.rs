@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{CallError, Commitments, metric};
 use crate::causes::chain;
 use crate::clock::Timestamp;
+use crate::db::audit::{Action, Actor, Entry, ObjectKind};
 use crate::db::commitments::{self, Commitment, Direction, Outcome, Referenced, State};
 use crate::db::{DbError, audit};
 use crate::dicom::commitment::{Reference, Report, Request};
@@ -186,7 +187,12 @@ impl Commitments {
         let exceptions = exceptions(&referenced, report);
         let mut batch = commitments::and_outcomes(batch, &asked.id, Outcome::Committed, &exceptions);
         let counts = format!("{} committed, {} failed", report.committed.len(), report.failed.len());
-        batch.push(audit::append(&entry(&asked, &counts, exceptions.is_empty()), now));
+        let outcome =
+            if exceptions.is_empty() { audit::Outcome::Success } else { audit::Outcome::MinorFailure };
+        let peer = Actor::node(&asked.peer_aet, None);
+        let entry = Entry::new(&peer, Action::StorageCommitted).outcome(outcome).detail(&counts);
+        let entry = entry.object(ObjectKind::Transaction, asked.transaction.as_str());
+        batch.push(audit::append(&entry, now));
         match self.db.run(batch).await {
             Err(DbError::Affected { .. }) => return Err(RecordError::UnknownTransaction),
             recorded => drop(recorded?),
@@ -227,15 +233,4 @@ fn exceptions(referenced: &[Referenced], report: &Report) -> Vec<(usize, Outcome
     let outcome = |one: &Referenced| said.get(&one.reference.sop_instance).copied();
     let outcomes = referenced.iter().map(|one| outcome(one).unwrap_or(Outcome::Unknown)).enumerate();
     outcomes.filter(|(_, outcome)| *outcome != Outcome::Committed).collect()
-}
-
-fn entry<'a>(asked: &'a Commitment, counts: &'a str, all: bool) -> audit::Entry<'a> {
-    audit::Entry {
-        actor: &asked.peer_aet,
-        action: "storage-committed",
-        study: None,
-        subject: Some(asked.transaction.as_str()),
-        outcome: if all { "success" } else { "failures" },
-        detail: Some(counts),
-    }
 }

@@ -7,9 +7,13 @@ use tokio::time::timeout;
 
 use super::standing::ReturnPath;
 use super::{CallError, Commitments, metric};
+use crate::auth::Reach;
 use crate::causes::chain;
+use crate::clock::Timestamp;
+use crate::db::audit::{Action, Actor, Entry, ObjectKind};
 use crate::db::commitments::{self, Commitment, Direction, Outcome, Referenced, State};
-use crate::db::{Batch, DbError, audit, jobs};
+use crate::db::groups::{self, Belonging};
+use crate::db::{Batch, DbError, Statement, audit, jobs};
 use crate::dicom::commitment::{Failed, FailureReason, Reference, Report, Request};
 use crate::dicom::sop_class::is_stored;
 use crate::dicom::uid::StudyUid;
@@ -43,10 +47,12 @@ enum Earlier {
 
 impl Commitments {
     /// Takes a request in; when this returns its id, it survives a power cut and will be reported.
-    /// A node that asks again for the same is told again, after another look.
+    /// A node that asks again for the same is told again, after another look. What is beyond the
+    /// reach of the requester is not stored, as far as he is told.
     pub async fn accept(
         &self,
         requester: &str,
+        reach: &Reach,
         request: &Request,
         path: Option<ReturnPath>,
     ) -> Result<String, AcceptError> {
@@ -54,10 +60,11 @@ impl Commitments {
             metrics::counter!(metric::LIMIT_HITS, "limit" => "open").increment(1);
             return Err(AcceptError::TooManyOpen);
         }
+        let hidden = self.hidden(reach, request).await?;
         let (id, batch) = match self.earlier(requester, request).await? {
-            Earlier::Nothing => self.begin(requester, request, State::Accepted),
-            Earlier::Same(known) => self.begin_again(known),
-            Earlier::Other => self.begin(requester, request, State::Checked),
+            Earlier::Nothing => self.begin(requester, request, State::Accepted, &hidden),
+            Earlier::Same(known) => self.begin_again(known, &hidden),
+            Earlier::Other => self.begin(requester, request, State::Checked, &hidden),
         };
         // Before the job can run.
         if let Some(path) = path {
@@ -70,6 +77,21 @@ impl Commitments {
         metrics::counter!(metric::REQUESTS, "direction" => Direction::Given.as_str()).increment(1);
         self.bell.ring();
         Ok(id)
+    }
+
+    /// The references to what is not there for the requester, or not at all.
+    async fn hidden(&self, reach: &Reach, request: &Request) -> Result<Vec<(usize, Outcome)>, DbError> {
+        let mut hidden = Vec::new();
+        if reach.is_everything() {
+            return Ok(hidden);
+        }
+        for (at, reference) in request.references.iter().enumerate() {
+            let instance = reference.sop_instance.as_str();
+            if !groups::reaches(&self.db, reach, Belonging::Instance, instance).await? {
+                hidden.push((at, Outcome::Failed(FailureReason::NoSuchInstance.code())));
+            }
+        }
+        Ok(hidden)
     }
 
     async fn earlier(&self, requester: &str, request: &Request) -> Result<Earlier, DbError> {
@@ -88,7 +110,13 @@ impl Commitments {
     }
 
     /// One that is checked already has a Transaction UID that is in use: nothing of it is committed.
-    fn begin(&self, requester: &str, request: &Request, state: State) -> (String, Batch) {
+    fn begin(
+        &self,
+        requester: &str,
+        request: &Request,
+        state: State,
+        hidden: &[(usize, Outcome)],
+    ) -> (String, Batch) {
         let (id, now) = (ids::row_id(), self.clock.now());
         let commitment = Commitment {
             id: id.clone(),
@@ -102,17 +130,21 @@ impl Commitments {
         let mut batch = commitments::insert(&commitment, &request.references);
         if state == State::Checked {
             batch = commitments::and_outcomes(batch, &id, DUPLICATE, &[]);
+        } else if !hidden.is_empty() {
+            batch = commitments::and_outcomes(batch, &id, Outcome::Unknown, hidden);
         }
+        let count = format!("{} references", request.references.len());
+        batch.push(told(&commitment, audit::Outcome::Begun, &count, now));
         batch.push(commitments::forget(now.minus(self.settings.limits.retention())));
         batch.push(jobs::enqueue(&task(&id), now, now));
         (id, batch)
     }
 
-    fn begin_again(&self, known: Commitment) -> (String, Batch) {
+    fn begin_again(&self, known: Commitment, hidden: &[(usize, Outcome)]) -> (String, Batch) {
         const ANY: [State; 4] = [State::Accepted, State::Checked, State::Reported, State::Undelivered];
         let now = self.clock.now();
         let batch = commitments::advance(&known.id, &ANY, State::Accepted, None, now);
-        let mut batch = commitments::and_outcomes(batch, &known.id, Outcome::Unknown, &[]);
+        let mut batch = commitments::and_outcomes(batch, &known.id, Outcome::Unknown, hidden);
         batch.push(jobs::enqueue(&task(&known.id), now, now));
         (known.id, batch)
     }
@@ -139,14 +171,15 @@ impl Commitments {
     /// Reads every object that is referenced again.
     async fn look(&self, commitment: &Commitment) -> Result<(), DbError> {
         let referenced = commitments::references(&self.db, &commitment.id).await?;
-        let distinct: BTreeSet<Reference> = referenced.iter().map(|one| one.reference.clone()).collect();
+        let open = referenced.iter().filter(|one| one.outcome == Outcome::Unknown);
+        let distinct: BTreeSet<Reference> = open.map(|one| one.reference.clone()).collect();
         let looks = distinct.into_iter().map(|reference| async {
             let outcome = self.outcome(commitment, &reference).await?;
             Ok::<_, DbError>((reference, outcome))
         });
         let looks = stream::iter(looks).buffer_unordered(self.settings.limits.checks.max(1));
         let outcomes: BTreeMap<Reference, Outcome> = looks.try_collect().await?;
-        let outcome = |one: &Referenced| outcomes.get(&one.reference).copied().unwrap_or(Outcome::Unknown);
+        let outcome = |one: &Referenced| outcomes.get(&one.reference).copied().unwrap_or(one.outcome);
         let outcomes = referenced.iter().map(outcome).enumerate();
         let failed: Vec<_> = outcomes.filter(|(_, outcome)| *outcome != Outcome::Committed).collect();
         let now = self.clock.now();
@@ -186,14 +219,9 @@ impl Commitments {
         let sop_instance = &reference.sop_instance;
         tracing::error!(%study, %sop_instance, cause, "a stored object is not what was stored");
         metrics::counter!(metric::DAMAGED).increment(1);
-        let entry = audit::Entry {
-            actor: &commitment.peer_aet,
-            action: "verify-instance",
-            study: Some(study),
-            subject: Some(sop_instance.as_str()),
-            outcome: "damaged",
-            detail: Some(cause),
-        };
+        let peer = Actor::node(&commitment.peer_aet, None);
+        let entry = Entry::new(&peer, Action::VerifyInstance).study(study).outcome(audit::Outcome::Error);
+        let entry = entry.object(ObjectKind::Instance, sop_instance.as_str()).detail(cause);
         self.db.run(Batch::new().then(audit::append(&entry, self.clock.now()))).await.map(drop)
     }
 
@@ -265,7 +293,7 @@ impl Commitments {
         let now = self.clock.now();
         let from = [State::Checked];
         let mut batch = commitments::advance(&commitment.id, &from, State::Reported, Some(how), now);
-        batch.push(audit::append(&self.entry(commitment, "reported", counts), now));
+        batch.push(told(commitment, audit::Outcome::Success, counts, now));
         self.db.run(batch).await?;
         metrics::counter!(metric::REPORTS, "how" => "reported").increment(1);
         tracing::info!(node = commitment.peer_aet, "storage commitment reported {how}: {counts}");
@@ -277,29 +305,19 @@ impl Commitments {
         let Some(commitment) = commitments::one(&self.db, id).await? else { return Ok(()) };
         let (now, from) = (self.clock.now(), [State::Accepted, State::Checked]);
         let mut batch = commitments::advance(id, &from, State::Undelivered, Some(reason), now);
-        batch.push(audit::append(&self.entry(&commitment, "undelivered", reason), now));
+        batch.push(told(&commitment, audit::Outcome::MinorFailure, reason, now));
         self.db.run(batch).await?;
         metrics::counter!(metric::REPORTS, "how" => "undelivered").increment(1);
         let node = &commitment.peer_aet;
         tracing::error!(node, "storage commitment is kept until the node asks again: {reason}");
         Ok(())
     }
+}
 
-    fn entry<'a>(
-        &self,
-        commitment: &'a Commitment,
-        outcome: &'static str,
-        detail: &'a str,
-    ) -> audit::Entry<'a> {
-        audit::Entry {
-            actor: &commitment.peer_aet,
-            action: "commit-storage",
-            study: None,
-            subject: Some(commitment.transaction.as_str()),
-            outcome,
-            detail: Some(detail),
-        }
-    }
+fn told(commitment: &Commitment, outcome: audit::Outcome, detail: &str, now: Timestamp) -> Statement {
+    let peer = Actor::node(&commitment.peer_aet, None);
+    let entry = Entry::new(&peer, Action::CommitStorage).outcome(outcome).detail(detail);
+    audit::append(&entry.object(ObjectKind::Transaction, commitment.transaction.as_str()), now)
 }
 
 fn task(id: &str) -> Task {

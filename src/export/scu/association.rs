@@ -168,6 +168,14 @@ impl<S> fmt::Debug for Association<S> {
     }
 }
 
+/// Whether a node answers, by C-ECHO: the status of its response.
+pub async fn echo(peer: &Peer) -> Result<u16, ScuError> {
+    let mut association = Association::connect(peer, &[]).await?;
+    let status = association.echo().await?;
+    association.release().await?;
+    Ok(status)
+}
+
 impl Association<Stream> {
     pub async fn connect(peer: &Peer, contexts: &[ProposedContext]) -> Result<Self, ScuError> {
         Self::connect_with(peer, contexts, Vec::new()).await

@@ -27,6 +27,15 @@ impl Directory {
         Self::new(&section.nodes, &section.ae_title, Patience { connect, response }, tls)
     }
 
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// As whom we call.
+    pub fn calling_aet(&self) -> &str {
+        &self.calling_aet
+    }
+
     /// None for a node that is not known or listens nowhere.
     pub fn destination(&self, ae_title: &str) -> Option<Destination> {
         let node = nodes::named(&self.nodes, ae_title)?;

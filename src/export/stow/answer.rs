@@ -7,9 +7,9 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::dicom::uid::SopInstanceUid;
-use crate::export::access::Reply;
 use crate::export::courier::{Fate, Round, Trouble};
 use crate::export::status;
+use crate::outbound::access::Reply;
 
 const REFERENCED_SOP_SEQUENCE: &str = "00081199";
 const FAILED_SOP_SEQUENCE: &str = "00081198";

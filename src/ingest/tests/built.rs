@@ -32,7 +32,7 @@ impl Bench {
             staged.push(("a".to_owned(), self.ingest.stage_bulk(*bytes, *media_type, None).await));
         }
         let built = self.ingest.build(document, &BulkData::of(staged)).await?;
-        let origin = Origin { source: Source::Stow, calling_aet: String::new(), delivery: None };
+        let origin = Origin::of(Source::Stow);
         let body = built.into_body();
         self.ingest.store(Received { body, origin: &origin, only_study: None }).await
     }

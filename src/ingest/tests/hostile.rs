@@ -57,7 +57,7 @@ async fn a_data_set_that_begins_with_file_meta_does_not_replace_ours() {
         sop_instance: "1.2.3.4.5".parse().unwrap(),
         transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN.parse().unwrap(),
     };
-    let origin = Origin { source: Source::Dimse, calling_aet: String::new(), delivery: None };
+    let origin = Origin::of(Source::Dimse);
     let body = Body::DataSet { reader: bytes.as_slice(), command };
     let refused = bench.ingest.store(Received { body, origin: &origin, only_study: None }).await.unwrap_err();
     assert!(refused.to_string().contains("File Meta Information"), "{refused}");
@@ -125,7 +125,7 @@ async fn what_is_refused_while_its_sender_pauses_is_refused_at_its_end() {
         there.write_all(&[&file(image("1.2.3.4.5"))[..], &[0; 5 << 18]].concat()).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     };
-    let origin = Origin { source: Source::Stow, calling_aet: String::new(), delivery: None };
+    let origin = Origin::of(Source::Stow);
     let received = Received { body: Body::Part10(here), origin: &origin, only_study: None };
     let (stored, ()) = tokio::join!(bench.ingest.store(received), sending);
     assert!(matches!(stored.unwrap_err().refusal, Refusal::TooLarge { .. }));

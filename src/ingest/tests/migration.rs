@@ -31,7 +31,7 @@ async fn an_index_of_the_first_version_is_brought_up_to_date_and_used() {
     assert_eq!(again.outcome, Outcome::SameAgain);
     migrated.store(&requested("1.2.3.5.1", "1.2.3.5")).await.unwrap();
     let study = Scope::Study("1.2.3".parse().unwrap());
-    let deletion = migrated.ingest.delete(&study, "127.0.0.1", None).await.unwrap();
-    let restored = migrated.ingest.restore(&deletion, "127.0.0.1").await.unwrap();
+    let deletion = migrated.ingest.delete(&study, &Actor::program("127.0.0.1"), None).await.unwrap();
+    let restored = migrated.ingest.restore(&deletion, &Actor::program("127.0.0.1")).await.unwrap();
     assert_eq!((restored.restored, migrated.count("instance").await), (3, 3));
 }

@@ -27,8 +27,9 @@ impl Bench {
 
     async fn claim(&self, owner: &str) -> Option<Job> {
         let now = self.clock.now();
-        let until = now.plus(Duration::from_secs(60));
-        jobs::claim(&self.db, JobKind::AnalyseStudy, owner, now, until).await.unwrap()
+        let (lease_until, priority_lead) = (now.plus(Duration::from_secs(60)), Duration::ZERO);
+        let claim = jobs::Claim { owner, now, lease_until, priority_lead };
+        jobs::claim(&self.db, JobKind::AnalyseStudy, claim).await.unwrap()
     }
 
     async fn states(&self) -> Vec<String> {
@@ -46,6 +47,7 @@ impl Bench {
             handler,
             workers: 2,
             lease: Duration::from_secs(60),
+            priority_lead: Duration::ZERO,
             attempts_max: 2,
             owner: "a".to_owned(),
         }

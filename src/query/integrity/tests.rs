@@ -23,7 +23,7 @@ impl Bench {
         let keys = vec![("server.data_dir", dir.path().display().to_string())];
         let config = Config::load(&Overrides { file: None, keys }).unwrap();
         let archive = Archive::open(&config, Clock::System).unwrap();
-        let origin = Origin { source: Source::Stow, calling_aet: String::new(), delivery: None };
+        let origin = Origin::of(Source::Stow);
         let received = Received { body: Body::Part10(&file()[..]), origin: &origin, only_study: None };
         archive.ingest.store(received).await.unwrap();
         Self { dir, archive }

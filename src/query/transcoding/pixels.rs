@@ -30,6 +30,8 @@ const AHEAD: usize = 2;
 pub(super) enum Pixels {
     None,
     Copied(Copied),
+    /// Fragments as they are stored.
+    Kept(Kept),
     Encoded(Box<Encoded>),
 }
 
@@ -43,6 +45,17 @@ impl Pixels {
         let range = *offset..offset + length;
         let swap = if object.is_big_endian() { object.pixel_unit(db).await? } else { 1 };
         Ok(Self::Copied(Copied { object: Arc::clone(object), vr, range, swap }))
+    }
+
+    /// Encapsulated as it is, from where its offset table begins.
+    pub(super) fn kept(object: &Arc<StoredObject>, begin: u64) -> Self {
+        match object.layout.pixel_data_range() {
+            Some(range) => {
+                let range = begin..range.end + DELIMITER_BYTES;
+                Self::Kept(Kept { object: Arc::clone(object), range })
+            }
+            None => Self::None,
+        }
     }
 
     pub(super) async fn encoded(
@@ -75,7 +88,7 @@ impl Pixels {
 
     pub(super) fn edits(&self) -> Edits {
         match self {
-            Self::None | Self::Copied(_) => Edits::default(),
+            Self::None | Self::Copied(_) | Self::Kept(_) => Edits::default(),
             Self::Encoded(encoded) => encoded.edits.clone(),
         }
     }
@@ -84,7 +97,7 @@ impl Pixels {
     pub(super) fn sop_instance(&self) -> Option<&SopInstanceUid> {
         match self {
             Self::Encoded(encoded) => encoded.sop_instance.as_ref(),
-            Self::None | Self::Copied(_) => None,
+            Self::None | Self::Copied(_) | Self::Kept(_) => None,
         }
     }
 
@@ -96,6 +109,7 @@ impl Pixels {
                 let length = copied.range.end - copied.range.start;
                 Some(header_bytes(form) + length + length % 2)
             }
+            Self::Kept(kept) => Some(header_bytes(form) + kept.range.end - kept.range.start),
             Self::Encoded(encoded) => encoded.length(form),
         }
     }
@@ -104,6 +118,10 @@ impl Pixels {
         match self {
             Self::None => stream::empty().boxed(),
             Self::Copied(copied) => copied.stream(form),
+            Self::Kept(kept) => {
+                let header = pixel_data_header(form, VR::OB, Length::UNDEFINED);
+                bytes(header).chain(stored(kept.object, kept.range, 1)).boxed()
+            }
             Self::Encoded(encoded) => encoded.stream(form),
         }
     }
@@ -125,6 +143,12 @@ impl Copied {
         let padding = Bytes::from_static(&[0]).slice(..padding as usize);
         bytes(header).chain(value).chain(bytes(padding)).boxed()
     }
+}
+
+/// The value of Pixel Data with its delimiter.
+pub(super) struct Kept {
+    object: Arc<StoredObject>,
+    range: Range<u64>,
 }
 
 pub(super) struct Encoded {

@@ -3,6 +3,7 @@ use tokio::net::TcpListener;
 
 use super::testing::Authority;
 use super::*;
+use crate::config::ClientCertificates;
 
 /// The certificate that the client got to see; both sides must have come to an end.
 async fn handshake(server: &Tls, client: &Tls) -> io::Result<Vec<u8>> {

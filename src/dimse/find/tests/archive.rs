@@ -65,7 +65,7 @@ impl Archive {
             sop_instance: uid("00080018").parse().unwrap(),
             transfer_syntax: uids::IMPLICIT_VR_LITTLE_ENDIAN.parse().unwrap(),
         };
-        let origin = Origin { source: Source::Dimse, calling_aet: "CT1".to_owned(), delivery: None };
+        let origin = Origin::called(Source::Dimse, "CT1");
         let body = Body::DataSet { reader: &mut &bytes[..], command };
         ingest.store(Received { body, origin: &origin, only_study: None }).await.unwrap();
     }
