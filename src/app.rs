@@ -8,39 +8,51 @@ mod readiness;
 mod requests;
 mod settings;
 pub mod statement;
+mod trail;
 mod work;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::ai::Runs;
 use crate::analysis::{Analyses, Model, NO_MODEL};
+use crate::audit::Recorder;
+use crate::auth::{Access, AccessError, FirstError, upkeep};
 use crate::blobs::BlobError;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, Deletion, Dimse};
-use crate::db::DbError;
+use crate::config::{self, AuthMode, Config, Deletion, Dimse, Http};
+use crate::db::worklist::Totals;
+use crate::db::{Db, DbError, events};
 use crate::export::commitment::Commitments;
+use crate::export::content::Downloads;
 use crate::export::scu::Directory;
 use crate::export::{ExportError, Exports};
+use crate::http::Https;
 use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
 use crate::jobs::{JobKind, driver};
 use crate::lifecycle::Lifecycle;
 use crate::query::decoding::Decodes;
+use crate::query::volumes::{self, Volumes};
+use crate::reporting::Reporting;
 use crate::telemetry::metrics::sweep as metric;
-use crate::ul::tls::{Tls, TlsError};
+use crate::tls::TlsError;
+use crate::ul::tls::Tls;
+use crate::uploads::Uploads;
 use crate::{dimse, http, lifecycle};
 
 use self::readiness::ModelReadiness;
 use self::requests::Requests;
 use self::work::Work;
 
-pub use self::archive::Archive;
+pub use self::archive::{Archive, open_index};
 pub use self::model::open as open_model;
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +75,10 @@ pub enum AppError {
     Index(#[from] DbError),
     #[error("the objects cannot be opened")]
     Objects(#[from] BlobError),
+    #[error("access control cannot begin")]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    FirstAdministrator(#[from] FirstError),
     #[error("exports cannot begin")]
     Exports(#[from] ExportError),
     #[cfg(feature = "local-model")]
@@ -71,6 +87,8 @@ pub enum AppError {
     #[cfg(feature = "local-model")]
     #[error("the demonstration model cannot be loaded")]
     DemoModel(#[source] crate::ai::local::LoadError),
+    #[error("the model service cannot be asked")]
+    ModelService(#[source] crate::outbound::AccessError),
     #[cfg(not(feature = "local-model"))]
     #[error("model.dir and model.demo need the feature local-model, which this build lacks")]
     NoLocalModel,
@@ -78,7 +96,8 @@ pub enum AppError {
 
 /// The addresses, taken and not yet answered.
 pub struct Listeners {
-    http: TcpListener,
+    http: http::Listeners,
+    https: Https,
     dimse: dimse::Listeners,
     /// For associations that come in, and for the nodes that are called.
     tls: Tls,
@@ -87,22 +106,26 @@ pub struct Listeners {
 impl Listeners {
     pub async fn bind(config: &Config) -> Result<Self, AppError> {
         let tls = Tls::load(&config.dimse.tls)?;
-        let http = bind("http.listen", "--http", config.http.listen).await?;
+        let https = Https::load(&config.http.tls)?;
+        let http = bind_http(&config.http, &https).await?;
         let dimse = bind_dimse(&config.dimse, &tls).await?;
-        Ok(Self { http, dimse, tls })
+        Ok(Self { http, https, dimse, tls })
     }
 
-    /// The ports are known even when any were asked for.
+    /// The ports are known even when any were asked for. Of the plain listener, where there is one.
     pub fn http_address(&self) -> Result<SocketAddr, AppError> {
-        self.http.local_addr().map_err(AppError::Address)
+        address(self.http.plain.as_ref(), self.http.tls.as_ref().map(|(listener, _)| listener))
+    }
+
+    /// Where requests are answered over TLS.
+    pub fn https_address(&self) -> Result<Option<SocketAddr>, AppError> {
+        let address = self.http.tls.as_ref().map(|(listener, _)| listener.local_addr());
+        address.transpose().map_err(AppError::Address)
     }
 
     /// Of the plain listener, where there is one.
     pub fn dimse_address(&self) -> Result<SocketAddr, AppError> {
-        let over_tls = self.dimse.tls.as_ref().map(|(listener, _)| listener);
-        let listener = self.dimse.plain.as_ref().or(over_tls);
-        let none = || io::Error::from(io::ErrorKind::NotConnected);
-        listener.ok_or_else(none).and_then(TcpListener::local_addr).map_err(AppError::Address)
+        address(self.dimse.plain.as_ref(), self.dimse.tls.as_ref().map(|(listener, _)| listener))
     }
 
     /// Where associations over TLS are accepted.
@@ -112,10 +135,32 @@ impl Listeners {
     }
 }
 
-/// One listener where both have the same address; any port (0) is never the same.
+fn address(plain: Option<&TcpListener>, over_tls: Option<&TcpListener>) -> Result<SocketAddr, AppError> {
+    let none = || io::Error::from(io::ErrorKind::NotConnected);
+    plain.or(over_tls).ok_or_else(none).and_then(TcpListener::local_addr).map_err(AppError::Address)
+}
+
+/// One listener where both have the same address.
+async fn bind_http(section: &Http, https: &Https) -> Result<http::Listeners, AppError> {
+    let plain = match is_same(section.listen, section.tls.listen) {
+        true => None,
+        false => Some(bind("http.listen", "--http", section.listen).await?),
+    };
+    let over_tls = match section.tls.listen {
+        Some(address) => Some((bind("http.tls.listen", "--config", address).await?, https.clone())),
+        None => None,
+    };
+    Ok(http::Listeners { plain, tls: over_tls })
+}
+
+/// Any port (0) is never the same.
+fn is_same(plain: SocketAddr, over_tls: Option<SocketAddr>) -> bool {
+    over_tls == Some(plain) && plain.port() != 0
+}
+
+/// One listener where both have the same address.
 async fn bind_dimse(section: &Dimse, tls: &Tls) -> Result<dimse::Listeners, AppError> {
-    let only_tls = section.tls.listen == Some(section.listen) && section.listen.port() != 0;
-    let plain = match only_tls {
+    let plain = match is_same(section.listen, section.tls.listen) {
         true => None,
         false => Some(bind("dimse.listen", "--dimse", section.listen).await?),
     };
@@ -148,14 +193,24 @@ pub struct App {
     pub config: Config,
     /// Index, objects and the way in; holds the data folder.
     pub archive: Archive,
+    /// Who comes in.
+    pub access: Arc<Access>,
     /// Starts analyses and tells how they go.
     pub analyses: Arc<Analyses>,
     /// What is committed to nodes, and by nodes.
     pub commitments: Arc<Commitments>,
     /// Sends results, studies and news.
     pub exports: Arc<Exports>,
+    /// The life of reports.
+    pub reporting: Arc<Reporting>,
+    /// Makes objects of what browsers send.
+    pub uploads: Arc<Uploads>,
+    /// Studies and findings in other forms.
+    pub downloads: Arc<Downloads>,
     /// Where HTTP is answered; the port is known even when any was asked for.
     pub http_address: SocketAddr,
+    /// Where it is answered over TLS.
+    pub https_address: Option<SocketAddr>,
     /// Where associations are accepted.
     pub dimse_address: SocketAddr,
     /// Where they are accepted over TLS.
@@ -166,34 +221,53 @@ impl App {
     /// Builds the parts and starts their tasks on the lifecycle.
     pub fn start(parts: Parts, lifecycle: &mut Lifecycle) -> Result<Self, AppError> {
         let Parts { config, archive, model, metrics, listeners } = parts;
-        announce(&listeners, &model)?;
+        announce(&listeners, &model, config.auth.mode)?;
         let readiness = ModelReadiness::of(&model);
         let directory = Directory::from_config(&config.dimse, listeners.tls.clone());
         let decodes = Decodes::new(settings::decodes());
         let work = Work::new(&config, &archive, model, directory.clone(), decodes.clone())?;
+        let access = Access::new(archive.db.clone(), archive.clock.clone(), &config)?;
         let app = Self {
+            access: Arc::new(access),
             http_address: listeners.http_address()?,
+            https_address: listeners.https_address()?,
             dimse_address: listeners.dimse_address()?,
             dimse_tls_address: listeners.dimse_tls_address()?,
             analyses: Arc::clone(&work.analyses),
             commitments: Arc::clone(&work.commitments),
             exports: Arc::clone(&work.exports),
+            reporting: Arc::clone(&work.reporting),
+            uploads: Arc::clone(&work.uploads),
+            downloads: Arc::clone(&work.downloads),
             config,
             archive,
         };
+        let audit = app.start_trail(lifecycle)?;
+        app.start_access(lifecycle)?;
         app.start_work(&work, lifecycle);
-        app.start_reload(listeners.tls, lifecycle)?;
-        app.start_dimse(listeners.dimse, directory, work.deliveries, decodes.clone(), lifecycle);
-        app.start_http(listeners.http, readiness, metrics, decodes, lifecycle);
+        app.start_reload(listeners.tls, listeners.https, lifecycle)?;
+        let deliveries = work.deliveries;
+        app.start_dimse(listeners.dimse, directory, deliveries, decodes.clone(), audit.clone(), lifecycle);
+        app.start_http(listeners.http, readiness, metrics, decodes, audit, lifecycle);
         app.start_sweep(lifecycle);
         Ok(app)
+    }
+
+    /// Somebody has to be able to come in before the door is there.
+    fn start_access(&self, lifecycle: &mut Lifecycle) -> Result<(), AppError> {
+        if self.config.auth.mode == AuthMode::On {
+            futures::executor::block_on(self.access.make_first_administrator())?;
+        }
+        let (access, stop) = (Arc::clone(&self.access), lifecycle.stop_token());
+        lifecycle.spawn("upkeep of access control", async move { endless(keep_up(&access, &stop).await) });
+        Ok(())
     }
 
     /// What waited for a model that is there now comes first.
     fn start_work(&self, work: &Work, lifecycle: &mut Lifecycle) {
         let analyses = Arc::clone(&self.analyses);
-        lifecycle.spawn_once("start of waiting analyses", async move {
-            analyses.resume_waiting().await.map(drop)
+        lifecycle.spawn_once("start of the model and of waiting analyses", async move {
+            analyses.begin().await.map(drop)
         });
         let (events, stop) = (self.analyses.subscribe(), lifecycle.stop_token());
         lifecycle.spawn_once("log of analyses", async move { endless(work::report(events, &stop).await) });
@@ -202,26 +276,32 @@ impl App {
             ("analysis driver", JobKind::AnalyseStudy),
             ("commitment driver", JobKind::ReportCommitment),
             ("export driver", JobKind::Export),
+            ("report driver", JobKind::PublishReport),
+            ("upload driver", JobKind::StoreUpload),
+            ("download driver", JobKind::Download),
         ] {
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();
             lifecycle.spawn(name, async move { endless(driver::run(driver, stop).await) });
         }
+        let reporting = Arc::clone(&self.reporting);
+        lifecycle.spawn_once("start of signed reports", async move { reporting.resume().await.map(drop) });
         let exports = Arc::clone(&self.exports);
         lifecycle.spawn_once("start of exports", async move { exports.wake_all().await });
     }
 
     /// Certificates are read again at SIGHUP. Without any the signal keeps its meaning, which is
     /// to end.
-    fn start_reload(&self, tls: Tls, lifecycle: &mut Lifecycle) -> Result<(), AppError> {
-        if self.config.dimse.tls.files().next().is_none() {
+    fn start_reload(&self, tls: Tls, https: Https, lifecycle: &mut Lifecycle) -> Result<(), AppError> {
+        let (dimse, http) = (&self.config.dimse.tls, &self.config.http.tls);
+        if dimse.files().chain(http.files()).next().is_none() {
             return Ok(());
         }
         let mut hangups = lifecycle::hangups().map_err(AppError::Hangup)?;
         let stop = lifecycle.stop_token();
         lifecycle.spawn("reload of certificates", async move {
             while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
-                reload(&tls).await;
+                reload(&tls, &https).await;
             }
             endless(())
         });
@@ -234,6 +314,7 @@ impl App {
         directory: Directory,
         deliveries: Deliveries,
         decodes: Decodes,
+        audit: Recorder,
         lifecycle: &mut Lifecycle,
     ) {
         let server = dimse::Server {
@@ -244,7 +325,8 @@ impl App {
             blobs: self.archive.blobs.clone(),
             decodes,
             directory,
-            identify: dimse::everybody(),
+            identify: self.identify(),
+            audit,
             commitments: Arc::clone(&self.commitments),
         };
         let stop = lifecycle.stop_token();
@@ -252,32 +334,66 @@ impl App {
             .spawn("DIMSE listener", async move { endless(dimse::serve(listeners, server, stop).await) });
     }
 
+    /// Without access control everybody is somebody.
+    fn identify(&self) -> dimse::Identify {
+        match self.config.auth.mode {
+            AuthMode::On => dimse::known_to(Arc::clone(&self.access)),
+            AuthMode::Off => dimse::everybody(),
+        }
+    }
+
     fn start_http(
         &self,
-        listener: TcpListener,
+        listeners: http::Listeners,
         readiness: ModelReadiness,
         metrics: PrometheusHandle,
         decodes: Decodes,
+        audit: Recorder,
         lifecycle: &mut Lifecycle,
     ) {
+        let volumes = Arc::new(Volumes::new(volumes::Parts {
+            db: self.archive.db.clone(),
+            blobs: self.archive.blobs.clone(),
+            decodes: decodes.clone(),
+            settings: self.config.volumes.clone(),
+            bytes_max: usize::try_from(self.config.analysis.volume_bytes_max).unwrap_or(usize::MAX),
+        }));
         let state = http::State {
+            access: Arc::clone(&self.access),
             db: self.archive.db.clone(),
             blobs: self.archive.blobs.clone(),
             ingest: self.archive.ingest.as_ref().clone(),
             settings: http::Settings {
                 drain_timeout: self.config.server.stop_timeout(),
                 deletion_enabled: self.config.deletion.enabled,
+                auth_mode: self.config.auth.mode,
+                basic: self.config.auth.basic,
+                audit_each_request: self.config.audit.each_request,
+                audit_rows_max: self.config.audit.export_rows_max,
                 ..http::Settings::from_config(&self.config.http)
             },
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),
             readiness: Arc::new(readiness),
             commitments: Arc::clone(&self.commitments),
             exports: Arc::clone(&self.exports),
+            reporting: Arc::clone(&self.reporting),
+            downloads: Arc::clone(&self.downloads),
             decodes,
+            audit,
             answers: http::Answers::new(self.config.http.answers_bytes_max),
+            rate_limits: http::RateLimits::from_config(&self.config.http.rate_limits),
             metrics: Arc::new(move || metrics.render()),
+            clock: self.archive.clock.clone(),
+            live: http::Live::new(
+                &self.config,
+                self.archive.clock.clone(),
+                Arc::clone(&self.uploads),
+                volumes,
+                lifecycle.stop_token(),
+            ),
+            totals: Totals::default(),
         };
-        lifecycle.spawn("HTTP listener", http::serve(listener, Arc::new(state), lifecycle.stop_token()));
+        lifecycle.spawn("HTTP listener", http::serve(listeners, Arc::new(state), lifecycle.stop_token()));
     }
 
     /// In the background: a large store takes minutes to look through, and nobody waits for it.
@@ -285,10 +401,19 @@ impl App {
         let ingest = Arc::clone(&self.archive.ingest);
         let (before, stop) = (self.archive.clock.now(), lifecycle.stop_token());
         lifecycle.spawn_once("sweep", async move { endless(sweep(&ingest, before, &stop).await) });
+        let (downloads, stop) = (Arc::clone(&self.downloads), lifecycle.stop_token());
+        lifecycle.spawn("sweep of downloads", async move { endless(downloads.sweep_until(&stop).await) });
         let (archive, settings) = (Arc::clone(&self.archive.ingest), self.config.deletion.clone());
         let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
         lifecycle.spawn("sweep of what was deleted", async move {
             endless(sweep_deleted(&archive, &settings, &clock, &stop).await)
+        });
+        let (uploads, stop) = (Arc::clone(&self.uploads), lifecycle.stop_token());
+        lifecycle.spawn("sweep of uploads", async move { endless(uploads.sweep(&stop).await) });
+        let (db, settings) = (self.archive.db.clone(), self.config.events.clone());
+        let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
+        lifecycle.spawn("sweep of events", async move {
+            endless(sweep_events(&db, &settings, &clock, &stop).await)
         });
     }
 }
@@ -302,12 +427,30 @@ fn tell_end(deliveries: Deliveries, delivery: String) {
     });
 }
 
-async fn reload(tls: &Tls) {
-    let tls = tls.clone();
-    match tokio::task::spawn_blocking(move || tls.reload()).await {
+/// One that cannot be used does not keep the other from being read.
+async fn reload(tls: &Tls, https: &Https) {
+    let (tls, https) = (tls.clone(), https.clone());
+    match tokio::task::spawn_blocking(move || {
+        let (https, tls) = (https.reload(), tls.reload());
+        https.and(tls)
+    })
+    .await
+    {
         Ok(Ok(())) => tracing::info!("certificates were read again"),
         Ok(Err(error)) => tracing::error!(%error, "the certificates stay as they were"),
         Err(panic) => tracing::error!(%panic, "the certificates stay as they were"),
+    }
+}
+
+/// What cannot be done now is done the next time.
+async fn keep_up(access: &Access, stop: &CancellationToken) {
+    loop {
+        if let Err(error) = access.keep_up().await {
+            tracing::warn!(%error, "the upkeep of access control ended early");
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(upkeep::EVERY)).await.is_none() {
+            return;
+        }
     }
 }
 
@@ -346,17 +489,41 @@ async fn sweep_deleted(ingest: &Ingest, settings: &Deletion, clock: &Clock, stop
     }
 }
 
-fn announce(listeners: &Listeners, model: &Model) -> Result<(), AppError> {
+/// Until the stop, every hour.
+async fn sweep_events(db: &Db, settings: &config::Events, clock: &Clock, stop: &CancellationToken) {
+    const EVERY: Duration = Duration::from_secs(3600);
+    loop {
+        if let Err(error) = events::forget(db, clock.now().minus(settings.retention())).await {
+            tracing::warn!(%error, "old events could not be let go of");
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn announce(listeners: &Listeners, model: &Model, auth: AuthMode) -> Result<(), AppError> {
     let (http, dimse) = (listeners.http_address()?, listeners.dimse_address()?);
+    if let Some(address) = listeners.https_address()? {
+        tracing::info!(https = %address, "requests over TLS are answered");
+    }
     if let Some(address) = listeners.dimse_tls_address()? {
         tracing::info!(dimse = %address, "associations over TLS are accepted");
     }
-    tracing::info!(%http, %dimse, "access control is not built yet: listening on loopback only");
-    match model {
-        Model::Ready(engine) => {
-            let identity = engine.identity();
-            tracing::info!(model = identity.name, version = identity.version, "the model is ready");
+    match auth {
+        AuthMode::On => tracing::info!(%http, %dimse, "listening"),
+        AuthMode::Off => {
+            tracing::warn!(%http, %dimse, "access control is off: everybody on this machine may do everything");
         }
+    }
+    match model {
+        Model::Ready(engine) if engine.identity().runs == Runs::Elsewhere => {
+            tracing::warn!(
+                "images of analyses leave this machine: they are sent to the model service (model.remote)"
+            );
+        }
+        Model::Ready(_) => {}
+        Model::Coming(_) => tracing::info!("the model is being loaded: studies wait for analysis"),
         Model::Absent => tracing::warn!("{NO_MODEL} (model.dir): studies are kept and wait for analysis"),
     }
     Ok(())

@@ -2,9 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 failed with one sentence on stderr, 2 wrong usage.
 
+mod audit;
 mod check_config;
 mod demo;
 mod echo;
+mod eval;
 mod find;
 mod flags;
 mod import;
@@ -15,6 +17,9 @@ mod phantom;
 mod send;
 mod serve;
 mod statuses;
+#[cfg(feature = "local-model")]
+mod threads;
+mod user;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -22,11 +27,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::lifecycle::Crash;
 use crate::telemetry::log::LogError;
 use crate::telemetry::metrics;
-use crate::ul::tls::TlsError;
+use crate::tls::TlsError;
 
 /// Medical imaging server with a vision-language model inside.
 #[derive(Debug, Parser)]
@@ -54,11 +59,23 @@ enum Command {
     Find(find::FindArgs),
     /// Say where each effective setting comes from, or what is wrong.
     CheckConfig(flags::ServerFlags),
+    /// The audit trail.
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
+    /// Add people, give them new passwords, list and disable them; beside a running server, too.
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
     /// About model folders.
     Model {
         #[command(subcommand)]
         command: model::ModelCommand,
     },
+    /// Say how well the model agrees with what is known of some studies.
+    Eval(eval::EvalArgs),
     /// Write synthetic studies with known truth.
     #[command(hide = true)]
     Phantom(phantom::PhantomArgs),
@@ -71,7 +88,7 @@ enum CliError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
-    Metrics(#[from] metrics::Twice),
+    Metrics(#[from] metrics::SetupError),
     #[error(transparent)]
     App(#[from] AppError),
     #[error(transparent)]
@@ -88,9 +105,17 @@ enum CliError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("{0}")]
+    Audit(String),
+    #[error("{0}")]
+    User(String),
+    #[error("{0}")]
     Import(String),
     #[error("{0}")]
     Model(String),
+    #[error("{0}")]
+    Eval(String),
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
     #[error("cannot write to standard output")]
@@ -116,7 +141,12 @@ impl Cli {
 impl Command {
     fn run(self) -> Result<(), CliError> {
         match self {
-            Self::Serve(flags) => block_on(serve::run(&flags)),
+            Self::Serve(flags) => {
+                let config = Config::load(&flags.overrides())?;
+                #[cfg(feature = "local-model")]
+                threads::announce(config.model.threads);
+                block_on(serve::run(config))
+            }
             Self::Demo(args) => block_on(demo::run(&args)),
             Self::Import(args) => block_on(import::run(&args)),
             Self::Echo(args) => block_on(echo::run(&args)),
@@ -124,7 +154,10 @@ impl Command {
             Self::Move(args) => block_on(moving::run(&args)),
             Self::Find(args) => block_on(find::run(&args)),
             Self::CheckConfig(flags) => check_config::run(&flags),
+            Self::Audit { command } => block_on(command.run()),
+            Self::User { command } => block_on(user::run(&command)),
             Self::Model { command } => model::run(&command),
+            Self::Eval(args) => block_on(eval::run(&args)),
             Self::Phantom(args) => phantom::run(&args),
         }
     }

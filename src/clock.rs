@@ -32,6 +32,17 @@ impl Timestamp {
         text.parse().ok().map(|time: jiff::Timestamp| Self(time.as_microsecond()))
     }
 
+    /// The preferred form of dates in headers (RFC 9110 5.6.7).
+    pub fn http_date(self) -> String {
+        self.utc().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
+    /// A date as [`Self::http_date`] writes it.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let time = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Self(time.timestamp().as_microsecond()))
+    }
+
     /// VR DA, in UTC.
     pub fn dicom_date(self) -> String {
         self.utc().strftime("%Y%m%d").to_string()
@@ -44,6 +55,13 @@ impl Timestamp {
 
     fn utc(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// For the times of files.
+impl From<Timestamp> for std::time::SystemTime {
+    fn from(at: Timestamp) -> Self {
+        Self::UNIX_EPOCH + Duration::from_micros(at.0.max(0).unsigned_abs())
     }
 }
 

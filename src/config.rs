@@ -2,9 +2,21 @@
 //!
 //! Only this module reads the environment.
 
+mod access;
+mod audit;
+mod auth;
+mod downloads;
 pub mod exports;
+mod groups;
+mod hub;
+mod live;
 mod network;
 pub mod nodes;
+mod oidc;
+mod pipelines;
+mod remote;
+mod report;
+mod secret;
 mod sections;
 mod tls;
 
@@ -17,17 +29,33 @@ use toml::{Table, Value};
 
 use sections::SEQUENCE_DEPTH_MAX;
 
+pub use access::Access;
+pub use audit::{Audit, Syslog, SyslogTransport};
+pub use auth::{Auth, AuthMode};
+pub use downloads::{Downloads, Project};
 pub use exports::Export;
+pub use groups::{GROUP_NAME_BYTES_MAX, GroupRule, UngroupedStudies, UserIdentity};
+pub use hub::Hub;
+pub use live::{Events, Uploads, Volumes};
 pub use network::Network;
 pub use nodes::{Node, Service};
-pub use sections::{
-    Analysis, Commitment, Deletion, Dimse, Http, Index, Ingest, Log, LogFormat, Model, ModelPrecision,
-    OnDuplicate, Preamble, Rule, Server, UrlForm,
+pub use oidc::{Oidc, RoleMapping, TakenNames, UnknownUsers};
+pub use pipelines::{ContextKind, ImagesMax, Language, Pipeline};
+pub use remote::{
+    RemoteKind, RemoteModel, RemotePixels, RemotePrompts, SchemaUse, Vertex, VertexForm, is_near,
 };
-pub use tls::{ClientCertificates, DimseTls};
+pub use report::Report;
+pub use secret::Secret;
+pub use sections::{
+    Analysis, Commitment, Deletion, Dimse, Http, Index, Ingest, KernelChoice, Log, LogFormat, Model,
+    ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Rule, Server, UrlForm,
+    VisionPrecision,
+};
+pub use tls::{ClientCertificates, DimseTls, HttpTls};
 
 const DEFAULT: &str = include_str!("config/default.toml");
 const PREFIX: &str = "RADIANT__";
+const BUILT_IN: &str = "built-in defaults";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -43,6 +71,10 @@ pub enum ConfigError {
         "{key} = {address} is not a loopback address: without access control the server only listens on loopback"
     )]
     NotLoopback { key: &'static str, address: SocketAddr },
+    #[error(
+        "http.listen = {address} would take passwords and tokens in the clear: use http.tls.listen, name the proxies in front in http.trusted_proxies, or say http.plain_ok = true"
+    )]
+    Plain { address: SocketAddr },
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -50,14 +82,24 @@ pub enum ConfigError {
 pub struct Config {
     pub server: Server,
     pub log: Log,
+    /// The keys that differ from the defaults, by name.
+    #[serde(skip)]
+    pub changed: Vec<String>,
+    pub auth: Auth,
+    pub audit: Audit,
     pub http: Http,
     pub dimse: Dimse,
     pub commitment: Commitment,
     pub ingest: Ingest,
     pub deletion: Deletion,
     pub index: Index,
+    pub events: Events,
+    pub uploads: Uploads,
+    pub volumes: Volumes,
     pub analysis: Analysis,
     pub export: Export,
+    pub report: Report,
+    pub downloads: Downloads,
     pub model: Model,
 }
 
@@ -93,7 +135,7 @@ impl Config {
         let layers = Layers::assemble(overrides, environment.collect())?;
         let settings = layers.origins.iter().map(|(key, origin)| Setting {
             key: key.clone(),
-            value: lookup(&layers.table, key).map(|value| masked(value).to_string()).unwrap_or_default(),
+            value: lookup(&layers.table, key).map(|value| shown(key, value)).unwrap_or_default(),
             origin: origin.clone(),
         });
         Ok(settings.collect())
@@ -102,16 +144,40 @@ impl Config {
     fn assemble(overrides: &Overrides, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
         Layers::assemble(overrides, environment).map(|layers| layers.config)
     }
-    fn check(&self) -> Result<(), ConfigError> {
-        let listeners = [("http.listen", self.http.listen), ("dimse.listen", self.dimse.listen)];
-        let over_tls = self.dimse.tls.listen.map(|address| ("dimse.tls.listen", address));
-        for (key, address) in listeners.into_iter().chain(over_tls) {
-            if !address.ip().is_loopback() {
-                return Err(ConfigError::NotLoopback { key, address });
+
+    /// Without access control nobody but this machine is listened to, and with it no password
+    /// travels in the clear by accident.
+    fn check_listeners(&self) -> Result<(), ConfigError> {
+        let listeners = [
+            ("http.listen", Some(self.http.listen)),
+            ("http.tls.listen", self.http.tls.listen),
+            ("dimse.listen", Some(self.dimse.listen)),
+            ("dimse.tls.listen", self.dimse.tls.listen),
+        ];
+        let given = listeners.into_iter().filter_map(|(key, address)| Some((key, address?)));
+        let open = given.filter(|(_, address)| !address.ip().is_loopback());
+        for (key, address) in open {
+            match self.auth.mode {
+                AuthMode::Off => return Err(ConfigError::NotLoopback { key, address }),
+                AuthMode::On if key == "http.listen" && !self.http.may_be_plain() => {
+                    return Err(ConfigError::Plain { address });
+                }
+                AuthMode::On => {}
             }
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.check_listeners()?;
         if !is_public_base(&self.http.public_base) {
             let reason = "http.public_base must begin with http:// or https:// and a host".to_owned();
+            return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
+        }
+        let any_origin = self.http.cors_origins.iter().any(|origin| origin == "*");
+        if any_origin && (self.http.cors_credentials || self.auth.basic) {
+            let reason = "http.cors_credentials and auth.basic need http.cors_origins by name, without \"*\""
+                .to_owned();
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
         if !self.http.cache_control.bytes().all(|b| (0x20..0x7F).contains(&b)) {
@@ -132,8 +198,15 @@ impl Config {
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
         let checked = nodes::check(&self.dimse.nodes)
-            .and_then(|()| self.dimse.tls.check().map_err(str::to_owned))
-            .and_then(|()| self.export.check(&self.dimse.nodes));
+            .and_then(|()| self.audit.check())
+            .and_then(|()| self.auth.check().map_err(str::to_owned))
+            .and_then(|()| self.dimse.tls.check())
+            .and_then(|()| self.http.tls.check())
+            .and_then(|()| self.analysis.images_max.check())
+            .and_then(|()| groups::check(&self.auth.group_rules))
+            .and_then(|()| self.export.check(&self.dimse.nodes))
+            .and_then(|()| self.model.check())
+            .and_then(|()| self.model.hub.check());
         checked.map_err(|reason| ConfigError::BadValue { origin: "configuration".to_owned(), reason })
     }
 }
@@ -173,11 +246,14 @@ impl Layers {
             layers.add_text("command line", key, text)?;
         }
         layers.config.check()?;
+        let is_changed = |(_, origin): &(&String, &String)| *origin != BUILT_IN;
+        layers.config.changed =
+            layers.origins.iter().filter(is_changed).map(|(key, _)| key.clone()).collect();
         Ok(layers)
     }
 
     fn defaults() -> Result<Self, ConfigError> {
-        let origin = "built-in defaults";
+        let origin = BUILT_IN;
         let table: Table =
             DEFAULT.parse().map_err(|source| ConfigError::ParseFile { file: origin.to_owned(), source })?;
         let config = read(&table, origin)?;
@@ -235,11 +311,23 @@ fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
 }
 
 /// Keys whose values nobody needs to see.
-const SECRETS: [&str; 4] = ["bearer", "password", "secrets", "headers"];
+const SECRETS: [&str; 5] = ["bearer", "password", "secrets", "headers", "token"];
+
+/// A setting as people see it; a secret that is not given is seen to be none.
+fn shown(key: &str, value: &Value) -> String {
+    let is_secret = key.rsplit('.').next().is_some_and(|name| SECRETS.contains(&name));
+    let is_given = value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty());
+    match is_secret && is_given {
+        true => Value::String(HIDDEN.to_owned()).to_string(),
+        false => masked(value).to_string(),
+    }
+}
+
+const HIDDEN: &str = "…";
 
 /// A value without the secrets in it.
 fn masked(value: &Value) -> Value {
-    let hidden = || Value::String("…".to_owned());
+    let hidden = || Value::String(HIDDEN.to_owned());
     match value {
         Value::Array(items) => Value::Array(items.iter().map(masked).collect()),
         Value::Table(table) => Value::Table(
@@ -391,7 +479,7 @@ mod tests {
     fn tls_without_a_certificate_is_refused() {
         let error = with_environment("RADIANT__DIMSE__TLS__LISTEN", "127.0.0.1:2762").unwrap_err();
         assert!(error.to_string().contains("dimse.tls.certificate"), "{error}");
-        let error = with_environment("RADIANT__DIMSE__TLS__LISTEN", "0.0.0.0:2762").unwrap_err();
+        let error = with_keys(&[("auth.mode", "off"), ("dimse.tls.listen", "0.0.0.0:2762")]).unwrap_err();
         assert!(matches!(error, ConfigError::NotLoopback { key: "dimse.tls.listen", .. }));
     }
 
@@ -403,9 +491,26 @@ mod tests {
         }
     }
 
+    /// The configuration with these keys beside the defaults.
+    fn with_keys(keys: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
+        let keys = keys.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Config::assemble(&Overrides { file: None, keys }, vec![])
+    }
+
     #[test]
-    fn only_loopback_is_listened_on() {
-        let error = with_environment("RADIANT__HTTP__LISTEN", "0.0.0.0:80").unwrap_err();
-        assert!(matches!(error, ConfigError::NotLoopback { key: "http.listen", .. }));
+    fn without_access_control_only_loopback_is_listened_on() {
+        for key in ["http.listen", "dimse.listen"] {
+            let error = with_keys(&[("auth.mode", "off"), (key, "0.0.0.0:80")]).unwrap_err();
+            assert!(matches!(error, ConfigError::NotLoopback { .. }), "{key}");
+        }
+    }
+
+    #[test]
+    fn passwords_travel_in_the_clear_only_where_somebody_said_so() {
+        let open = [("auth.mode", "on"), ("http.listen", "0.0.0.0:80")];
+        assert!(matches!(with_keys(&open), Err(ConfigError::Plain { .. })));
+        for fine in [("http.plain_ok", "true"), ("http.trusted_proxies", "[\"10.0.0.1\"]")] {
+            assert!(with_keys(&[open[0], open[1], fine]).is_ok(), "{fine:?}");
+        }
     }
 }

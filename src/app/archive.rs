@@ -10,7 +10,7 @@ use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{Db, SqliteSettings, jobs};
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Assignment, Ingest};
 
 const INDEX: &str = "index.sqlite";
 const SERIAL_NUMBER: &str = "serial-number";
@@ -34,8 +34,7 @@ impl Archive {
     pub fn open(config: &Config, clock: Clock) -> Result<Self, AppError> {
         let data_dir = &config.server.data_dir;
         let lock = DataDirLock::take(data_dir)?;
-        let index = SqliteSettings { readers: config.index.readers, group_max: config.index.group_max };
-        let db = Db::open_sqlite(&data_dir.join(INDEX), index)?;
+        let db = open_index(config)?;
         let blobs = Blobs::open_local(data_dir)?;
         // The lock says that no other process is left to hold a lease or to receive a study.
         futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
@@ -44,10 +43,20 @@ impl Archive {
             tracing::info!(rows = filled, "the index was brought up to date");
         }
         let policy = settings::ingest(config);
-        let ingest = Arc::new(Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy));
+        let ingest = Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy);
+        let ingest = Arc::new(ingest.assigning(Assignment::new(&config.auth)));
         let serial_number = serial_number(data_dir)?;
         Ok(Self { db, blobs, ingest, clock, serial_number, _lock: lock })
     }
+}
+
+/// The index alone, which more than one process may have open.
+pub fn open_index(config: &Config) -> Result<Db, AppError> {
+    let data_dir = &config.server.data_dir;
+    let failed = |source| AppError::DataDir { path: data_dir.clone(), source };
+    fs::create_dir_all(data_dir).map_err(failed)?;
+    let settings = SqliteSettings { readers: config.index.readers, group_max: config.index.group_max };
+    Ok(Db::open_sqlite(&data_dir.join(INDEX), settings)?)
 }
 
 /// Read from the folder, or made when the folder is new.
@@ -84,8 +93,10 @@ mod tests {
         let batch = Batch::new().then(Statement::named("deliver", delivery).bind(now));
         killed.db.run(batch.then(jobs::enqueue(&task, now, now))).await.unwrap();
         let claim = async |db: &Db| {
-            let until = now.plus(std::time::Duration::from_secs(600));
-            jobs::claim(db, task.kind(), "a", now, until).await.unwrap()
+            let lease_until = now.plus(std::time::Duration::from_secs(600));
+            let priority_lead = std::time::Duration::ZERO;
+            let claim = jobs::Claim { owner: "a", now, lease_until, priority_lead };
+            jobs::claim(db, task.kind(), claim).await.unwrap()
         };
         assert!(claim(&killed.db).await.is_some());
         drop(killed);

@@ -1,9 +1,24 @@
 //! Which model answers, by configuration.
 
+use std::sync::Arc;
+
+use crate::ai::remote::RemoteEngine;
+#[cfg(feature = "local-model")]
+use crate::ai::{Engine, StageLimits};
+#[cfg(feature = "local-model")]
+use crate::analysis::Coming;
 use crate::analysis::Model;
 use crate::app::AppError;
 use crate::clock::Clock;
-use crate::config::Config;
+#[cfg(feature = "local-model")]
+use crate::config::ModelTimeouts;
+use crate::config::{Config, ModelEngine};
+#[cfg(feature = "local-model")]
+use {
+    crate::ai::local::{LocalEngine, LocalOptions, ModelFiles},
+    crate::causes::chain,
+    std::path::PathBuf,
+};
 
 /// The demonstration model, compiled in so that `radiant demo` needs nothing but the program.
 #[cfg(feature = "local-model")]
@@ -16,36 +31,89 @@ const DEMO_MODEL: &[(&str, &[u8])] = &[
     ("tokenizer.json", include_bytes!("../../assets/demo-model/tokenizer.json")),
 ];
 
-/// Loads the configured model, if any. Takes seconds to minutes; blocking.
-#[cfg(feature = "local-model")]
+/// The configured model, if any. A folder that holds none is refused at once; one that does is loaded
+/// while the server does everything else, the small model of the demonstration here. Blocking, on a
+/// thread of the runtime.
 pub fn open(config: &Config, clock: &Clock) -> Result<Model, AppError> {
-    use crate::ai::local::{LocalEngine, LocalOptions, ModelFiles, Precision};
+    match config.model.engine {
+        ModelEngine::Local => local(config, clock),
+        ModelEngine::Remote => remote(config, clock),
+    }
+}
+
+/// A service that is away is no reason not to start: studies wait for it.
+fn remote(config: &Config, clock: &Clock) -> Result<Model, AppError> {
+    let engine = RemoteEngine::new(&config.model.remote, clock.clone()).map_err(AppError::ModelService)?;
+    let engine = Arc::new(engine);
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(RemoteEngine::keep_in_touch(Arc::downgrade(&engine)));
+    }
+    Ok(Model::Ready(engine))
+}
+
+#[cfg(feature = "local-model")]
+fn local(config: &Config, clock: &Clock) -> Result<Model, AppError> {
+    use crate::ai::local::{FeatureOptions, Precision, VisionOptions};
     use crate::config::ModelPrecision;
 
     let options = LocalOptions {
         queue_max: config.model.queue_max,
+        priority_lead: config.analysis.priority_lead(),
+        batch_max: config.model.batch_max,
+        cache_bytes_max: config.model.cache_bytes_max,
+        limits: limits(&config.model.timeouts),
+        features: Some(FeatureOptions {
+            folder: config.server.data_dir.join("cache").join("features"),
+            bytes_max: config.model.features_bytes_max,
+        }),
         clock: clock.clone(),
         precision: match config.model.precision {
             ModelPrecision::Exact => Precision::Exact,
             ModelPrecision::EightBit => Precision::EightBit,
         },
+        threads: config.model.threads,
+        vision: VisionOptions {
+            precision: config.model.vision_precision,
+            kernels: config.model.kernels,
+            threads: config.model.threads,
+        },
         ..LocalOptions::default()
     };
-    let dir = &config.model.dir;
+    let dir = config.model.dir.clone();
     let engine = match (config.model.demo, dir.as_os_str().is_empty()) {
         (true, _) => {
             LocalEngine::start(ModelFiles::Embedded(DEMO_MODEL), options).map_err(AppError::DemoModel)?
         }
         (false, true) => return Ok(Model::Absent),
-        (false, false) => LocalEngine::start(ModelFiles::Folder(dir.clone()), options)
-            .map_err(|source| AppError::Model { dir: dir.clone(), source })?,
+        (false, false) => return later(dir, options),
     };
-    Ok(Model::Ready(std::sync::Arc::new(engine)))
+    Ok(Model::Ready(Arc::new(engine)))
+}
+
+#[cfg(feature = "local-model")]
+fn later(dir: PathBuf, options: LocalOptions) -> Result<Model, AppError> {
+    let named = |dir: PathBuf, source| AppError::Model { dir, source };
+    crate::ai::local::glance(&dir).map_err(|source| named(dir.clone(), source))?;
+    Ok(Model::Coming(Coming::by(move || {
+        let started = LocalEngine::start(ModelFiles::Folder(dir.clone()), options);
+        let engine = started.map_err(|source| chain(&named(dir, source)))?;
+        Ok(Arc::new(engine) as Arc<dyn Engine>)
+    })))
+}
+
+#[cfg(feature = "local-model")]
+fn limits(timeouts: &ModelTimeouts) -> StageLimits {
+    StageLimits {
+        queue: timeouts.queue(),
+        image: timeouts.image(),
+        prefill: timeouts.prefill(),
+        decode: timeouts.decode(),
+    }
 }
 
 /// This build has no engine of its own.
 #[cfg(not(feature = "local-model"))]
-pub fn open(config: &Config, _clock: &Clock) -> Result<Model, AppError> {
+fn local(config: &Config, _clock: &Clock) -> Result<Model, AppError> {
     let asked = config.model.demo || !config.model.dir.as_os_str().is_empty();
     if asked { Err(AppError::NoLocalModel) } else { Ok(Model::Absent) }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::analysis::{Analyses, RequestError};
+use crate::analysis::control::ControlError;
+use crate::analysis::{Analyses, RequestError, Ticket};
+use crate::audit::Actor;
 use crate::dicom::uid::StudyUid;
 use crate::http::{AnalysisRefused, AnalysisRequests, AnalysisTicket, HookFuture};
 
@@ -16,8 +18,38 @@ impl AnalysisRequests for Requests {
     ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
         Box::pin(async move {
             let ticket = self.0.request(&study, pipeline.as_deref()).await?;
-            Ok(AnalysisTicket { analysis: ticket.analysis, state: ticket.state })
+            Ok(promised(ticket))
         })
+    }
+
+    fn cancel_analysis(
+        &self,
+        analysis: String,
+        actor: Actor,
+    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
+        Box::pin(async move { Ok(promised(self.0.cancel(&analysis, &actor).await?)) })
+    }
+
+    fn retry_analysis(
+        &self,
+        analysis: String,
+        actor: Actor,
+    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
+        Box::pin(async move { Ok(promised(self.0.retry(&analysis, &actor).await?)) })
+    }
+}
+
+fn promised(ticket: Ticket) -> AnalysisTicket {
+    AnalysisTicket { analysis: ticket.analysis, state: ticket.state }
+}
+
+impl From<ControlError> for AnalysisRefused {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Unknown => Self::UnknownAnalysis,
+            ControlError::State(reason) => Self::State(reason),
+            error @ ControlError::Index(_) => Self::Failed(Box::new(error)),
+        }
     }
 }
 

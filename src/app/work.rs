@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::analysis::{self, Analyses, Event, Model};
 use crate::config::Config;
 use crate::export::commitment::{self, Commitments};
+use crate::export::content::{self, Downloads};
 use crate::export::plan::Plan;
 use crate::export::scu::Directory;
 use crate::export::{self, ExportError, Exports};
@@ -15,11 +16,15 @@ use crate::jobs::completeness::{Deliveries, Patience};
 use crate::jobs::driver::Driver;
 use crate::jobs::{Bell, Handler, JobKind};
 use crate::query::decoding::Decodes;
+use crate::reporting::{self, Reporting};
+use crate::uploads::{self, Uploads};
 
 use super::Archive;
 
 /// Deciding is quick and costs a few rows: some studies at a time.
 const DECIDERS: usize = 2;
+/// Uploads whose files are stored at the same time.
+const UPLOADERS: usize = 2;
 
 /// Everything that happens to studies once they are stored.
 pub(super) struct Work {
@@ -27,6 +32,9 @@ pub(super) struct Work {
     pub(super) analyses: Arc<Analyses>,
     pub(super) commitments: Arc<Commitments>,
     pub(super) exports: Arc<Exports>,
+    pub(super) reporting: Arc<Reporting>,
+    pub(super) uploads: Arc<Uploads>,
+    pub(super) downloads: Arc<Downloads>,
     /// Wakes the drivers.
     bell: Bell,
 }
@@ -58,6 +66,16 @@ impl Work {
             model,
             serial_number: archive.serial_number.clone(),
         });
+        let reporting = Arc::new(Reporting::new(reporting::Parts {
+            db: archive.db.clone(),
+            blobs: archive.blobs.clone(),
+            ingest: archive.ingest.as_ref().clone(),
+            clock: archive.clock.clone(),
+            bell: bell.clone(),
+            exports: Plan::new(config),
+            settings: config.report.clone(),
+            serial_number: archive.serial_number.clone(),
+        }));
         let commitments = Arc::new(Commitments::new(commitment::Parts {
             db: archive.db.clone(),
             blobs: archive.blobs.clone(),
@@ -65,6 +83,15 @@ impl Work {
             bell: bell.clone(),
             directory: directory.clone(),
             settings: commitment::Settings::new(config),
+        }));
+        let downloads = Arc::new(Downloads::new(content::Parts {
+            db: archive.db.clone(),
+            blobs: archive.blobs.clone(),
+            clock: archive.clock.clone(),
+            bell: bell.clone(),
+            decodes: decodes.clone(),
+            settings: config.downloads.clone(),
+            folder: config.server.data_dir.join("downloads"),
         }));
         let parts = export::Parts {
             db: archive.db.clone(),
@@ -76,7 +103,18 @@ impl Work {
             commitments: Arc::clone(&commitments),
         };
         let exports = Arc::new(Exports::new(parts, config)?);
-        Ok(Self { deliveries, analyses: Arc::new(analyses), commitments, exports, bell })
+        let uploads = Arc::new(Uploads::new(uploads::Parts {
+            db: archive.db.clone(),
+            blobs: archive.blobs.clone(),
+            ingest: archive.ingest.as_ref().clone(),
+            clock: archive.clock.clone(),
+            bell: bell.clone(),
+            settings: config.uploads.clone(),
+            instance_bytes_max: config.ingest.instance_bytes_max,
+            release_delay: config.analysis.release_delay(),
+        }));
+        let analyses = Arc::new(analyses);
+        Ok(Self { deliveries, analyses, commitments, exports, downloads, reporting, uploads, bell })
     }
 
     pub(super) fn driver(&self, kind: JobKind, config: &Config, archive: &Archive) -> Driver {
@@ -88,8 +126,15 @@ impl Work {
             JobKind::ReportCommitment => {
                 (self.commitments.clone(), config.commitment.workers, config.commitment.attempts_max)
             }
+            JobKind::PublishReport => {
+                (self.reporting.clone(), config.report.workers, config.report.attempts_max)
+            }
+            JobKind::Download => {
+                (self.downloads.clone(), config.downloads.workers, config.downloads.attempts_max)
+            }
             // A worker for each destination. Its job is never given up: attempts are those of rows.
             JobKind::Export => (self.exports.clone(), self.exports.workers(), u32::MAX),
+            JobKind::StoreUpload => (self.uploads.clone(), UPLOADERS, config.analysis.attempts_max),
         };
         Driver {
             db: archive.db.clone(),
@@ -99,6 +144,7 @@ impl Work {
             handler,
             workers,
             lease: config.analysis.lease(),
+            priority_lead: config.analysis.priority_lead(),
             attempts_max,
             owner: format!("{}-{}", archive.serial_number, std::process::id()),
         }
@@ -127,6 +173,7 @@ fn log(event: &Event) {
         Event::Waiting { study, analysis, reason } => {
             tracing::warn!(%study, analysis, "analysis waiting: {reason}")
         }
+        Event::Cancelled { study, analysis } => tracing::info!(%study, analysis, "analysis cancelled"),
         Event::Done { .. } | Event::Failed { .. } | Event::Progress { .. } => {}
     }
 }

@@ -31,11 +31,14 @@ const DATA_DIR: &str = "radiant-demo-data";
 /// The demonstration's own lines are what is to be seen.
 const LOG_FILTER: &str = "warn";
 /// What makes the demonstration one: its model, its patience, and that phantoms are analysed.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 8] = [
+    ("auth.mode", "off"),
+    ("model.engine", "local"),
     ("model.demo", "true"),
     ("analysis.quiet_time_s", "2"),
     ("analysis.release_delay_s", "0.5"),
     ("analysis.guard_words", "[]"),
+    ("analysis.experimental", r#"["ct"]"#),
     (
         "analysis.rules",
         r#"[{ name = "radiographs", modality = ["CR", "DX"], pipeline = "chest-radiograph" }, { name = "CT", modality = ["CT"], pipeline = "ct" }]"#,

@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use super::peer::{PeerFlags, failure};
 use super::{CliError, statuses};
-use crate::export::scu::ScuError;
-use crate::export::scu::association::{Association, Peer};
+use crate::export::scu::association;
 
 #[derive(Debug, Args)]
 pub(super) struct EchoArgs {
@@ -18,7 +17,7 @@ pub(super) struct EchoArgs {
 
 pub(super) async fn run(args: &EchoArgs) -> Result<(), CliError> {
     let (peer, begin) = (args.peer.peer()?, Instant::now());
-    let status = echo(&peer).await.map_err(|error| failure(&peer, &error))?;
+    let status = association::echo(&peer).await.map_err(|error| failure(&peer, &error))?;
     if status != 0 {
         let meaning = statuses::general(status);
         return Err(CliError::Peer(format!("C-ECHO was answered with {status:04X}: {meaning}")));
@@ -26,11 +25,4 @@ pub(super) async fn run(args: &EchoArgs) -> Result<(), CliError> {
     let (aet, took) = (&peer.called_aet, begin.elapsed().as_millis());
     writeln!(std::io::stdout(), "{aet} at {} answers, after {took} ms", peer.address)?;
     Ok(())
-}
-
-async fn echo(peer: &Peer) -> Result<u16, ScuError> {
-    let mut association = Association::connect(peer, &[]).await?;
-    let status = association.echo().await?;
-    association.release().await?;
-    Ok(status)
 }

@@ -3,7 +3,6 @@
 //! Objects go through the one way in, [`crate::ingest::Ingest::store`]; a server that starts on
 //! the folder later decides about their analysis.
 
-pub(super) mod sniff;
 mod store;
 pub(super) mod summary;
 pub(super) mod walk;
@@ -22,8 +21,11 @@ use self::walk::Found;
 use super::CliError;
 use super::flags::DataFlags;
 use crate::app::Archive;
+use crate::audit::{Action, Actor, Entry, Outcome};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::{Batch, audit};
+use crate::ids;
 use crate::telemetry::log;
 
 #[derive(Debug, Args)]
@@ -41,7 +43,12 @@ pub(super) async fn run(args: &ImportArgs) -> Result<(), CliError> {
     let archive = Archive::open(&config, Clock::System)?;
     let found = walk::find(&args.paths);
     let bar = progress_bar(found.bytes());
-    let summary = import(&archive, &config, found, &bar).await;
+    let actor = Actor::program("import").in_request(&ids::row_id());
+    tell(&archive, &actor, Outcome::Begun, &format!("{} files", found.files.len())).await?;
+    let summary = import(&archive, &config, &actor, found, &bar).await;
+    let refused = summary.refused();
+    let outcome = if refused == 0 { Outcome::Success } else { Outcome::MinorFailure };
+    tell(&archive, &actor, outcome, &format!("{refused} refused")).await?;
     bar.finish_and_clear();
     write!(std::io::stdout().lock(), "{summary}")?;
     match summary.refused() {
@@ -51,9 +58,15 @@ pub(super) async fn run(args: &ImportArgs) -> Result<(), CliError> {
 }
 
 /// Several at a time, so that they share the index's commits.
-async fn import(archive: &Archive, config: &Config, found: Found, bar: &ProgressBar) -> Summary {
+async fn import(
+    archive: &Archive,
+    config: &Config,
+    actor: &Actor,
+    found: Found,
+    bar: &ProgressBar,
+) -> Summary {
     let Found { files, unreadable } = found;
-    let importer = Importer::new(archive, config.ingest.instance_bytes_max);
+    let importer = Importer::new(archive, actor.clone(), config.ingest.instance_bytes_max);
     let mut summary = Summary::default();
     for refused in unreadable {
         summary.add(refused);
@@ -64,6 +77,13 @@ async fn import(archive: &Archive, config: &Config, found: Found, bar: &Progress
         reports.into_iter().for_each(|report| summary.add(report));
     }
     summary
+}
+
+/// The run in the audit trail; each object has an entry of its own.
+async fn tell(archive: &Archive, actor: &Actor, outcome: Outcome, detail: &str) -> Result<(), CliError> {
+    let entry = Entry::new(actor, Action::ImportFiles).outcome(outcome).detail(detail);
+    let told = archive.db.run(Batch::new().then(audit::append(&entry, archive.clock.now()))).await;
+    told.map(drop).map_err(|error| CliError::Import(super::sentence(&error)))
 }
 
 /// Hidden by itself when stderr is no terminal.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::CliError;
-use super::flags::ServerFlags;
 use crate::analysis::Model;
 use crate::app::{App, Archive, Listeners, Parts, open_model};
 use crate::clock::Clock;
@@ -15,8 +14,7 @@ use crate::telemetry::{log, metrics};
 /// steps in after.
 const GRACE: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(flags: &ServerFlags) -> Result<(), CliError> {
-    let config = Config::load(&flags.overrides())?;
+pub(super) async fn run(config: Config) -> Result<(), CliError> {
     let interrupts = lifecycle::interrupts().map_err(CliError::Runtime)?;
     let (_app, lifecycle) = start(config).await?;
     Ok(lifecycle.run(interrupts).await?)

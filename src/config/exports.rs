@@ -1,13 +1,14 @@
 //! Where results and studies are sent to, what is sent there, and who is told what happened.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use super::access::Access;
+use super::access::check_url;
 use super::nodes::{self, Node};
+pub use super::secret::Secret;
 use crate::dicom::uid::TransferSyntaxUid;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -24,23 +25,6 @@ pub struct Export {
     pub destinations: Vec<Destination>,
     pub rules: Vec<ExportRule>,
     pub webhooks: Vec<Webhook>,
-}
-
-/// Something that nobody needs to see again.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 /// Where objects are sent to.
@@ -77,21 +61,6 @@ pub struct Destination {
     pub bytes_max: u64,
     #[serde(default)]
     pub access: Access,
-}
-
-/// How an HTTP server is asked.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Access {
-    pub headers: BTreeMap<String, Secret>,
-    pub bearer: Option<Secret>,
-    pub bearer_file: Option<PathBuf>,
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-    pub password_file: Option<PathBuf>,
-    pub ca_file: Option<PathBuf>,
-    pub certificate_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
 }
 
 /// What goes where; every condition that is given must hold.
@@ -150,7 +119,6 @@ pub struct Webhook {
 pub enum EventKind {
     StudyComplete,
     AnalysisDone,
-    /// Reports cannot be signed yet: nothing tells of it today.
     ReportSigned,
 }
 
@@ -310,25 +278,6 @@ impl Webhook {
     }
 }
 
-impl Access {
-    fn check(&self, name: &str) -> Result<(), String> {
-        let both = |a: bool, b: bool, what: &str| match a && b {
-            true => Err(format!("{name}: {what} is given twice, itself and as a file")),
-            false => Ok(()),
-        };
-        both(self.bearer.is_some(), self.bearer_file.is_some(), "bearer")?;
-        both(self.password.is_some(), self.password_file.is_some(), "password")?;
-        let has_bearer = self.bearer.is_some() || self.bearer_file.is_some();
-        if has_bearer && self.username.is_some() {
-            return Err(format!("{name}: give bearer or username, one of them"));
-        }
-        match self.certificate_file.is_some() == self.key_file.is_some() {
-            true => Ok(()),
-            false => Err(format!("{name}: certificate_file and key_file go together")),
-        }
-    }
-}
-
 impl ExportRule {
     fn check(&self, known: &[Destination]) -> Result<(), String> {
         let unknown = self.destinations.iter().find(|name| !known.iter().any(|one| one.name == **name));
@@ -344,14 +293,5 @@ fn check_name(key: &str, name: &str) -> Result<String, String> {
     match (1..=64).contains(&name.len()) && name.bytes().all(fits) {
         true => Ok(format!("{key} {name:?}")),
         false => Err(format!("{key}: the name {name:?} must be 1 to 64 of A-Z a-z 0-9 - _ . and space")),
-    }
-}
-
-fn check_url(name: &str, url: &str) -> Result<(), String> {
-    let host = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    let is_plain = |host: &str| !host.is_empty() && !host.starts_with('/') && !host.contains(['#', '@', ' ']);
-    match host.is_some_and(is_plain) {
-        true => Ok(()),
-        false => Err(format!("{name}: the url must begin with http:// or https:// and a host")),
     }
 }

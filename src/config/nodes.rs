@@ -29,13 +29,16 @@ pub struct Node {
     /// Where it may call from; empty: anywhere.
     #[serde(default)]
     pub addresses: Vec<Network>,
+    /// Owner groups whose studies it sees where it says nothing of its user; empty: all studies.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// Its associations at a time; without one, as many as there are places.
     #[serde(default)]
     pub associations_max: Option<usize>,
 }
 
 /// What a caller may ask for; everybody who is admitted may ask for C-ECHO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Service {
     /// C-STORE and Storage Commitment.
@@ -47,6 +50,8 @@ pub enum Service {
 }
 
 impl Service {
+    pub const ALL: [Self; 3] = [Self::Store, Self::Query, Self::Retrieve];
+
     /// As the configuration has it.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{DimseTls, Network, Node, Service};
+use super::{
+    ContextKind, DimseTls, HttpTls, Hub, ImagesMax, Language, Network, Node, Pipeline, RemoteModel, Service,
+    UserIdentity,
+};
 use crate::dicom::temporal::Offset;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -35,11 +38,13 @@ pub enum LogFormat {
 #[serde(deny_unknown_fields)]
 pub struct Http {
     pub listen: SocketAddr,
+    pub plain_ok: bool,
     pub public_base: String,
     pub urls: UrlForm,
     pub trusted_proxies: Vec<Network>,
     pub cors_origins: Vec<String>,
     pub cors_max_age_s: u64,
+    pub cors_credentials: bool,
     pub connections_max: usize,
     pub header_bytes_max: usize,
     pub uri_bytes_max: usize,
@@ -54,6 +59,7 @@ pub struct Http {
     body_idle_timeout_s: u64,
     pub body_rate_min: u64,
     response_stall_timeout_s: u64,
+    answer_timeout_s: u64,
     header_timeout_s: u64,
     pub search_limit_default: u64,
     pub search_limit_max: u64,
@@ -61,6 +67,33 @@ pub struct Http {
     pub search_empty_204: bool,
     pub search_timezone: Offset,
     pub answers_bytes_max: usize,
+    idempotency_retention_h: u64,
+    pub idempotency_keys_max: u32,
+    pub tls: HttpTls,
+    pub rate_limits: RateLimits,
+}
+
+impl Http {
+    /// Whether the plain listener may be one that others reach.
+    pub(super) fn may_be_plain(&self) -> bool {
+        self.plain_ok || self.tls.listen == Some(self.listen) || !self.trusted_proxies.is_empty()
+    }
+}
+
+/// Requests of one address and of one user; 0 is no limit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimits {
+    pub address_burst: u32,
+    pub address_per_s: u32,
+    pub user_burst: u32,
+    pub user_per_s: u32,
+    pub log_in_burst: u32,
+    pub log_in_per_min: u32,
+    pub recorded_refusals_burst: u32,
+    pub recorded_refusals_per_min: u32,
+    pub exempt: Vec<Network>,
+    pub keys_max: usize,
 }
 
 /// How answers name resources of this server.
@@ -92,6 +125,7 @@ pub struct Dimse {
     pub find_results_max: usize,
     pub find_always_relational: bool,
     pub unknown_callers_may: BTreeSet<Service>,
+    pub user_identity: UserIdentity,
     pub nodes: Vec<Node>,
     pub tls: DimseTls,
 }
@@ -184,12 +218,21 @@ pub struct Analysis {
     release_delay_s: f64,
     delivery_timeout_s: u64,
     pub workers: usize,
+    priority_lead_s: u64,
     lease_s: u64,
     pub attempts_max: u32,
     time_limit_s: u64,
     pub tokens_max: usize,
+    pub text_tokens_max: usize,
+    pub repairs_max: u32,
     pub temperature: f64,
     pub seed: u64,
+    pub language: Language,
+    pub context: Vec<ContextKind>,
+    pub context_characters_max: usize,
+    pub prior_days_max: u32,
+    pub experimental: Vec<Pipeline>,
+    pub images_max: ImagesMax,
     pub volume_bytes_max: u64,
     pub guard_words: Vec<String>,
     pub rules: Vec<Rule>,
@@ -211,10 +254,48 @@ pub struct Rule {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
+    pub engine: ModelEngine,
     pub dir: PathBuf,
     pub demo: bool,
     pub precision: ModelPrecision,
+    pub threads: usize,
+    pub vision_precision: VisionPrecision,
+    pub kernels: KernelChoice,
     pub queue_max: usize,
+    pub batch_max: usize,
+    pub cache_bytes_max: usize,
+    pub features_bytes_max: u64,
+    pub timeouts: ModelTimeouts,
+    pub remote: RemoteModel,
+    pub hub: Hub,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelTimeouts {
+    pub queue_s: u64,
+    pub image_s: u64,
+    pub prefill_s: u64,
+    pub decode_s: u64,
+}
+
+impl Model {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.demo && self.engine == ModelEngine::Remote {
+            return Err("model.demo is a model of this process: it needs model.engine = \"local\"".to_owned());
+        }
+        self.remote.check(self.engine)
+    }
+}
+
+/// Where the model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelEngine {
+    /// In this process.
+    Local,
+    /// Elsewhere, asked over HTTP.
+    Remote,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -222,6 +303,30 @@ pub struct Model {
 pub enum ModelPrecision {
     Exact,
     EightBit,
+}
+
+/// What the large products of the vision tower are computed in. Sums are f32 in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VisionPrecision {
+    /// bf16 where the processor multiplies it in tiles and the tower is large, else f32.
+    #[default]
+    Auto,
+    /// What parity with the reference is proven for.
+    F32,
+    /// What the published models were trained in. Refused where the processor has no tiles.
+    Bf16,
+}
+
+/// Which of the program's own kernels may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelChoice {
+    /// The best that the processor has instructions for.
+    #[default]
+    Auto,
+    /// Those of the oldest processor of the architecture.
+    Baseline,
 }
 
 macro_rules! durations {
@@ -240,12 +345,21 @@ durations! {
         body_idle_timeout <- body_idle_timeout_s,
         header_timeout <- header_timeout_s,
         response_stall_timeout <- response_stall_timeout_s,
+        answer_timeout <- answer_timeout_s,
     }
     Deletion { sweep_every <- sweep_every_s, }
     Commitment { same_association <- same_association_s, }
     Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s,
         connect_timeout <- connect_timeout_s, response_timeout <- response_timeout_s, }
-    Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s, }
+    Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s,
+        priority_lead <- priority_lead_s, }
+    ModelTimeouts { queue <- queue_s, image <- image_s, prefill <- prefill_s, decode <- decode_s, }
+}
+
+impl Http {
+    pub fn idempotency_retention(&self) -> Duration {
+        Duration::from_secs(self.idempotency_retention_h.saturating_mul(3600))
+    }
 }
 
 impl Analysis {

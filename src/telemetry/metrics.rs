@@ -1,7 +1,7 @@
 //! The names of all metrics, and the recorder that renders them.
 
-use ::metrics::{Unit, describe_counter, describe_gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Associations and what they bring.
 pub mod dimse {
@@ -56,6 +56,20 @@ pub mod http {
     pub const REQUESTS: &str = "http_requests_total";
     /// Counter by `limit`, a key of the configuration.
     pub const LIMIT_HITS: &str = "http_limit_hits_total";
+    /// Counter by `endpoint` and `status`: requests refused with 401, 403 or 429.
+    pub const DENIALS: &str = "http_denials_total";
+    /// Counter: TLS handshakes of clients that came to nothing.
+    pub const TLS_FAILED: &str = "http_tls_handshakes_failed_total";
+}
+
+/// Who comes in, and who does not.
+pub mod auth {
+    /// Counter by `means` and `outcome`: log-ins, keys and passwords that were looked at.
+    pub const ATTEMPTS: &str = "auth_attempts_total";
+    /// Counter by `limit`: verifications_waiting, backoff, provider_logins.
+    pub const LIMIT_HITS: &str = "auth_limit_hits_total";
+    /// Counter: refresh tokens that came a second time.
+    pub const REUSED: &str = "auth_refresh_tokens_reused_total";
 }
 
 /// Objects through the one way in.
@@ -76,8 +90,67 @@ pub mod deletion {
 
 /// Analyses.
 pub mod analysis {
-    /// Counter by `ending`: done, failed.
+    /// Counter by `ending`: done, failed, cancelled.
     pub const ENDED: &str = "analyses_ended_total";
+}
+
+/// The model in this process.
+pub mod model {
+    /// Histogram by `stage` (queue, image, prefill, decode): time of a request in it, of each image.
+    pub const STAGE_SECONDS: &str = "model_stage_seconds";
+    /// Counter by `stage`, or "whole": requests that took too long.
+    pub const TIMED_OUT: &str = "model_timeouts_total";
+    /// Counter by `kind`: prompt (image and kept among them), image, kept, answer (forced among
+    /// them), forced.
+    pub const TOKENS: &str = "model_tokens_total";
+    /// Histogram: conversations that wrote a token in one step.
+    pub const BATCH: &str = "model_batch_size";
+    /// Counter by `cache` (features, beginnings, answers) and `outcome` (hit, miss, damaged).
+    pub const CACHE: &str = "model_cache_lookups_total";
+    /// Gauge by `cache`: features are on disk, beginnings and conversations in memory.
+    pub const CACHE_BYTES: &str = "model_cache_bytes";
+    /// Gauge: requests that wait.
+    pub const QUEUE: &str = "model_queue";
+    /// Gauge: how long the oldest of them has waited.
+    pub const QUEUE_OLDEST: &str = "model_queue_oldest_seconds";
+    /// Counter: requests that found the queue full.
+    pub const QUEUE_FULL: &str = "model_queue_full_total";
+    /// Gauge: conversations that have the model.
+    pub const ACTIVE: &str = "model_conversations";
+}
+
+/// A model that is asked over HTTP.
+pub mod remote_model {
+    /// Counter by `outcome`: answered, away, failed, refused, abandoned.
+    pub const REQUESTS: &str = "model_service_requests_total";
+    /// Counter by `why`: connection, busy, server, answer.
+    pub const RETRIES: &str = "model_service_retries_total";
+    /// Counter: answers that broke their schema and were sent back.
+    pub const REPAIRS: &str = "model_service_repairs_total";
+    /// Counter by `kind`: prompt, answer.
+    pub const TOKENS: &str = "model_service_tokens_total";
+    /// Counter: bytes of requests.
+    pub const BYTES_SENT: &str = "model_service_bytes_sent_total";
+    /// Counter: access tokens that were fetched.
+    pub const ACCESS_TOKENS: &str = "model_service_access_tokens_total";
+    /// Gauge: 0 asks it, 1 asks whether it is back, 2 leaves it alone.
+    pub const BREAKER: &str = "model_service_breaker";
+    /// Gauge: requests under way.
+    pub const UNDER_WAY: &str = "model_service_requests_under_way";
+}
+
+/// The audit trail.
+pub mod audit {
+    /// Counter: requests that found the queue full and waited.
+    pub const QUEUE_FULL: &str = "audit_queue_full_total";
+    /// Counter: requests that were refused because they could not be recorded.
+    pub const UNRECORDED: &str = "audit_unrecorded_requests_total";
+    /// Counter: commits of the trail that failed, and are tried again.
+    pub const WRITE_FAILURES: &str = "audit_write_failures_total";
+    /// Gauge: rows that the collector has not taken yet.
+    pub const BACKLOG: &str = "audit_backlog_rows";
+    /// Counter by `outcome`, sent or failed: messages to the collector.
+    pub const MESSAGES: &str = "audit_messages_total";
 }
 
 /// What is sent to destinations and webhooks, each by `destination`.
@@ -103,17 +176,54 @@ pub mod sweep {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the metrics recorder is set up already")]
-pub struct Twice;
+pub enum SetupError {
+    #[error("the metrics recorder is set up already")]
+    Twice,
+    #[error("a histogram has no buckets")]
+    Buckets(#[source] BuildError),
+}
+
+/// From a cached image to a long prompt on few cores.
+const SECONDS: [f64; 14] =
+    [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+const BATCHES: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 
 /// Records the metrics of this process from now on.
-pub fn install() -> Result<PrometheusHandle, Twice> {
-    let handle = PrometheusBuilder::new().install_recorder().map_err(|_| Twice)?;
+pub fn install() -> Result<PrometheusHandle, SetupError> {
+    let buckets = |name: &str| Matcher::Full(name.to_owned());
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(buckets(model::STAGE_SECONDS), &SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(buckets(model::BATCH), &BATCHES))
+        .map_err(SetupError::Buckets)?;
+    let handle = builder.install_recorder().map_err(|_| SetupError::Twice)?;
     describe();
     Ok(handle)
 }
 
+fn describe_audit() {
+    describe_counter!(audit::QUEUE_FULL, "requests that waited for room in the audit queue");
+    describe_counter!(audit::UNRECORDED, "requests refused because they could not be recorded");
+    describe_counter!(audit::WRITE_FAILURES, "commits of the audit trail that failed");
+    describe_gauge!(audit::BACKLOG, "rows that the audit collector has not taken yet");
+    describe_counter!(audit::MESSAGES, "audit messages to the collector, by outcome");
+}
+
+fn describe_model() {
+    describe_histogram!(model::STAGE_SECONDS, Unit::Seconds, "time of a request in a stage, of each image");
+    describe_counter!(model::TIMED_OUT, "requests that took too long, by stage");
+    describe_counter!(model::TOKENS, "tokens read and written, by kind");
+    describe_histogram!(model::BATCH, "conversations that wrote a token in one step");
+    describe_counter!(model::CACHE, "what was looked for in a cache, by what came of it");
+    describe_gauge!(model::CACHE_BYTES, Unit::Bytes, "bytes of the caches");
+    describe_gauge!(model::QUEUE, "requests that wait for the model");
+    describe_gauge!(model::QUEUE_OLDEST, Unit::Seconds, "age of the oldest request that waits");
+    describe_counter!(model::QUEUE_FULL, "requests that found the queue full");
+    describe_gauge!(model::ACTIVE, "conversations that have the model");
+}
+
 fn describe() {
+    describe_audit();
+    describe_model();
     describe_gauge!(dimse::ASSOCIATIONS, "associations that stand");
     describe_counter!(dimse::REJECTED, "association requests rejected, by reason");
     describe_counter!(dimse::ENDED, "associations that ended, by how");
@@ -133,11 +243,27 @@ fn describe() {
     describe_counter!(commitment::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");
     describe_counter!(http::LIMIT_HITS, "limits of the configuration that were hit");
+    describe_counter!(http::DENIALS, "requests refused with 401, 403 or 429, by endpoint");
+    describe_counter!(http::TLS_FAILED, "TLS handshakes of clients that failed");
+    describe_counter!(auth::ATTEMPTS, "secrets that were looked at, by means and outcome");
+    describe_counter!(auth::LIMIT_HITS, "limits of the configuration that were hit");
+    describe_counter!(auth::REUSED, "refresh tokens that came a second time and ended their session");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
     describe_counter!(ingest::REFUSALS, "objects refused, by reason");
     describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");
     describe_counter!(deletion::SWEPT, "deleted instances whose retention was over");
     describe_counter!(analysis::ENDED, "analyses that ended, by how");
+    describe_counter!(remote_model::REQUESTS, "requests to the model service, by what came of them");
+    describe_counter!(remote_model::RETRIES, "requests to the model service that were tried again");
+    describe_counter!(remote_model::REPAIRS, "answers that broke their schema and were sent back");
+    describe_counter!(remote_model::TOKENS, "tokens that the model service counted");
+    describe_counter!(remote_model::BYTES_SENT, Unit::Bytes, "bytes of requests to the model service");
+    describe_counter!(remote_model::ACCESS_TOKENS, "access tokens fetched for the model service");
+    describe_gauge!(
+        remote_model::BREAKER,
+        "0 asks the model service, 1 asks if it is back, 2 leaves it alone"
+    );
+    describe_gauge!(remote_model::UNDER_WAY, "requests to the model service that are under way");
     describe_counter!(export::EXPORTS, "exports that came to an end of an attempt, by outcome");
     describe_counter!(export::BYTES, Unit::Bytes, "bytes that destinations took");
     describe_gauge!(export::QUEUE, "exports that wait or are under way");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::table;
 use crate::report::codes::{self, Code};
 use crate::report::findings::{Certainty, Quantity};
+use crate::volume::pixel_spacing::SpacingBasis;
 
 /// What words are coded as, where a code is certain.
 pub(super) fn coded_terms() -> String {
@@ -13,7 +14,9 @@ pub(super) fn coded_terms() -> String {
 
 pub(super) fn private_codes() -> String {
     let certainties = [Certainty::Definite, Certainty::Probable, Certainty::Possible].map(codes::certainty);
-    rows([codes::CERTAINTY, codes::quantity(Quantity::Thickness)].into_iter().chain(certainties))
+    let measuring = SpacingBasis::ALL.map(|basis| codes::measuring(Some(basis)));
+    let others = [codes::CERTAINTY, codes::quantity(Quantity::Thickness), codes::measuring(None)];
+    rows(others.into_iter().chain(certainties).chain(measuring))
 }
 
 /// Sorted, none twice.

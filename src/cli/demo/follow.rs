@@ -99,13 +99,14 @@ fn milestone(event: &Event) -> Option<(&StudyUid, &str)> {
         Event::Decided { study, reason, .. } => Some((study, reason)),
         Event::Waiting { study, reason, .. } => Some((study, reason)),
         Event::Queued { study, .. } => Some((study, QUEUED)),
-        Event::Progress { .. } | Event::Done { .. } | Event::Failed { .. } => None,
+        Event::Progress { .. } | Event::Done { .. } | Event::Failed { .. } | Event::Cancelled { .. } => None,
     }
 }
 
 fn stage_words(stage: Progress) -> String {
     match stage {
-        Progress::Queued => QUEUED.to_owned(),
+        Progress::Queued | Progress::Waiting { ahead: 0 } => QUEUED.to_owned(),
+        Progress::Waiting { ahead } => format!("{QUEUED} behind {ahead}"),
         Progress::EncodedImages { done, of } => format!("image {done}/{of} encoded"),
         Progress::Prefilled { tokens } => format!("{tokens} tokens read"),
         Progress::Decoded { tokens } => format!("{tokens} tokens written"),
@@ -113,7 +114,7 @@ fn stage_words(stage: Progress) -> String {
 }
 
 async fn fate(db: &Db, study: &StudyUid) -> Result<Option<Fate>, DbError> {
-    let Some(analysis) = results::analyses(db, study).await?.into_iter().next() else {
+    let Some(analysis) = results::analyses_of(db, study).await?.into_iter().next() else {
         let decisions = results::decisions(db, study).await?;
         let skipped = decisions.into_iter().next_back().filter(|decision| decision.verdict == "skip");
         return Ok(skipped.map(|decision| Fate::Failed(format!("not analysed: {}", decision.reason))));

@@ -14,6 +14,8 @@ use crate::report::findings::Answer;
 const NOTICE: &str =
     "A demonstration on synthetic phantoms. The model is not a medical model; nothing here is a diagnosis.";
 
+/// Of numbers that the model wrote.
+const ESTIMATE: &str = "model-estimate";
 /// UCUM for ratios.
 const NO_UNIT: &str = "1";
 
@@ -75,9 +77,9 @@ async fn reported(db: &Db, http: SocketAddr, analysis: &str, report: &str) -> Re
 fn answer(findings: &[Finding], measurements: &[Measurement], impression: &str) -> String {
     let told = findings.iter().map(|finding| {
         let words = words(&finding.finding, &finding.laterality, finding.severity.clone());
-        let measured = measurements.iter().filter(|measurement| measurement.finding == finding.id);
-        let measured: String = measured.map(measured_words).collect();
-        format!("{words} ({}{measured})", finding.certainty)
+        let own = measurements.iter().filter(|one| one.finding == finding.id);
+        let estimates: String = own.filter(|one| one.method == ESTIMATE).map(measured_words).collect();
+        format!("{words} ({}{estimates})", finding.certainty)
     });
     let told: Vec<String> = told.collect();
     let told = if told.is_empty() { "no finding".to_owned() } else { told.join("; ") };
@@ -146,6 +148,7 @@ mod tests {
             value: 12.5,
             unit: "mm".into(),
             method: "model-estimate".into(),
+            spacing: None,
         };
         let text = answer(&[effusion()], &[measured], "Large left pleural effusion.");
         assert!(text.contains("large left pleural effusion (probable, thickness 12.5 mm)\n"), "{text}");

@@ -3,16 +3,16 @@
 use std::io;
 use std::path::Path;
 
-use bytes::Bytes;
 use indicatif::ProgressBar;
 use tokio::fs::File;
 use tokio::io::AsyncRead;
 
-use super::sniff::{self, Kind};
 use super::summary::{Report, Verdict};
 use super::walk::FoundFile;
 use super::zips;
 use crate::app::Archive;
+use crate::audit::Actor;
+use crate::ingest::sniff::{self, Kind};
 use crate::ingest::{Body, Ingest, Origin, Outcome, Received, Refusal, Source};
 
 const NOT_DICOM: &str = "not a DICOM file";
@@ -26,8 +26,8 @@ pub(super) struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    pub(super) fn new(archive: &'a Archive, entry_bytes_max: u64) -> Self {
-        let origin = Origin { source: Source::Import, calling_aet: String::new(), delivery: None };
+    pub(super) fn new(archive: &'a Archive, actor: Actor, entry_bytes_max: u64) -> Self {
+        let origin = Origin::by(Source::Import, actor);
         Self { ingest: &archive.ingest, origin, entry_bytes_max }
     }
 
@@ -74,12 +74,11 @@ async fn read_kind(path: &Path) -> io::Result<Kind> {
     read.await.map_err(io::Error::other)?
 }
 
-/// Why an entry that is no object is left out; `None` for objects.
-pub(super) fn skip_entry(kind: Kind) -> Option<Verdict> {
+/// Why an entry that is no object is left out.
+pub(super) fn skip_entry(kind: Kind) -> Verdict {
     match kind {
-        Kind::Dicom => None,
-        Kind::Zip => Some(Verdict::Skipped(NESTED_ZIP)),
-        Kind::Dicomdir | Kind::Other => Some(Verdict::Skipped(reason(kind))),
+        Kind::Zip => Verdict::Skipped(NESTED_ZIP),
+        kind => Verdict::Skipped(reason(kind)),
     }
 }
 
@@ -93,6 +92,3 @@ fn reason(kind: Kind) -> &'static str {
 pub(super) fn unreadable(error: &io::Error) -> Verdict {
     Verdict::Refused(format!("cannot be read: {error}"))
 }
-
-/// Chunks of an entry on their way from the thread that inflates it.
-pub(super) type Chunk = io::Result<Bytes>;

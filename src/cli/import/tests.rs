@@ -36,7 +36,9 @@ impl Bench {
     async fn import(&self) -> String {
         let archive = Archive::open(&self.config, Clock::System).unwrap();
         let found = walk::find(&[self.dir.path().join("in")]);
-        import(&archive, &self.config, found, &ProgressBar::hidden()).await.to_string()
+        import(&archive, &self.config, &Actor::program("import"), found, &ProgressBar::hidden())
+            .await
+            .to_string()
     }
 }
 

@@ -11,10 +11,10 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 
 use super::outcome::Outcome;
-use crate::cli::import::sniff::{self, Kind};
 use crate::cli::import::summary::{Report, Verdict};
 use crate::cli::import::walk;
 use crate::ids;
+use crate::ingest::sniff::{self, Kind};
 
 const ENTRIES_MAX: usize = 1_000_000;
 
