@@ -210,7 +210,7 @@ def check_released(server, requester):
 def newest(server, direction):
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        found = next(one for one in server.rest("commitments")["commitments"] if one["direction"] == direction)
+        found = next(one for one in server.rest("commitments")["items"] if one["direction"] == direction)
         if found["state"] not in ("accepted", "checked", "asking") or time.monotonic() > deadline:
             return found
         time.sleep(0.2)
@@ -244,7 +244,7 @@ def check_kill(server, requester):
         requester.told.get()
     server.kill()
     server.start()
-    state = next(one for one in server.rest("commitments")["commitments"] if one["transaction_uid"] == transaction)
+    state = next(one for one in server.rest("commitments")["items"] if one["transaction_uid"] == transaction)
     if state["state"] == "reported":
         return
     requester.listen()

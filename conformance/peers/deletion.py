@@ -85,7 +85,7 @@ def check_levels(server):
 
 
 def restore(server, study):
-    deletions = server.rest("deleted?limit=1000")["deleted"]
+    deletions = server.rest("deleted?limit=1000")["items"]
     newest = next(deletion for deletion in deletions if deletion["study_uid"] == study and deletion["kept"])
     answer = requests.post(f"{server.base}/api/v1/deleted/{newest['id']}/restore", timeout=60)
     equal("restore", (answer.status_code, answer.json()), (200, {"restored": SLICES, "refused": 0}))
@@ -136,7 +136,7 @@ def check_sweep(server, folder):
     while count(folder) != expected and time.monotonic() < deadline:
         time.sleep(0.2)
     equal("files of objects", count(folder), expected)
-    equal("kept", sum(deletion["kept"] for deletion in server.rest("deleted?limit=1000")["deleted"]), 0)
+    equal("kept", sum(deletion["kept"] for deletion in server.rest("deleted?limit=1000")["items"]), 0)
 
 
 def count(folder):

@@ -15,6 +15,7 @@ from .server import QUICK, WITH_DEMO_MODEL, WITHOUT_ANALYSIS, Server, free_port
 from .tally import equal
 
 SEED = 940_000
+SIGNER = "Ana Ruiz"
 CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian), (MRImageStorage, ExplicitVRLittleEndian)]
 SR, PDF = phantoms.COMPREHENSIVE_3D_SR, "1.2.840.10008.5.1.4.1.1.104.1"
 IN_HASTE = {"export.retry_first_s": "1", "export.retry_max_s": "2"}
@@ -79,7 +80,7 @@ def until(what, done, patience_s=PATIENCE_S):
 
 
 def exports(of, **query):
-    return of.rest("exports?limit=1000&" + "&".join(f"{name}={value}" for name, value in query.items()))["exports"]
+    return of.rest("exports?limit=1000&" + "&".join(f"{name}={value}" for name, value in query.items()))["items"]
 
 
 def states(of, **query):
@@ -290,7 +291,7 @@ def webhooks(context, folder):
     [phantom] = phantoms.draw(context, "webhooks", 1, SEED + 1)
     with Web(answer) as web:
         hook = {"name": "worklist", "url": f"{web.base}/hook", "secrets": ["new", "old"]}
-        with server(context, folder, WITH_DEMO_MODEL | IN_HASTE, hooks=[hook]) as ours:
+        with server(context, folder, WITH_DEMO_MODEL | IN_HASTE | {"report.signer": SIGNER}, hooks=[hook]) as ours:
             phantoms.analysed(ours, [phantom.path.read_bytes()])
             all_in(ours, "sent", 2, destination="worklist")
             told = {}
@@ -307,6 +308,26 @@ def webhooks(context, folder):
             [done] = told["analysis-done"]
             equal("ids", (done["study_uid"], done["analysis"]), (phantom.study, analysis["id"]))
             equal("keys", sorted(done), ["analysis", "at", "event", "id", "report", "study_uid"])
+            signature(ours, web, done["report"], phantom.study)
+
+
+def signature(ours, web, report, study):
+    """A person signs, and the receiver is told."""
+    url, before = f"{ours.base}/api/v1/reports/{report}", len(web.requests)
+    answer = requests.get(url, timeout=60)
+    for finding in answer.json()["content"]["findings"]:
+        answer = requests.post(f"{url}/findings/{finding['id']}/accept", headers={"If-Match": answer.headers["ETag"]}, timeout=60)
+    answer = requests.post(f"{url}/sign", json={}, headers={"If-Match": answer.headers["ETag"]}, timeout=60)
+    equal("signed", (answer.status_code, answer.json()["status"]), (200, "signed"))
+    until("told of the signature", lambda: len(web.requests) > before)
+    _, headers, body = web.requests[before]
+    headers = {name.lower(): value for name, value in headers.items()}
+    assert all(signed_by(secret, headers, body) for secret in ("new", "old")), headers
+    event = json.loads(body)
+    equal("event", (event["event"], headers["radiant-event"]), ("report-signed", "report-signed"))
+    told = (event["study_uid"], event["report"], event["version"])
+    equal("of what", told, (study, report, answer.json()["version"]))
+    assert SIGNER not in body.decode(), "the receiver was told a name"
 
 
 def by_hand(context, folder):

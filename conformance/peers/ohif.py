@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless, RLELossless, UltrasoundMultiFrameImageStorage
 
-from . import dicomweb, phantoms
+from . import dicomweb, overlay, phantoms
 from .part10 import encoded, image
 from .server import WITH_DEMO_MODEL, Server, free_port
 from .tally import equal
@@ -28,6 +28,7 @@ FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-backgrou
 WITHOUT_TOUR = """try { localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour'])) } catch (_) {}"""
 PATIENCE_MS = 120_000
 SETTLE_MS = 2_000
+DRAWN_MS = 20_000
 # A chest with an effusion and a CT, neither trained on.
 SEED, CHESTS = 930_000, 6
 # The first row of the list holds the filters.
@@ -53,6 +54,8 @@ def run(context, tally):
         dicomweb.store(server, multi_frames())
         with Viewer(port, server.web) as url, Browser(url, context.folder("ohif")) as browser:
             scenarios(tally, browser, chest, normal, ct)
+            with scenario(tally, browser, "the outlines of an SR run around what they are about"):
+                check_outlines(server, browser, context.folder("ohif"))
 
 
 def chests(context):
@@ -147,6 +150,10 @@ class Browser:
             self.page.mouse.wheel(0, 100 if steps > 0 else -100)
             self.page.wait_for_timeout(300)
 
+    def levels(self):
+        """The page as grey levels."""
+        return numpy.asarray(Image.open(BytesIO(self.page.screenshot())).convert("L"))
+
     def picture(self, name):
         """The viewport as grey levels; kept as a file for people."""
         self.page.wait_for_timeout(SETTLE_MS)
@@ -237,6 +244,30 @@ def check_drawn(browser, phantom):
     browser.page.get_by_role("button", name="No", exact=True).first.click()
     browser.page.wait_for_selector("svg.svg-layer polyline", state="attached")
     check_picture(browser.picture("sr-drawn"))
+
+
+def check_outlines(server, browser, folder):
+    sr = overlay.report(folder)
+    overlay.check_coordinates(sr)
+    kept, refused = dicomweb.store(server, [overlay.radiograph(), sr])[:2]
+    equal("kept", (len(kept), len(refused)), (2, 0))
+    open_until_drawn(browser, overlay.STUDY)
+    browser.picture("sr-outlines")
+    overlay.check_screen(browser.page.evaluate(overlay.OUTLINES), browser.levels())
+
+
+def open_until_drawn(browser, study):
+    """The viewer draws nothing of an SR that it has read before the image is there; opened again, it does."""
+    for last in (False, False, True):
+        browser.open_study(study)
+        browser.page.wait_for_timeout(SETTLE_MS)
+        browser.open_series("SR")
+        browser.page.get_by_role("button", name="No", exact=True).first.click()
+        try:
+            return browser.page.wait_for_selector("svg.svg-layer polyline", state="attached", timeout=DRAWN_MS)
+        except TimeoutError:
+            if last:
+                raise
 
 
 def check_text(browser, phantom):

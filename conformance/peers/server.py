@@ -18,7 +18,8 @@ WITHOUT_ANALYSIS = {"analysis.enabled": "false"}
 RULES = """[{ name = "radiographs", modality = ["CR", "DX"], pipeline = "chest-radiograph" },
  { name = "CT", modality = ["CT"], pipeline = "ct" }]"""
 # The phantoms are objects that a guard keeps from being analysed elsewhere.
-WITH_DEMO_MODEL = {**QUICK, "model.demo": "true", "analysis.guard_words": "[]", "analysis.rules": RULES}
+WITH_DEMO_MODEL = {**QUICK, "model.demo": "true", "analysis.guard_words": "[]", "analysis.rules": RULES,
+                   "analysis.experimental": '["ct"]'}
 
 
 def free_port():
@@ -29,6 +30,7 @@ def free_port():
 
 def environment(keys):
     """Configuration keys as `RADIANT__SECTION__KEY`."""
+    keys = {"auth.mode": "off"} | keys
     named = {f"RADIANT__{key.upper().replace('.', '__')}": value for key, value in keys.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RADIANT__")}
     return inherited | named
@@ -111,7 +113,7 @@ class Server:
         return answer.json()
 
     def analyses(self, study):
-        return self.rest(f"studies/{study}/analyses")["analyses"]
+        return self.rest(f"studies/{study}/analyses")["items"]
 
     def wait_for_analyses(self, studies, timeout_s):
         """The analyses of each study once one of them has come to its end; what did not is absent."""

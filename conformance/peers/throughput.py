@@ -12,6 +12,9 @@ ORTHANC_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 def run(context, tally):
     benchmark(context, tally, "store.py", ["--files", "24"], ["storescu", "storescp"])
+    benchmark(context, tally, "tokens.py", ["--seconds", "1", "--clients", "2"], ["wrk"])
+    small = "--studies 300 --clients 2 --seconds 1 --unjudged".split()
+    benchmark(context, tally, "rest.py", small, ["wrk"])
     if not ORTHANC_PLUGIN.exists():
         tally.miss("benches/dicomweb.py", "Orthanc's DICOMweb plugin")
         return

@@ -102,12 +102,15 @@ def check_references(verdict, sr, expected):
     library = [image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
                for box in items(sr, "Image Library") for group in items(box, "Image Library Group")
                for image in items(group, "Source")]
-    verdict.equal("image library", sorted(library), sorted(expected["evidence"]))
+    prior = expected.get("prior", [])
+    verdict.equal("image library", sorted(library), sorted(expected["evidence"] + prior))
+    verdict.equal("other evidence", referenced(sr.get("PertinentOtherEvidenceSequence", [])), prior)
 
 
 def check_evaluations(verdict, sr, expected):
     [container] = items(sr, "Qualitative Evaluations")
     verdict.equal("impression", texts(container, "Impression"), [expected["impression"]])
+    verdict.equal("own words", texts(container, "Draft report in the model's own words"), expected.get("words", []))
     warnings = " ".join(texts(container, "Warning"))
     for warning in expected["warnings"]:
         verdict.hold(f"the warning {warning!r}", warning in warnings)
@@ -157,7 +160,8 @@ def check_group(verdict, group, expected, algorithm):
 
 def measured(measurement):
     return {"name": code(measurement.name), "value": measurement.value, "unit": code(measurement.unit),
-            "derivation": measurement.derivation and code(measurement.derivation)}
+            "derivation": measurement.derivation and code(measurement.derivation),
+            "method": measurement.method and code(measurement.method)}
 
 
 def check_region(verdict, what, group, expected):
@@ -255,6 +259,12 @@ def change_unit(sr):
     diameter.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue = "cm"
 
 
+def change_method(sr):
+    [diameter] = items(group_of(sr, 1), "Diameter")
+    [method] = items(diameter, "Measurement Method")
+    method.ConceptCodeSequence[0].CodeValue = "RGNPIXSPACING"
+
+
 def make_absent_present(sr):
     [container] = items(sr, "Qualitative Evaluations")
     drop(container, "Pneumothorax")
@@ -269,6 +279,7 @@ BREAKAGES = {
     "side swapped": swap_side,
     "box moved": move_box,
     "unit changed": change_unit,
+    "estimate called measured": change_method,
     "absent finding lost": make_absent_present,
     "concept name lost": lose_name,
     "image library lost": lambda sr: drop(sr, "Image Library"),
@@ -276,6 +287,7 @@ BREAKAGES = {
     "weights digest lost": lambda sr: drop(group_of(sr, 0), "Algorithm Parameters"),
     "region lost": lambda sr: drop(group_of(sr, 0), "Image Region"),
     "derivation lost": lambda sr: drop(items(group_of(sr, 1), "Diameter")[0], "Derivation"),
+    "own words lost": lambda sr: drop(items(sr, "Qualitative Evaluations")[0], "Draft report in the model's own words"),
     "evidence lost": lambda sr: sr.__delattr__("CurrentRequestedProcedureEvidenceSequence"),
     "called complete": lambda sr: setattr(sr, "CompletionFlag", "COMPLETE"),
     "study lost": lambda sr: sr.__delattr__("StudyInstanceUID"),

@@ -147,6 +147,7 @@ fn config(dir: &tempfile::TempDir, keys: &[(&'static str, &str)]) -> Config {
     let data_dir = dir.path().join("data").display().to_string();
     let own = [
         ("server.data_dir", data_dir.as_str()),
+        ("auth.mode", "off"),
         ("http.listen", "127.0.0.1:0"),
         ("dimse.listen", "127.0.0.1:0"),
         ("analysis.quiet_time_s", "0.3"),

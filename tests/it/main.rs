@@ -1,7 +1,10 @@
 //! The one integration binary; a file per capability.
 
+mod authz;
 mod harness;
+mod openapi;
 mod pixels;
+mod reporting;
 #[cfg(feature = "jpeg-ls")]
 mod statement;
 mod tidy;

@@ -11,9 +11,23 @@ use source::Source;
 /// A module may name its own layer and those above it in this list.
 const LAYERS: [&[&str]; 6] = [
     &["causes", "clock", "ids", "dicom", "config"],
-    &["telemetry", "db", "blobs", "ul"],
-    &["ingest", "query", "jobs", "volume", "ai", "report", "phantom"],
-    &["analysis", "export"],
+    &["telemetry", "tls", "db", "blobs", "ul", "outbound"],
+    &[
+        "auth",
+        "audit",
+        "ingest",
+        "query",
+        "jobs",
+        "volume",
+        "ai",
+        "hub",
+        "report",
+        "phantom",
+        "fhir",
+        "media",
+        "deidentify",
+    ],
+    &["analysis", "export", "reporting", "uploads"],
     &["dimse", "http"],
     &["app", "lifecycle", "cli", "main"],
 ];
@@ -26,7 +40,7 @@ struct Exception {
 
 const LAYER_EXCEPTIONS: &[Exception] = &[Exception {
     path: "src/db/",
-    names: &["ingest", "query", "jobs"],
+    names: &["auth", "audit", "ingest", "query", "jobs"],
     reason: "typed statements take and give the plain records of the module that asks",
 }];
 
@@ -63,6 +77,8 @@ const OWNED: &[Owned] = &[
 const PURE: &[&str] = &[
     "src/volume",
     "src/report",
+    "src/deidentify",
+    "src/fhir",
     "src/ai/prompt",
     "src/http/endpoint",
     "src/query/request",
@@ -80,9 +96,17 @@ const STOP_EXCEPTIONS: &[Exception] = &[Exception {
 }];
 
 const FILE_LINES_MAX: usize = 600;
+/// The documentation of every key, in the order of its sections: a table to look things up in.
+const LONG_TABLES: &[&str] = &["src/config/default.toml"];
 const FUNCTION_LINES_MAX: usize = 80;
 /// Written by programs.
-const GENERATED: &[&str] = &["Cargo.lock", "tests/it/golden/", "assets/", "schema/openapi.json"];
+const GENERATED: &[&str] = &[
+    "Cargo.lock",
+    "tests/it/golden/",
+    "assets/",
+    "schema/openapi.json",
+    "conformance/react/package-lock.json",
+];
 const TEXT: &[&str] = &["rs", "py", "sh", "toml", "md", "sql", "json", "run", ""];
 
 fn root() -> PathBuf {
@@ -256,7 +280,8 @@ fn nothing_unwraps_without_saying_why() {
 fn files_and_functions_fit_a_readers_head() {
     let long_file = |(name, text): &(String, String)| {
         let lines = text.lines().count();
-        (lines > FILE_LINES_MAX).then(|| format!("{name}: {lines} lines, {FILE_LINES_MAX} at most"))
+        let is_long = lines > FILE_LINES_MAX && !LONG_TABLES.contains(&name.as_str());
+        is_long.then(|| format!("{name}: {lines} lines, {FILE_LINES_MAX} at most"))
     };
     let mut found: Vec<String> = written_text().iter().filter_map(long_file).collect();
     for source in production() {

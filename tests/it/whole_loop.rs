@@ -83,7 +83,7 @@ async fn a_study_that_no_rule_names_is_kept_and_says_why_it_is_not_analysed() {
         |answer: &Value| answer["decisions"].as_array().is_some_and(|decisions| !decisions.is_empty());
     let answer = app.json_when(&path, decided).await;
     assert_eq!(answer["decisions"][0]["verdict"], "skip", "{answer}");
-    assert_eq!(app.json(&format!("{path}/analyses")).await["analyses"], serde_json::json!([]));
+    assert_eq!(app.json(&format!("{path}/analyses")).await["items"], serde_json::json!([]));
     app.stop().await;
 }
 
@@ -94,7 +94,7 @@ async fn analyses_when(app: &TestApp, study: &str, state: &str) -> Vec<Value> {
 }
 
 fn list(answer: &Value) -> &[Value] {
-    answer["analyses"].as_array().map(Vec::as_slice).unwrap_or_default()
+    answer["items"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn text(value: &Value) -> &str {
