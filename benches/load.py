@@ -81,6 +81,13 @@ class Wrk:
         listed.write_text("\n".join(paths) + "\n")
         return self._run(base, GETS % {"paths": listed, "accept": accept}, clients, seconds)
 
+    def with_headers(self, base, path, headers, clients, seconds):
+        """GETs of one path."""
+        self.runs += 1
+        pairs = ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
+        script = f'request = function() return wrk.format("GET", "{path}", {{{pairs}}}) end\n'
+        return self._run(base, script, clients, seconds)
+
     def stow(self, server, pieces, clients, seconds, per_study=100):
         """STOW of one object per request; `pieces` are bytes, and names of UIDs between them."""
         self.runs += 1
