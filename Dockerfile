@@ -15,7 +15,8 @@ USER radiant
 WORKDIR /data
 VOLUME /data
 ENV RADIANT__SERVER__DATA_DIR=/data
-# Until access control exists the server listens on loopback only: run with `--network host`.
+# The listeners are those of the container's loopback: run with `--network host`, or set
+# RADIANT__HTTP__LISTEN and RADIANT__DIMSE__LISTEN, with HTTPS or a trusted proxy (src/config/default.toml).
 EXPOSE 8080 11112
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
     CMD curl --fail --silent http://127.0.0.1:8080/readyz

@@ -2,7 +2,7 @@
 import tomllib
 from pathlib import Path
 
-PROMPTS = Path(__file__).parents[3] / "src" / "ai" / "prompts"
+PROMPTS = Path(__file__).parents[3] / "src" / "ai" / "prompts" / "demonstration"
 FILES = {"chest": "chest-radiograph.toml", "ct": "ct.toml"}
 IMAGE_TOKENS = 16
 IMAGES = {"chest": 1, "ct": 4}
