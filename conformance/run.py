@@ -140,6 +140,7 @@ SUITES = {
     "vision": peer("vision_precision"),
     "schema-fuzz": peer("schema_fuzz"),
     "throughput": peer("throughput"),
+    "observability": peer("observability"),
     "ohif": peer("ohif"),
     "review-page": peer("review_page"),
 }

@@ -19,6 +19,7 @@ install_system_peers() {
   command -v pdftotext >/dev/null || missing+=(poppler-utils)
   command -v wrk >/dev/null || missing+=(wrk)
   [ -e /usr/lib/*/rsyslog/lmnsd_gtls.so ] || missing+=(rsyslog rsyslog-gnutls)
+  command -v promtool >/dev/null || missing+=(prometheus)
   command -v nginx >/dev/null || missing+=(nginx-light)
   [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
   command -v cmake >/dev/null || missing+=(cmake)

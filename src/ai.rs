@@ -339,6 +339,16 @@ impl Stage {
         }
     }
 
+    /// The key of the configuration that bounds it.
+    pub fn limit(self) -> &'static str {
+        match self {
+            Self::Queue => "model.timeouts.queue_s",
+            Self::Image => "model.timeouts.image_s",
+            Self::Prefill => "model.timeouts.prefill_s",
+            Self::Decode => "model.timeouts.decode_s",
+        }
+    }
+
     fn doing(self) -> &'static str {
         match self {
             Self::Queue => "waiting for the model",
@@ -467,6 +477,18 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Which limit was hit, if any.
+    pub fn limit(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::TimedOut(_) => "analysis.time_limit_s",
+            Self::StageTimedOut { stage, .. } => stage.limit(),
+            Self::QueueFull(_) => "model.queue_max",
+            Self::CacheTooSmall { .. } => "model.cache_bytes_max",
+            Self::TokenBudgetSpent(_) => "analysis.tokens_max",
+            _ => return None,
+        })
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 
 mod archive;
 mod lock;
+mod measure;
 mod model;
 mod readiness;
 mod requests;
@@ -48,6 +49,7 @@ use crate::ul::tls::Tls;
 use crate::uploads::Uploads;
 use crate::{dimse, http, lifecycle};
 
+use self::measure::Measuring;
 use self::readiness::ModelReadiness;
 use self::requests::Requests;
 use self::work::Work;
@@ -246,6 +248,7 @@ impl App {
         app.start_access(lifecycle)?;
         app.start_work(&work, lifecycle);
         app.start_reload(listeners.tls, listeners.https, lifecycle)?;
+        app.start_measuring(metrics.clone(), lifecycle);
         let deliveries = work.deliveries;
         app.start_dimse(listeners.dimse, directory, deliveries, decodes.clone(), audit.clone(), lifecycle);
         app.start_http(listeners.http, readiness, metrics, decodes, audit, lifecycle);
@@ -394,6 +397,17 @@ impl App {
             totals: Totals::default(),
         };
         lifecycle.spawn("HTTP listener", http::serve(listeners, Arc::new(state), lifecycle.stop_token()));
+    }
+
+    fn start_measuring(&self, handle: PrometheusHandle, lifecycle: &mut Lifecycle) {
+        let measuring = Measuring {
+            db: self.archive.db.clone(),
+            clock: self.archive.clock.clone(),
+            handle,
+            every: self.config.telemetry.measure_every(),
+        };
+        let stop = lifecycle.stop_token();
+        lifecycle.spawn("measuring", async move { endless(measuring.run(&stop).await) });
     }
 
     /// In the background: a large store takes minutes to look through, and nobody waits for it.

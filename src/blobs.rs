@@ -26,6 +26,7 @@ use self::reader::Reader;
 pub use self::spool::Spool;
 
 use crate::dicom::uid::{SopInstanceUid, StudyUid};
+use crate::telemetry::metrics::{Timed, storage as metric};
 
 const OBJECTS: &str = "objects";
 const STAGING: &str = "staging";
@@ -136,6 +137,8 @@ impl Blobs {
     ///
     /// The rename goes first: one commit of the file system's journal then covers all three.
     pub fn keep(&self, mut staged: Staged, key: &BlobKey) -> io::Result<()> {
+        let _timed = timed("keep");
+        count(metric::IN, staged.file.metadata()?.len());
         let target = self.objects.join(key.as_str());
         let folder = target.parent().unwrap_or(&self.objects);
         create_durable_folder(folder)?;
@@ -152,6 +155,8 @@ impl Blobs {
     /// # Errors
     /// There is no such object, or the range ends behind it.
     pub async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
+        let _timed = timed("read");
+        count(metric::OUT, range.end.saturating_sub(range.start));
         let bytes = self.open(key)?.bytes(range).await;
         bytes.map_err(|source| BlobError::Read { key: key.clone(), source })
     }
@@ -162,6 +167,7 @@ impl Blobs {
         key: &BlobKey,
         range: Option<Range<u64>>,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, BlobError> {
+        let _timed = timed("open");
         let reader = self.open(key)?;
         let range = match range {
             Some(range) => range,
@@ -170,7 +176,8 @@ impl Blobs {
                 0..reader.size_bytes().map_err(|source| BlobError::Read { key: key.clone(), source })?
             }
         };
-        Ok(reader.chunks(range).boxed())
+        let chunks = reader.chunks(range);
+        Ok(chunks.inspect_ok(|chunk| count(metric::OUT, chunk.len() as u64)).boxed())
     }
 
     /// The whole object, from its beginning and from the disk itself: what the system holds of it in
@@ -189,6 +196,7 @@ impl Blobs {
     }
 
     pub async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
+        let _timed = timed("delete");
         match self.store.delete(&key.path()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(BlobError::Delete { key: key.clone(), source }),
@@ -213,6 +221,14 @@ impl Blobs {
     pub fn probe(&self) -> io::Result<()> {
         self.stage().map(drop)
     }
+}
+
+fn timed(operation: &'static str) -> Timed {
+    Timed::by(metrics::histogram!(metric::SECONDS, "operation" => operation))
+}
+
+fn count(direction: &'static str, bytes: u64) {
+    metrics::counter!(metric::BYTES, "direction" => direction).increment(bytes);
 }
 
 /// Creates the folder and its missing parents; a new name is durable once its parent is synced.

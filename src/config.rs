@@ -18,6 +18,7 @@ mod remote;
 mod report;
 mod secret;
 mod sections;
+mod telemetry;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub use sections::{
     ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Rule, Server, UrlForm,
     VisionPrecision,
 };
+pub use telemetry::Telemetry;
 pub use tls::{ClientCertificates, DimseTls, HttpTls};
 
 const DEFAULT: &str = include_str!("config/default.toml");
@@ -82,6 +84,7 @@ pub enum ConfigError {
 pub struct Config {
     pub server: Server,
     pub log: Log,
+    pub telemetry: Telemetry,
     /// The keys that differ from the defaults, by name.
     #[serde(skip)]
     pub changed: Vec<String>,

@@ -9,6 +9,7 @@ use std::path::Path;
 use sqlite::Extent;
 
 use crate::dicom::person_name::NameKeys;
+use crate::telemetry::metrics::{Timed, db as metric};
 
 pub mod analyses;
 pub mod api_keys;
@@ -175,6 +176,11 @@ impl Batch {
         self.steps.push((statement, Expect::Anything));
     }
 
+    /// Of its first statement: what it is called in metrics.
+    fn name(&self) -> &'static str {
+        self.steps.first().map_or("nothing", |(statement, _)| statement.name)
+    }
+
     /// The steps of `other` behind the own ones.
     pub fn append(&mut self, mut other: Self) {
         self.steps.append(&mut other.steps);
@@ -296,6 +302,7 @@ impl Db {
 
     /// Runs a batch; when this returns `Ok` the batch survives a power cut.
     pub async fn run(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
+        let _timed = timed("run", batch.name());
         match self {
             Self::Sqlite(sqlite) => sqlite.run(batch).await,
         }
@@ -303,6 +310,7 @@ impl Db {
 
     /// As [`Db::run`], from a thread that may block: it is spared the change to another one.
     pub async fn run_here(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
+        let _timed = timed("run", batch.name());
         match self {
             Self::Sqlite(sqlite) => sqlite.run_here(batch).await,
         }
@@ -311,6 +319,7 @@ impl Db {
     /// Some hundred rows at most, found by a key: read on the thread of the caller, which takes
     /// less time than to wake another.
     pub async fn look_up(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        let _timed = timed("look-up", statement.name);
         match self {
             Self::Sqlite(sqlite) => sqlite.look_up(statement).await,
         }
@@ -323,6 +332,7 @@ impl Db {
 
     /// Rows found by a key.
     pub async fn read(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        let _timed = timed("read", statement.name);
         match self {
             Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Keyed).await,
         }
@@ -331,6 +341,7 @@ impl Db {
     /// For statements that may look through much of the index: however many there are, they leave
     /// a reader to [`Db::read`].
     pub async fn search(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        let _timed = timed("search", statement.name);
         match self {
             Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Search).await,
         }
@@ -340,6 +351,11 @@ impl Db {
     pub async fn read_one(&self, statement: Statement) -> Result<Option<Row>, DbError> {
         Ok(self.read(statement).await?.into_iter().next())
     }
+}
+
+/// From the wish to the rows, the time in queues included.
+fn timed(operation: &'static str, statement: &'static str) -> Timed {
+    Timed::by(metrics::histogram!(metric::SECONDS, "operation" => operation, "statement" => statement))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -57,7 +57,7 @@ use crate::export::content::Downloads;
 use crate::ingest::Ingest;
 use crate::query::decoding::Decodes;
 use crate::reporting::Reporting;
-use crate::telemetry::metrics::http as metric;
+use crate::telemetry::limits::hit as limit_hit;
 
 pub use answers::Answers;
 pub use capabilities::{Described, described_resources};
@@ -252,9 +252,4 @@ impl Settings {
             ..Self::default()
         }
     }
-}
-
-/// Counts a limit of the section `http` that was hit.
-fn limit_hit(limit: &'static str) {
-    metrics::counter!(metric::LIMIT_HITS, "limit" => limit).increment(1);
 }

@@ -32,6 +32,16 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    pub const ALL: [Self; 7] = [
+        Self::CompleteStudy,
+        Self::AnalyseStudy,
+        Self::ReportCommitment,
+        Self::Export,
+        Self::PublishReport,
+        Self::StoreUpload,
+        Self::Download,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CompleteStudy => "complete-study",
@@ -41,6 +51,17 @@ impl JobKind {
             Self::PublishReport => "publish-report",
             Self::StoreUpload => "store-upload",
             Self::Download => "download",
+        }
+    }
+
+    /// The key of the configuration that bounds the attempts of such a job.
+    pub fn attempts_limit(self) -> &'static str {
+        match self {
+            Self::CompleteStudy | Self::AnalyseStudy | Self::StoreUpload => "analysis.attempts_max",
+            Self::ReportCommitment => "commitment.attempts_max",
+            Self::PublishReport => "report.attempts_max",
+            Self::Download => "downloads.attempts_max",
+            Self::Export => "export.attempts_max",
         }
     }
 }
@@ -120,6 +141,18 @@ pub enum Ending {
     Retry(String),
     /// Failed for good.
     Fail(String),
+}
+
+impl Ending {
+    /// For metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Later(..) => "later",
+            Self::Retry(_) => "retry",
+            Self::Fail(_) => "failed",
+        }
+    }
 }
 
 pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Ending> + Send + 'a>>;

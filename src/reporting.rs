@@ -32,6 +32,7 @@ use crate::jobs::{Bell, Ending, Handler, HandlerFuture, Job, Task};
 use crate::query::stored_object::ReadError;
 use crate::report::content::{Content, Fault, Limits};
 use crate::report::document::{Predecessor, Provenance, Subject};
+use crate::telemetry::limits;
 use state::{Act, Status};
 
 pub use act::Edit;
@@ -193,6 +194,7 @@ impl Reporting {
             return Err(ReportingError::Stale);
         }
         if opened.head.versions >= self.parts.settings.versions_max {
+            limits::hit("report.versions_max");
             return Err(ReportingError::TooManyVersions(self.parts.settings.versions_max));
         }
         Ok(opened)

@@ -1,4 +1,6 @@
 //! What the server says about itself: log lines on stderr, metrics for Prometheus.
 
+pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod process;

@@ -59,7 +59,7 @@ def metric(server, name):
 
 
 def hits(server, limit):
-    return metric(server, f'dimse_limit_hits_total{{limit="{limit}"}}')
+    return metric(server, f'limit_hits_total{{limit="{limit}"}}')
 
 
 def standing(server):

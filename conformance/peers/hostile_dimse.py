@@ -47,7 +47,8 @@ KEYS = {
     "ingest.instance_bytes_max": str(INSTANCE_BYTES_MAX),
 }
 GROWTH_MAX_KB = 256 * 1024
-COUNTED = ("connections", "associations", "pdu_bytes", "identifier_bytes", "time")
+COUNTED = ("fixed.dimse_connections", "dimse.associations_max", "dimse.pdu_bytes_max", "dimse.identifier_bytes_max",
+           "dimse.artim_timeout_s", "dimse.idle_timeout_s")
 INSTANCE = "1.2.826.0.1.3680043.8.498.1"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 # What the sender beside the others may have to wait, mostly and at worst, in times of what it waits
@@ -295,7 +296,7 @@ def flood_of_connections(server, _):
         for _ in range(FLOOD):
             with suppress(OSError):
                 stack.enter_context(connect(server))
-        wait_for(lambda: hits(server, "connections") > 0, "one connection too many is not counted")
+        wait_for(lambda: hits(server, "fixed.dimse_connections") > 0, "one connection too many is not counted")
 
 
 def flood_of_connects(server, _):
@@ -324,12 +325,12 @@ def a_greedy_node(server, _):
     with ExitStack() as stack:
         for _ in range(GREEDY_ASSOCIATIONS):
             stack.enter_context(associate(server, calling="GREEDY"))
-        before = hits(server, "associations") + hits(server, "node_associations")
+        before = hits(server, "dimse.associations_max") + hits(server, "dimse.nodes.associations_max")
         with connect(server) as connection:
             connection.send(request(server, calling="GREEDY").encode())
             equal("result and source", connection.expect(wire.ASSOCIATE_RJ).fault[:2], (2, 3))
         still_serves(server)
-        assert hits(server, "associations") + hits(server, "node_associations") > before, "it is not counted"
+        assert hits(server, "dimse.associations_max") + hits(server, "dimse.nodes.associations_max") > before, "it is not counted"
 
 
 def noise(server, random_words):

@@ -35,8 +35,8 @@ GROWTH_MAX_KB = 256 * 1024
 MEGABYTE = 1 << 20
 BIG_OBJECT_BYTES = 48 * MEGABYTE
 MULTIPART = 'Content-Type: multipart/related; type="application/dicom"; boundary=b'
-COUNTED = ("header_timeout", "header_bytes_max", "uri_bytes_max", "body_idle_timeout", "body_rate_min",
-           "response_stall_timeout", "connections_max")
+COUNTED = ("http.header_timeout_s", "http.header_bytes_max", "http.uri_bytes_max", "http.body_idle_timeout_s",
+           "http.body_rate_min", "http.response_stall_timeout_s", "http.connections_max")
 
 
 def run(context, tally):
@@ -66,7 +66,7 @@ def health(server):
 
 
 def hits(server, limit):
-    found = re.search(rf'^http_limit_hits_total{{limit="{limit}"}} (\d+)', requests.get(f"{server.base}/metrics", timeout=PATIENCE_S).text, re.MULTILINE)
+    found = re.search(rf'^limit_hits_total{{limit="{limit}"}} (\d+)', requests.get(f"{server.base}/metrics", timeout=PATIENCE_S).text, re.MULTILINE)
     return int(found.group(1)) if found else 0
 
 
@@ -296,7 +296,7 @@ def stalled_reader(server):
         opened.connect((server.host, server.http_port))
         opened.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nAccept: application/octet-stream\r\n\r\n".encode())
         deadline = time.monotonic() + PATIENCE_S
-        while hits(server, "response_stall_timeout") == 0 and time.monotonic() < deadline:
+        while hits(server, "http.response_stall_timeout_s") == 0 and time.monotonic() < deadline:
             time.sleep(0.2)
         received = len(read_to_end(opened))
     assert received < BIG_OBJECT_BYTES, "everything came although nobody read"
@@ -307,7 +307,7 @@ def one_connection_too_many(server):
     held = []
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while hits(server, "connections_max") == 0 and time.monotonic() < deadline:
+        while hits(server, "http.connections_max") == 0 and time.monotonic() < deadline:
             held += [socket.create_connection((server.host, server.http_port), timeout=PATIENCE_S) for _ in range(CONNECTIONS + 8)]
             with connection(server) as opened:
                 opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")

@@ -36,6 +36,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{ContextKind, RemoteModel, RemotePixels, RemotePrompts, SchemaUse};
 use crate::ids::hex;
 use crate::outbound::AccessError;
+use crate::telemetry::limits;
 
 use account::Account;
 use answer::{Answer, Finish};
@@ -191,6 +192,7 @@ impl RemoteEngine {
     fn check_images(&self, request: &Request, known: &Known) -> Result<(), EngineError> {
         let (images, most) = (request.images().count(), self.service.settings.images_max);
         if images > most {
+            limits::hit("model.remote.images_max");
             let reason = format!("the prompt has {images} images, and model.remote.images_max is {most}");
             return Err(EngineError::Refused(reason));
         }

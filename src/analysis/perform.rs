@@ -16,6 +16,8 @@ use crate::db::audit::{Actor, Entry, ObjectKind, Outcome};
 use crate::db::events::{self, EventKind};
 use crate::db::{DbError, audit, studies};
 use crate::jobs::Ending;
+use crate::telemetry::limits;
+use crate::telemetry::metrics::{Timed, analysis as metric};
 
 /// Another process may cancel what this one carries through.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -58,6 +60,10 @@ impl PerformError {
     }
 }
 
+fn stage(name: &'static str) -> Timed {
+    Timed::by(metrics::histogram!(metric::STAGE_SECONDS, "stage" => name))
+}
+
 impl Analyses {
     pub(super) async fn perform(&self, id: &str) -> Ending {
         let performed = loop {
@@ -73,6 +79,9 @@ impl Analyses {
                 performed = self.try_perform(id) => break performed,
             }
         };
+        if let Err(PerformError::Engine(error)) = &performed {
+            error.limit().into_iter().for_each(limits::hit);
+        }
         match performed {
             Ok(ending) => ending,
             Err(PerformError::Ended) => Ending::Done(PerformError::Ended.to_string()),
@@ -134,12 +143,17 @@ impl Analyses {
         };
         self.run_batch(analyses::start(id, self.parts.clock.now())).await?;
         let content = self.content(&analysis).await?;
+        let gathering = stage("gather");
         let earlier = analysis.answered.as_ref().map(Answered::of).transpose()?;
         let gathered = self.gather(engine.as_ref(), &analysis, &content, earlier.as_ref()).await?;
+        drop(gathering);
+        let asking = stage("ask");
         let answered = match earlier {
             Some(earlier) => earlier,
             None => self.answer(engine, &analysis, &gathered).await?,
         };
+        drop(asking);
+        let _publishing = stage("publish");
         // With the answer it was settled which analysis this one supersedes.
         let analysis = analyses::pending(&self.parts.db, id).await?.unwrap_or(analysis);
         self.show_parsing(&analysis).await?;

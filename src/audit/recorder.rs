@@ -17,6 +17,7 @@ use super::{Action, Actor, Entry, ObjectKind, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::dicom::uid::StudyUid;
+use crate::telemetry::limits;
 use crate::telemetry::metrics::audit as metric;
 
 pub use writing::Writing;
@@ -156,9 +157,11 @@ impl Recorder {
             return Ok(room);
         }
         metrics::counter!(metric::QUEUE_FULL).increment(1);
+        limits::hit("audit.queue_max");
         let room = timeout(self.patience, Arc::clone(&self.rooms).acquire_many_owned(count)).await;
         room.ok().and_then(Result::ok).ok_or_else(|| {
             metrics::counter!(metric::UNRECORDED).increment(1);
+            limits::hit("audit.wait_s");
             Unrecorded
         })
     }

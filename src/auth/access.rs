@@ -19,6 +19,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config};
 use crate::db::users::{self, Credentials, User};
 use crate::db::{Batch, Db, api_keys, sessions};
+use crate::telemetry::limits;
 use crate::telemetry::metrics::auth as metric;
 
 #[derive(Debug, thiserror::Error)]
@@ -233,7 +234,7 @@ impl Access {
         let attempt = Attempt::new(name, client.address);
         let held_back = attempt.begin(&self.db, &self.settings, now).await?;
         if !held_back.is_zero() {
-            metrics::counter!(metric::LIMIT_HITS, "limit" => "name_slowed").increment(1);
+            limits::hit("auth.failures_of_name_free");
             tokio::time::sleep(held_back).await;
         }
         let hash = known.as_ref().and_then(|known| known.password.as_deref());

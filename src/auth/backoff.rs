@@ -12,7 +12,7 @@ use crate::db::login_failures::{self, Failures};
 use crate::db::users::name_key;
 use crate::db::{Batch, Db};
 use crate::ids::hex;
-use crate::telemetry::metrics::auth as metric;
+use crate::telemetry::limits;
 
 /// An attempt that is counted as failed until it has succeeded.
 pub(super) struct Attempt {
@@ -103,7 +103,7 @@ fn still_to_wait(
 ) -> Result<(), Denied> {
     let until = failures.last_at.plus(pause(failures.in_a_row, free, settings));
     if failures.last_at >= now.minus(settings.failures_forgotten()) && now < until {
-        metrics::counter!(metric::LIMIT_HITS, "limit" => "backoff").increment(1);
+        limits::hit("auth.failures_free");
         return Err(Denied::Backoff(until.since(now)));
     }
     Ok(())

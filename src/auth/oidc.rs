@@ -18,7 +18,7 @@ use crate::config::{self, TakenNames, UnknownUsers};
 use crate::db::provider_logins::{self, ProviderLogin};
 use crate::db::users::{self, Profile, User};
 use crate::db::{Batch, DbError};
-use crate::telemetry::metrics::auth as metric;
+use crate::telemetry::limits;
 use crate::tls::TlsError;
 
 /// Between leaving for the provider and coming back.
@@ -120,7 +120,7 @@ impl Access {
     pub async fn leave_for_provider(&self, callback: &str, return_to: &str) -> Result<Leaving, OidcError> {
         let oidc = self.oidc()?;
         if provider_logins::open(&self.db).await? >= AWAY_AT_ONCE {
-            metrics::counter!(metric::LIMIT_HITS, "limit" => "provider_logins").increment(1);
+            limits::hit("fixed.provider_logins");
             return Err(OidcError::TooMany);
         }
         let now = self.clock.now();

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Denied, secret};
 use crate::config;
-use crate::telemetry::metrics::auth as metric;
+use crate::telemetry::limits;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -63,6 +63,7 @@ impl Passwords {
     /// What NIST SP 800-63B 5.1.1.2 asks for: length, and nothing about the kinds of characters.
     pub(super) fn check(&self, name: &str, password: &str) -> Result<(), PolicyError> {
         if password.len() > self.bytes_max {
+            limits::hit("auth.password_bytes_max");
             return Err(PolicyError::TooLong(self.bytes_max));
         }
         if password.chars().count() < self.length_min {
@@ -105,7 +106,7 @@ impl Passwords {
 
     async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Denied> {
         let Ok(place) = Arc::clone(&self.let_in).try_acquire_owned() else {
-            metrics::counter!(metric::LIMIT_HITS, "limit" => "verifications_waiting").increment(1);
+            limits::hit("auth.verifications_waiting_max");
             return Err(Denied::Busy);
         };
         let turn = Arc::clone(&self.at_work).acquire_owned().await.map_err(|_| Denied::Busy)?;

@@ -103,8 +103,8 @@ impl Rejection {
     /// The label of the limit that was hit.
     pub(super) fn limit(self) -> Option<&'static str> {
         match self {
-            Self::TooManyAssociations => Some("associations"),
-            Self::TooManyOfNode => Some("node_associations"),
+            Self::TooManyAssociations => Some("dimse.associations_max"),
+            Self::TooManyOfNode => Some("dimse.nodes.associations_max"),
             _ => None,
         }
     }

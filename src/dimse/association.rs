@@ -21,6 +21,7 @@ use super::{Server, Settings, StoreSink, audited, metric, user_identity};
 use crate::audit::{Actor, Begun, Unrecorded};
 use crate::ids;
 use crate::ingest::{Origin, Source};
+use crate::telemetry::limits;
 use crate::ul::command::{CommandAssembler, CommandSet, field, status};
 use crate::ul::connection::{Connection, Contextual, Transport, maximum_length};
 use crate::ul::data_set::DataSet;
@@ -81,7 +82,7 @@ pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, address: IpAdd
     let artim = settings.artim_timeout;
     let mut connection = Connection::new(transport, settings.pdu_bytes_max, artim);
     let ended = negotiate_and_serve(&mut connection, address, &shared).await;
-    count_end(&ended);
+    count_end(&ended, settings);
     tell(connection.oddities());
     if let Some(source) = ended.err().and_then(|error| error.abort_source()) {
         // The fault that made us abort is already told; a failing goodbye adds nothing, and who does
@@ -154,7 +155,7 @@ async fn reject<S: Transport, K: StoreSink>(
     audited::rejected(&shared.server, request, address, rejection).await;
     metrics::counter!(metric::REJECTED, "reason" => rejection.as_str()).increment(1);
     if let Some(limit) = rejection.limit() {
-        metrics::counter!(metric::LIMIT_HITS, "limit" => limit).increment(1);
+        limits::hit(limit);
     }
     tracing::warn!(reason = rejection.as_str(), "association rejected");
     connection.send(&rejection.pdu().into()).await?;
@@ -352,7 +353,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let _ = (&mut data_set).take(limit).read_to_end(&mut bytes).await;
         let length = data_set.finish(idle_timeout).await?;
         if length > limit {
-            metrics::counter!(metric::LIMIT_HITS, "limit" => "identifier_bytes").increment(1);
+            limits::hit("dimse.identifier_bytes_max");
         }
         Ok((length <= limit).then_some(bytes))
     }
@@ -411,7 +412,7 @@ fn tell(oddities: &Oddities) {
     tracing::info!(tolerated = names.join(" "), "the peer does not keep to the standard");
 }
 
-fn count_end(ended: &Result<Ended, UlError>) {
+fn count_end(ended: &Result<Ended, UlError>, settings: &Settings) {
     let how = match ended {
         Ok(Ended::Released) => "released",
         Ok(Ended::Rejected(_)) => "rejected",
@@ -421,10 +422,11 @@ fn count_end(ended: &Result<Ended, UlError>) {
     };
     metrics::counter!(metric::ENDED, "how" => how).increment(1);
     let limit = match ended {
-        Err(UlError::TimedOut(_)) => "time",
-        Err(UlError::TooSlow { .. }) => "data_rate",
-        Err(UlError::PduTooLong { .. }) => "pdu_bytes",
+        Err(UlError::TimedOut(limit)) if *limit == settings.artim_timeout => "dimse.artim_timeout_s",
+        Err(UlError::TimedOut(_)) => "dimse.idle_timeout_s",
+        Err(UlError::TooSlow { .. }) => "dimse.data_rate_min",
+        Err(UlError::PduTooLong { .. }) => "dimse.pdu_bytes_max",
         _ => return,
     };
-    metrics::counter!(metric::LIMIT_HITS, "limit" => limit).increment(1);
+    limits::hit(limit);
 }

@@ -10,7 +10,7 @@ use super::{StoreSink, metric};
 use crate::dicom::commitment::Request;
 use crate::export::commitment::{AcceptError, Delivery, ReturnPath};
 use crate::export::scu::commitment::{self as wire, Refusal};
-use crate::telemetry::metrics::commitment::LIMIT_HITS;
+use crate::telemetry::limits;
 use crate::ul::UlError;
 use crate::ul::command::{CommandSet, status};
 use crate::ul::connection::{Contextual, Transport};
@@ -86,7 +86,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let status = outcome.as_ref().map_or_else(NotAccepted::status, |()| status::SUCCESS);
         metrics::counter!(metric::ACTIONS, "status" => format!("{status:04X}")).increment(1);
         if let (Err(NotAccepted::Refused(_)), status::RESOURCE_LIMITATION) = (&outcome, status) {
-            metrics::counter!(LIMIT_HITS, "limit" => "references").increment(1);
+            limits::hit("commitment.references_max");
         }
         let mut response = asked.message.response(status)?;
         if let Err(not_accepted) = outcome {

@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::association::{self, Shared};
 use super::{Server, StoreSink, metric};
+use crate::telemetry::limits;
 use crate::ul::tls::Tls;
 use crate::ul::transport::Stream;
 
@@ -88,7 +89,7 @@ fn on_connection<K: StoreSink>(
     tasks: &mut JoinSet<()>,
 ) {
     let Ok(permit) = Arc::clone(connections).try_acquire_owned() else {
-        metrics::counter!(metric::LIMIT_HITS, "limit" => "connections").increment(1);
+        limits::hit("fixed.dimse_connections");
         return;
     };
     let peer = accepted.peer;

@@ -31,6 +31,7 @@ use crate::ids;
 use crate::jobs::{Bell, Task};
 use crate::media::zip::Content;
 use crate::query::decoding::Decodes;
+use crate::telemetry::limits;
 
 pub use archive::Tally;
 pub use bundles::bundle;
@@ -194,6 +195,7 @@ impl Downloads {
     async fn check_room(&self, owner: &str, studies: &[StudyUid]) -> Result<i64, AskError> {
         let limits = &self.parts.settings;
         if studies.len() > limits.studies_max {
+            limits::hit("downloads.studies_max");
             return Err(AskError::TooManyStudies(limits.studies_max));
         }
         let (mut instances, mut bytes) = (0, 0_u64);
@@ -203,13 +205,16 @@ impl Downloads {
             (instances, bytes) = (instances + more, bytes.saturating_add(larger));
         }
         if instances.unsigned_abs() > limits.instances_max {
+            limits::hit("downloads.instances_max");
             return Err(AskError::TooManyInstances(limits.instances_max));
         }
         let (kept, held) = downloads::held(&self.parts.db, owner).await?;
         if kept.unsigned_abs() >= limits.per_owner_max {
+            limits::hit("downloads.per_owner_max");
             return Err(AskError::TooManyDownloads(limits.per_owner_max));
         }
         if held.saturating_add(bytes) > limits.bytes_max {
+            limits::hit("downloads.bytes_max");
             return Err(AskError::NoRoom);
         }
         Ok(instances)
@@ -224,7 +229,10 @@ impl Downloads {
         studies: Vec<StudyUid>,
     ) -> Result<Option<Content>, AskError> {
         let form = self.form(kind, wishes, Key::new(ids::secret()))?;
-        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else { return Ok(None) };
+        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
+            limits::hit("downloads.streams_max");
+            return Ok(None);
+        };
         let mut audit = Batch::new();
         for study in &studies {
             let size = downloads::size(&self.parts.db, study).await?;

@@ -17,6 +17,7 @@ use crate::db::exports::{self, Claimed, Left, Matter};
 use crate::db::{Batch, DbError};
 use crate::jobs::{Ending, Handler, HandlerFuture, Job, Task};
 use crate::outbound::breaker::{Patience, Phase};
+use crate::telemetry::limits;
 use crate::telemetry::metrics::export as metric;
 
 /// What has nothing to do looks again after this long; it is woken when there is something.
@@ -140,6 +141,7 @@ impl Work<'_> {
         let effects = self.parts.db.run(batch).await?;
         if let Some(expired) = effects.first().map(|effect| effect.affected).filter(|expired| *expired > 0) {
             self.count("dead", expired);
+            limits::hit("export.keep_trying_h");
             tracing::warn!(destination = name, exports = expired, hours, "exports were given up: too old");
         }
         self.show().await
@@ -257,6 +259,7 @@ impl Work<'_> {
             Fate::Taken { note, .. } => Left::Sent(note.clone()),
             Fate::Refused(reason) => Left::Dead(reason.clone()),
             Fate::Failed(reason) if row.attempts >= attempts_max => {
+                limits::hit("export.attempts_max");
                 Left::Dead(format!("{reason} (after {} attempts)", row.attempts))
             }
             Fate::Failed(reason) => {
@@ -303,6 +306,7 @@ impl Work<'_> {
         let reason = &trouble.reason;
         match self.destination.failed(now, trouble) {
             Some(until) => {
+                limits::hit("export.failures_max");
                 let pause_s = until.since(now).as_secs();
                 tracing::warn!(
                     destination = name,

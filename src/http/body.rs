@@ -114,9 +114,9 @@ async fn guarded_chunk(
 
 fn stopped(reason: BodyStopped) -> io::Error {
     limit_hit(match reason {
-        BodyStopped::TooLarge { .. } => "body_bytes_max",
-        BodyStopped::Idle(_) => "body_idle_timeout",
-        BodyStopped::Slow { .. } => "body_rate_min",
+        BodyStopped::TooLarge { .. } => "fixed.body_bytes",
+        BodyStopped::Idle(_) => "http.body_idle_timeout_s",
+        BodyStopped::Slow { .. } => "http.body_rate_min",
     });
     io::Error::other(reason)
 }

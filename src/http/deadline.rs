@@ -43,7 +43,7 @@ impl Deadline {
                 () = tokio::time::sleep(self.left()) => {}
             }
             if self.left().is_zero() {
-                limit_hit("answer_timeout");
+                limit_hit("http.answer_timeout_s");
                 let reason = "the answer took too long";
                 return Err(HttpError::Unavailable { reason, retry_after_s: RETRY_AFTER_S });
             }

@@ -53,7 +53,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Opening<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let Some(unknown) = &mut self.unknown else { return read };
         if read.is_pending() && unknown.deadline.as_mut().poll(cx).is_ready() {
-            limit_hit("header_timeout");
+            limit_hit("http.header_timeout_s");
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing")));
         }
         if unknown.ends_with(&buffer.filled()[before..]) {

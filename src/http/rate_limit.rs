@@ -89,25 +89,25 @@ impl<C: Clock + Clone> RateLimits<C> {
         Self {
             addresses: buckets(
                 "address",
-                "rate_limits.address_burst",
+                "http.rate_limits.address_burst",
                 section.address_burst,
                 each(section.address_per_s, second),
             ),
             subjects: buckets(
                 "user",
-                "rate_limits.user_burst",
+                "http.rate_limits.user_burst",
                 section.user_burst,
                 each(section.user_per_s, second),
             ),
             log_ins: buckets(
                 "log-in",
-                "rate_limits.log_in_burst",
+                "http.rate_limits.log_in_burst",
                 section.log_in_burst,
                 each(section.log_in_per_min, Duration::from_secs(60)),
             ),
             recorded_refusals: buckets(
                 "refusal",
-                "rate_limits.recorded_refusals_burst",
+                "http.rate_limits.recorded_refusals_burst",
                 section.recorded_refusals_burst,
                 each(section.recorded_refusals_per_min, Duration::from_secs(60)),
             ),
@@ -209,7 +209,7 @@ impl<C: Clock + Clone> Buckets<C> {
         if self.limiter.len() < self.keys_max {
             return key;
         }
-        limit_hit("rate_limits.keys_max");
+        limit_hit("http.rate_limits.keys_max");
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         Key::Crowd(hasher.finish() % CROWDS)

@@ -112,7 +112,7 @@ pub async fn serve(listeners: Listeners, state: Arc<State>, stop: CancellationTo
 
 /// Tells a connection too many so, if that costs no more than a moment: a handshake would.
 fn refuse(accepted: Accepted, refusals: &Arc<Semaphore>) {
-    limit_hit("connections_max");
+    limit_hit("http.connections_max");
     let Accepted { stream, tls: None, .. } = accepted else { return };
     if let Ok(permit) = Arc::clone(refusals).try_acquire_owned() {
         tokio::spawn(async move {
@@ -148,7 +148,7 @@ impl Connection {
         let Some(https) = tls else {
             return self.serve(stream, Ends { local, peer, is_secure: false }).await;
         };
-        let Ok(handshake) = handshakes.try_acquire() else { return limit_hit("tls.handshakes_max") };
+        let Ok(handshake) = handshakes.try_acquire() else { return limit_hit("http.tls.handshakes_max") };
         let accepted = https.accept(stream).await;
         drop(handshake);
         match accepted {
@@ -181,8 +181,8 @@ impl Connection {
 /// Limits that hyper holds, and answers with 431 or by closing.
 fn count_limit(error: &(dyn std::error::Error + 'static)) {
     match error.downcast_ref::<hyper::Error>() {
-        Some(error) if error.is_timeout() => limit_hit("header_timeout"),
-        Some(error) if error.is_parse_too_large() => limit_hit("header_bytes_max"),
+        Some(error) if error.is_timeout() => limit_hit("http.header_timeout_s"),
+        Some(error) if error.is_parse_too_large() => limit_hit("http.header_bytes_max"),
         _ => {}
     }
 }

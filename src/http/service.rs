@@ -30,7 +30,7 @@ use super::{Settings, State, access, capabilities, charset, console, cross_site,
 use super::{limit_hit, negotiation, recorded, rest, stall};
 use crate::audit::Actor;
 use crate::auth::Caller;
-use crate::telemetry::metrics::http as metric;
+use crate::telemetry::metrics::{UnderWay, http as metric};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -131,6 +131,7 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let started = Instant::now();
+    let under_way = UnderWay::of(metric::UNDER_WAY);
     let mut visit = Visit::new(&state.settings, ends, request.headers());
     let method = request.method().clone();
     let origin = request.headers().get(ORIGIN).cloned();
@@ -140,7 +141,9 @@ where
     let mut response = answer.unwrap_or_else(|error| error.into_response(&visit.request_id));
     finish(&state.settings, &visit, origin.as_ref(), &mut response);
     let (endpoint, status) = (visit.endpoint, response.status());
+    drop(under_way);
     count(endpoint, status);
+    metrics::histogram!(metric::SECONDS, "endpoint" => endpoint).record(started.elapsed());
     denials::count(endpoint, status);
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%method, endpoint, status = status.as_u16(), ms, request_id = visit.request_id, "request");
@@ -318,13 +321,13 @@ fn check_head(settings: &Settings, head: &http::request::Parts) -> Result<(), Ht
     }
     let uri_bytes = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
     if uri_bytes > settings.uri_bytes_max {
-        limit_hit("uri_bytes_max");
+        limit_hit("http.uri_bytes_max");
         return Err(HttpError::UriTooLong { bytes_max: settings.uri_bytes_max });
     }
     let header_bytes: usize =
         head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if header_bytes > settings.header_bytes_max {
-        limit_hit("header_bytes_max");
+        limit_hit("http.header_bytes_max");
         return Err(HttpError::HeadersTooLarge { bytes_max: settings.header_bytes_max });
     }
     Ok(())

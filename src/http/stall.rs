@@ -39,7 +39,7 @@ impl<S> Stalling<S> {
         let limit = self.limit;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(deadline.as_mut().poll(cx));
-        limit_hit("response_stall_timeout");
+        limit_hit("http.response_stall_timeout_s");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading")))
     }
 }
@@ -119,7 +119,7 @@ async fn give(mut body: Body, taker: mpsc::Sender<Chunk>, limit: Duration) -> Re
             // The stream is closed: nobody asks how it went.
             Ok(Err(_)) => return Ok(()),
             Err(_) => {
-                limit_hit("response_stall_timeout");
+                limit_hit("http.response_stall_timeout_s");
                 return Err(Stalled);
             }
         }

@@ -8,6 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
+use super::limit_hit;
 use crate::config::HttpTls;
 use crate::tls::{Files, TlsError};
 
@@ -44,7 +45,8 @@ impl Https {
         let config = self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         let config = config.ok_or_else(|| io::Error::other("there is no certificate"))?;
         let accepting = TlsAcceptor::from(config).accept(stream);
-        tokio::time::timeout(self.0.section.handshake_timeout(), accepting).await?
+        let accepted = tokio::time::timeout(self.0.section.handshake_timeout(), accepting).await;
+        accepted.inspect_err(|_| limit_hit("http.tls.handshake_timeout_s"))?
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{InstanceIdentity, Refusal, Source};
 use crate::dicom::uid::{SopClassUid, SopInstanceUid};
+use crate::telemetry::limits;
 use crate::telemetry::metrics::ingest as metric;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,7 @@ pub(super) fn count(source: Source, outcome: Result<&Stored, &Refused>) {
         },
         Err(refused) => {
             metrics::counter!(metric::REFUSALS, "reason" => refused.refusal.name()).increment(1);
+            refused.refusal.limit().into_iter().for_each(limits::hit);
             "refused"
         }
     };

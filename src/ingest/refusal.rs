@@ -118,6 +118,23 @@ impl Refusal {
         }
     }
 
+    /// Which limit was hit, if any.
+    pub fn limit(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::TooLarge { .. } => "ingest.instance_bytes_max",
+            Self::LimitExceeded { what: "the number of elements", .. } => "ingest.elements_max",
+            Self::LimitExceeded { what: "the depth of sequences", .. } => "ingest.sequence_depth_max",
+            Self::LimitExceeded { what: "a picture", .. } => "ingest.picture_bytes_max",
+            Self::LimitExceeded { what: "shared bulk data", .. } => "fixed.bulk_data_bytes",
+            Self::LimitExceeded { what: "a value of a short VR" | "the length of a value", .. } => {
+                "fixed.value_bytes"
+            }
+            // The header, and data sets that are deflated, which are bounded as headers are.
+            Self::LimitExceeded { .. } => "ingest.header_bytes_max",
+            _ => return None,
+        })
+    }
+
     /// Whether the fault lies on this side: the same object may be accepted later.
     pub fn is_ours(&self) -> bool {
         matches!(self, Self::OutOfSpace(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping)

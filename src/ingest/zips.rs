@@ -15,6 +15,7 @@ use zip::read::ZipFile;
 use zip::result::ZipError;
 
 use super::sniff::{self, Kind};
+use crate::telemetry::limits;
 
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Between the inflating thread and whoever stores.
@@ -110,10 +111,12 @@ fn inflate(file: File, limits: Limits, entries: &mpsc::Sender<Entry>) -> Result<
     let mut reader = BufReader::new(file);
     // Before the directory is read: it may be larger than the memory.
     if claimed_entries(&mut reader, size).map_err(ZipRefused::Read)? > limits.entries_max as u64 {
+        limits::hit("uploads.files_max");
         return Err(ZipRefused::TooManyEntries(limits.entries_max));
     }
     let mut zip = ZipArchive::new(reader).map_err(ZipRefused::Damaged)?;
     if zip.len() > limits.entries_max {
+        limits::hit("uploads.files_max");
         return Err(ZipRefused::TooManyEntries(limits.entries_max));
     }
     if zip.has_overlapping_files().map_err(ZipRefused::Damaged)? {
@@ -256,8 +259,14 @@ impl Sending<'_> {
                 self.allowance.left = left;
                 Ok(())
             }
-            None if self.allowance.by_ratio => Err(ZipRefused::Bomb(self.limits.ratio_max)),
-            None => Err(ZipRefused::TooLarge(self.limits.bytes_max)),
+            None if self.allowance.by_ratio => {
+                limits::hit("uploads.zip_ratio_max");
+                Err(ZipRefused::Bomb(self.limits.ratio_max))
+            }
+            None => {
+                limits::hit("uploads.bytes_max");
+                Err(ZipRefused::TooLarge(self.limits.bytes_max))
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Claims jobs of one kind when a worker is free and runs each under its lease.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,8 @@ use tokio_util::task::TaskTracker;
 use super::{Bell, Ending, Handler, Job, JobKind};
 use crate::clock::Clock;
 use crate::db::{Batch, Db, DbError, jobs};
+use crate::telemetry::limits;
+use crate::telemetry::metrics::jobs as metric;
 
 /// Jobs of other processes are seen after this long at the latest.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -107,7 +109,11 @@ impl Driver {
         if job.attempts > self.attempts_max {
             return Ending::Fail(format!("{} attempts came to no end", job.attempts - 1));
         }
-        self.handler.run(job).await
+        let began = Instant::now();
+        let ending = self.handler.run(job).await;
+        let (kind, word) = (self.kind.as_str(), ending.as_str());
+        metrics::histogram!(metric::SECONDS, "kind" => kind, "ending" => word).record(began.elapsed());
+        ending
     }
 
     /// Renews the lease; returns when that fails.
@@ -125,6 +131,9 @@ impl Driver {
 
     async fn end(&self, job: &Job, ending: Ending) -> Result<(), DbError> {
         if let Some(reason) = self.hopeless(job, &ending) {
+            if matches!(ending, Ending::Retry(_)) {
+                limits::hit(self.kind.attempts_limit());
+            }
             self.handler.gave_up(job, &reason).await;
         }
         self.db.run(self.edge(job, &ending)).await.map(drop)

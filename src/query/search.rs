@@ -13,6 +13,7 @@ use crate::db::{Db, DbError};
 use crate::dicom::attributes::Attribute;
 use crate::dicom::packed;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
+use crate::telemetry::limits;
 
 /// One page of answers.
 #[derive(Debug)]
@@ -126,6 +127,7 @@ async fn compared(
     const CHUNK: usize = 256;
     let rows = plan.candidates(db, scan_max.saturating_add(1)).await?;
     if rows.len() > scan_max {
+        limits::hit("http.search_scan_max");
         return Err(SearchError::TooBroad { scan_max });
     }
     let keys: Arc<[Key]> = plan.residual().into();

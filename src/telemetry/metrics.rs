@@ -1,7 +1,56 @@
 //! The names of all metrics, and the recorder that renders them.
 
-use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use std::time::Instant;
+
+use ::metrics::{Histogram, Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::limits;
+
+/// Counter by `limit`, one of [`super::limits::LIMITS`].
+pub const LIMIT_HITS: &str = "limit_hits_total";
+
+/// This process, as Prometheus names such things.
+pub mod process {
+    /// Gauge: always 1, by `version`, `revision` and `features`.
+    pub const BUILD: &str = "radiant_build_info";
+    /// Gauge: memory that is in use.
+    pub const RESIDENT_BYTES: &str = "process_resident_memory_bytes";
+    /// Gauge: open file descriptors …
+    pub const OPEN_FDS: &str = "process_open_fds";
+    /// Gauge: … and how many there may be.
+    pub const MAX_FDS: &str = "process_max_fds";
+    /// Gauge: threads.
+    pub const THREADS: &str = "process_threads";
+    /// Gauge: when it began, in seconds since 1970.
+    pub const STARTED: &str = "process_start_time_seconds";
+}
+
+/// The index.
+pub mod db {
+    /// Histogram by `operation` (run, read, search, look-up) and `statement`, a batch by its first.
+    pub const SECONDS: &str = "db_statement_seconds";
+}
+
+/// The bytes of instances.
+pub mod storage {
+    /// Histogram by `operation` (keep, read, open, delete): time of it; a stream until it begins.
+    pub const SECONDS: &str = "storage_operation_seconds";
+    /// Counter by `direction`, one of the two below.
+    pub const BYTES: &str = "storage_bytes_total";
+    pub const IN: &str = "in";
+    pub const OUT: &str = "out";
+}
+
+/// Work that is queued.
+pub mod jobs {
+    /// Gauge by `kind` and `state` (queued, leased, dead).
+    pub const JOBS: &str = "jobs";
+    /// Gauge by `kind`: how long the oldest job that could run has waited.
+    pub const OLDEST: &str = "jobs_oldest_seconds";
+    /// Histogram by `kind` and `ending`: time of one attempt.
+    pub const SECONDS: &str = "job_seconds";
+}
 
 /// Associations and what they bring.
 pub mod dimse {
@@ -11,9 +60,6 @@ pub mod dimse {
     pub const REJECTED: &str = "dimse_associations_rejected_total";
     /// Counter by `how`: associations that ended.
     pub const ENDED: &str = "dimse_associations_ended_total";
-    /// Counter by `limit`: connections, associations, node_associations, pdu_bytes,
-    /// identifier_bytes, time, data_rate.
-    pub const LIMIT_HITS: &str = "dimse_limit_hits_total";
     /// Counter: TLS handshakes of callers that came to nothing.
     pub const TLS_FAILED: &str = "dimse_tls_handshakes_failed_total";
     /// Counter by `what`: associations whose peer departed from the standard without harm.
@@ -46,16 +92,16 @@ pub mod commitment {
     pub const REPORTS: &str = "commitment_reports_total";
     /// Counter: stored objects whose bytes are no longer what was stored.
     pub const DAMAGED: &str = "commitment_damaged_objects_total";
-    /// Counter by `limit`: references, open.
-    pub const LIMIT_HITS: &str = "commitment_limit_hits_total";
 }
 
 /// Requests.
 pub mod http {
     /// Counter by `endpoint` and `status`.
     pub const REQUESTS: &str = "http_requests_total";
-    /// Counter by `limit`, a key of the configuration.
-    pub const LIMIT_HITS: &str = "http_limit_hits_total";
+    /// Histogram by `endpoint`: from the arrival of a request to the beginning of its answer.
+    pub const SECONDS: &str = "http_request_seconds";
+    /// Gauge: requests whose answer has not begun.
+    pub const UNDER_WAY: &str = "http_requests_under_way";
     /// Counter by `endpoint` and `status`: requests refused with 401, 403 or 429.
     pub const DENIALS: &str = "http_denials_total";
     /// Counter: TLS handshakes of clients that came to nothing.
@@ -66,8 +112,6 @@ pub mod http {
 pub mod auth {
     /// Counter by `means` and `outcome`: log-ins, keys and passwords that were looked at.
     pub const ATTEMPTS: &str = "auth_attempts_total";
-    /// Counter by `limit`: verifications_waiting, backoff, provider_logins.
-    pub const LIMIT_HITS: &str = "auth_limit_hits_total";
     /// Counter: refresh tokens that came a second time.
     pub const REUSED: &str = "auth_refresh_tokens_reused_total";
 }
@@ -92,6 +136,8 @@ pub mod deletion {
 pub mod analysis {
     /// Counter by `ending`: done, failed, cancelled.
     pub const ENDED: &str = "analyses_ended_total";
+    /// Histogram by `stage` (gather, ask, publish): time of an analysis in it.
+    pub const STAGE_SECONDS: &str = "analysis_stage_seconds";
 }
 
 /// The model in this process.
@@ -186,18 +232,80 @@ pub enum SetupError {
 /// From a cached image to a long prompt on few cores.
 const SECONDS: [f64; 14] =
     [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+/// From what lies in memory to what a person gives up on.
+const REQUEST_SECONDS: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
+/// Few, since there are some hundred statements.
+const SHORT_SECONDS: [f64; 6] = [0.000_5, 0.005, 0.025, 0.1, 1.0, 10.0];
 const BATCHES: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 
-/// Records the metrics of this process from now on.
+const HISTOGRAMS: &[(&str, &[f64])] = &[
+    (model::STAGE_SECONDS, &SECONDS),
+    (model::BATCH, &BATCHES),
+    (analysis::STAGE_SECONDS, &SECONDS),
+    (jobs::SECONDS, &SECONDS),
+    (http::SECONDS, &REQUEST_SECONDS),
+    (db::SECONDS, &SHORT_SECONDS),
+    (storage::SECONDS, &SHORT_SECONDS),
+];
+
+/// What seldom happens is told as never from the start, or a rate misses its first time.
+const SELDOM: &[&str] = &[
+    commitment::DAMAGED,
+    audit::QUEUE_FULL,
+    audit::UNRECORDED,
+    audit::WRITE_FAILURES,
+    http::TLS_FAILED,
+    dimse::TLS_FAILED,
+];
+
+/// Records the metrics of this process from now on. What histograms are given is held until
+/// [`PrometheusHandle::run_upkeep`], which somebody has to call now and then.
 pub fn install() -> Result<PrometheusHandle, SetupError> {
-    let buckets = |name: &str| Matcher::Full(name.to_owned());
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(buckets(model::STAGE_SECONDS), &SECONDS)
-        .and_then(|builder| builder.set_buckets_for_metric(buckets(model::BATCH), &BATCHES))
-        .map_err(SetupError::Buckets)?;
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets) in HISTOGRAMS {
+        let one = Matcher::Full((*name).to_owned());
+        builder = builder.set_buckets_for_metric(one, buckets).map_err(SetupError::Buckets)?;
+    }
     let handle = builder.install_recorder().map_err(|_| SetupError::Twice)?;
     describe();
+    SELDOM.iter().for_each(|name| ::metrics::counter!(*name).increment(0));
+    limits::begin();
+    super::process::begin();
     Ok(handle)
+}
+
+/// Something that takes time: told to a histogram when it is dropped, however it ended.
+pub struct Timed {
+    began: Instant,
+    histogram: Histogram,
+}
+
+impl Timed {
+    pub fn by(histogram: Histogram) -> Self {
+        Self { began: Instant::now(), histogram }
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.histogram.record(self.began.elapsed());
+    }
+}
+
+/// A gauge of things under way: one more until it is dropped.
+pub struct UnderWay(&'static str);
+
+impl UnderWay {
+    pub fn of(gauge: &'static str) -> Self {
+        ::metrics::gauge!(gauge).increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        ::metrics::gauge!(self.0).decrement(1.0);
+    }
 }
 
 fn describe_audit() {
@@ -221,13 +329,32 @@ fn describe_model() {
     describe_gauge!(model::ACTIVE, "conversations that have the model");
 }
 
+fn describe_server() {
+    describe_gauge!(process::BUILD, "1, by what was built");
+    describe_gauge!(process::RESIDENT_BYTES, Unit::Bytes, "resident memory of this process");
+    describe_gauge!(process::OPEN_FDS, "open file descriptors");
+    describe_gauge!(process::MAX_FDS, "file descriptors that may be open");
+    describe_gauge!(process::THREADS, "threads of this process");
+    describe_gauge!(process::STARTED, Unit::Seconds, "when this process began, since 1970");
+    describe_histogram!(db::SECONDS, Unit::Seconds, "time of statements and batches, by their first");
+    describe_histogram!(storage::SECONDS, Unit::Seconds, "time of operations on stored objects");
+    describe_counter!(storage::BYTES, Unit::Bytes, "bytes of objects that were kept or read");
+    describe_gauge!(jobs::JOBS, "jobs that are not done, of all servers on the index, by state");
+    describe_gauge!(jobs::OLDEST, Unit::Seconds, "how long the oldest job that is due has waited");
+    describe_histogram!(jobs::SECONDS, Unit::Seconds, "time of attempts at jobs, by how they ended");
+    describe_histogram!(http::SECONDS, Unit::Seconds, "from request to the beginning of its answer");
+    describe_gauge!(http::UNDER_WAY, "requests whose answer has not begun");
+    describe_histogram!(analysis::STAGE_SECONDS, Unit::Seconds, "time of analyses in a stage");
+}
+
 fn describe() {
     describe_audit();
     describe_model();
+    describe_server();
+    describe_counter!(LIMIT_HITS, "limits that were hit, by the key of the configuration that sets them");
     describe_gauge!(dimse::ASSOCIATIONS, "associations that stand");
     describe_counter!(dimse::REJECTED, "association requests rejected, by reason");
     describe_counter!(dimse::ENDED, "associations that ended, by how");
-    describe_counter!(dimse::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(dimse::TLS_FAILED, "TLS handshakes of callers that failed");
     describe_counter!(dimse::TOLERATED, "associations with departures from the standard, by what");
     describe_counter!(dimse::USER_IDENTITIES, "user identities of association requests, by type");
@@ -240,13 +367,10 @@ fn describe() {
     describe_counter!(commitment::REQUESTS, "requests for storage commitment, by direction");
     describe_counter!(commitment::REPORTS, "reports of storage commitment, by how they went");
     describe_counter!(commitment::DAMAGED, "stored objects that are not what was stored");
-    describe_counter!(commitment::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(http::REQUESTS, "requests answered, by endpoint and status");
-    describe_counter!(http::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(http::DENIALS, "requests refused with 401, 403 or 429, by endpoint");
     describe_counter!(http::TLS_FAILED, "TLS handshakes of clients that failed");
     describe_counter!(auth::ATTEMPTS, "secrets that were looked at, by means and outcome");
-    describe_counter!(auth::LIMIT_HITS, "limits of the configuration that were hit");
     describe_counter!(auth::REUSED, "refresh tokens that came a second time and ended their session");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
     describe_counter!(ingest::REFUSALS, "objects refused, by reason");

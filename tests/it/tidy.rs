@@ -1,6 +1,7 @@
 //! What the layers of `docs/ARCHITECTURE.md` promise and no compiler holds, read from the
 //! source text. Every exception is in this file, with its reason.
 
+mod limits;
 mod source;
 
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::RemoteModel;
 use crate::ids;
 use crate::outbound::breaker::{Breaker, Patience, Phase};
+use crate::telemetry::limits;
 use crate::telemetry::metrics::remote_model as metric;
 
 /// While one request asks whether the service is back, others look again after this.
@@ -136,15 +137,19 @@ impl Pass<'_> {
         let mut state = self.gate.state();
         let now = self.gate.clock.now();
         let verdict = failure.verdict();
-        match verdict {
+        let is_left_alone = match verdict {
             Verdict::Away { after } => {
                 let after = after.filter(|after| *after > self.gate.waited);
-                state.breaker.failed(now, after, false);
+                state.breaker.failed(now, after, false)
             }
-            Verdict::Again => {
-                state.breaker.failed(now, None, false);
+            Verdict::Again => state.breaker.failed(now, None, false),
+            Verdict::Unauthorized | Verdict::Never => {
+                state.breaker.succeeded();
+                false
             }
-            Verdict::Unauthorized | Verdict::Never => state.breaker.succeeded(),
+        };
+        if is_left_alone {
+            limits::hit("model.remote.failures_max");
         }
         let is_absence = matches!(verdict, Verdict::Away { .. });
         state.trouble = Some(Trouble { said: chain(failure), is_absence });

@@ -22,6 +22,7 @@ use crate::config::{RemoteKind, RemoteModel, Secret, VertexForm};
 use crate::outbound::AccessError;
 use crate::outbound::access::Access;
 use crate::outbound::breaker::Patience;
+use crate::telemetry::limits;
 
 /// As the configuration names it.
 const NAME: &str = "model.remote";
@@ -261,7 +262,11 @@ impl Service {
             Verdict::Again => Duration::ZERO,
             Verdict::Unauthorized | Verdict::Never => return None,
         };
-        if failures >= settings.retries_max || asked > settings.retry_max() {
+        if failures >= settings.retries_max {
+            limits::hit("model.remote.retries_max");
+            return None;
+        }
+        if asked > settings.retry_max() {
             return None;
         }
         let patience =

@@ -13,6 +13,7 @@ use crate::dicom::temporal;
 use crate::dicom::uid::StudyUid;
 use crate::report::content::{Content, StatedFinding};
 use crate::report::document::{PriorStudy, Subject};
+use crate::telemetry::limits;
 use crate::volume::attributes::{items, text};
 
 /// People whose names may stand in the words of others.
@@ -59,7 +60,11 @@ impl Gatherer<'_> {
             identifiers: &identifiers.iter().map(String::as_str).collect::<Vec<_>>(),
             birth_date: &subject.patient.birth_date,
         };
-        Ok(Context::of(told, identifying, self.settings.context_characters_max))
+        let most = self.settings.context_characters_max;
+        if told.iter().map(|(_, text)| text.chars().count()).sum::<usize>() > most {
+            limits::hit("analysis.context_characters_max");
+        }
+        Ok(Context::of(told, identifying, most))
     }
 
     /// Of the study that is compared, else of the last one before with such images that has one.

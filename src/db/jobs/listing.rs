@@ -57,6 +57,35 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
     })
 }
 
+/// Jobs of one kind and state, and since when the first of them could run.
+#[derive(Debug)]
+pub struct Line {
+    pub kind: String,
+    pub state: String,
+    pub length: i64,
+    pub due_since: Timestamp,
+}
+
+/// Everything that is not done.
+pub async fn lines(db: &Db) -> Result<Vec<Line>, DbError> {
+    let statement = Statement::named(
+        "job_lines",
+        "select kind, state, count(*), min(run_after) from job
+         where state in ('queued', 'leased', 'dead') group by kind, state",
+    );
+    let rows = db.read(statement).await?;
+    rows.iter().map(line).collect()
+}
+
+fn line(row: &Row) -> Result<Line, DbError> {
+    Ok(Line {
+        kind: row.text(0)?.to_owned(),
+        state: row.text(1)?.to_owned(),
+        length: row.int(2)?,
+        due_since: Timestamp(row.int(3)?),
+    })
+}
+
 /// dead → queued, by a person. Fails on a unique key where another job for the same is open.
 pub fn requeue(id: &str, actor: &Actor, now: Timestamp) -> Batch {
     let statement = Statement::named(

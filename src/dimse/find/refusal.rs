@@ -4,9 +4,9 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use crate::dicom::header::hex;
-use crate::dimse::metric;
 use crate::query::request::keys::BadKey;
 use crate::query::search::SearchError;
+use crate::telemetry::limits;
 use crate::ul::command::{CommandError, CommandSet, ERROR_COMMENT_CHARACTERS_MAX};
 
 /// No value of an identifier stands in these texts: they go into logs.
@@ -120,7 +120,7 @@ impl Refusal {
 
 /// The matches that may be sent were sent, and there are more.
 pub(super) fn limited(request: &CommandSet, limit: usize) -> Result<CommandSet, CommandError> {
-    metrics::counter!(metric::LIMIT_HITS, "limit" => "find_results").increment(1);
+    limits::hit("dimse.find_results_max");
     let comment = format!("more than {limit} matches: narrow the query");
     Ok(request.response(OUT_OF_RESOURCES)?.with_error_comment(&comment))
 }

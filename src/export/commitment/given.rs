@@ -23,6 +23,7 @@ use crate::export::scu::commitment as wire;
 use crate::ids;
 use crate::jobs::{Ending, Task};
 use crate::query::integrity::Verdict;
+use crate::telemetry::limits;
 use crate::ul::command::status;
 
 /// Why a request for commitment is not accepted.
@@ -57,7 +58,7 @@ impl Commitments {
         path: Option<ReturnPath>,
     ) -> Result<String, AcceptError> {
         if commitments::open(&self.db).await? >= self.settings.limits.open_max {
-            metrics::counter!(metric::LIMIT_HITS, "limit" => "open").increment(1);
+            limits::hit("commitment.open_max");
             return Err(AcceptError::TooManyOpen);
         }
         let hidden = self.hidden(reach, request).await?;

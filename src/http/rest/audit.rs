@@ -17,11 +17,11 @@ use crate::audit::{Action, Form, Outcome};
 use crate::auth::{Permission, may};
 use crate::clock::Timestamp;
 use crate::db::audit::{self, Filter, Record};
-use crate::http::State;
 use crate::http::body::{self, BoxError};
 use crate::http::error::HttpError;
 use crate::http::query_string::QueryString;
 use crate::http::service::{Answer, Asked};
+use crate::http::{State, limit_hit};
 
 pub(super) const ROUTES: &[Route] = routes! {
     GET "audit", "api-audit", may(Permission::ReadAudit), |call| list(&call.state, &call.asked).await;
@@ -136,6 +136,7 @@ async fn export(state: Arc<State>, asked: &Asked) -> Answer {
     state.audit.flush().await;
     let count = audit::count(&state.db, &filter).await?;
     if u64::try_from(count).is_ok_and(|count| count > state.settings.audit_rows_max) {
+        limit_hit("audit.export_rows_max");
         return Err(HttpError::Unprocessable(format!(
             "{count} entries are more than one export may have: ask for a narrower time"
         )));

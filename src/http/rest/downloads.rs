@@ -22,7 +22,6 @@ use crate::db::results::{self, ReportFilter};
 use crate::dicom::attributes::Level;
 use crate::dicom::uid::StudyUid;
 use crate::export::content::{AskError, Encoding, Kind, WishError, Wishes, bundle, head, of_report};
-use crate::http::State;
 use crate::http::body::{self, Inbound};
 use crate::http::dicomweb;
 use crate::http::error::HttpError;
@@ -30,6 +29,7 @@ use crate::http::query_string::QueryString;
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 use crate::http::visible;
+use crate::http::{State, limit_hit};
 use crate::media::zip::{BoxError, Content};
 use crate::query::search::{self, Cell};
 
@@ -223,6 +223,7 @@ async fn studies(state: &State, asked: &Asked, wish: &Wish) -> Result<Vec<StudyU
         _ => return Err(HttpError::bad_request("either studies or query says what is wanted")),
     };
     if studies.len() > state.downloads.studies_max() {
+        limit_hit("downloads.studies_max");
         return Err(refused(AskError::TooManyStudies(state.downloads.studies_max())));
     }
     if wish.query.is_none() {
@@ -253,6 +254,7 @@ async fn matching(state: &State, asked: &Asked, query: &QueryString) -> Result<V
     let most = state.downloads.studies_max().saturating_add(1);
     let rows = search::rows(&state.db, &request, state.settings.search_scan_max, most).await?;
     if rows.len() >= most {
+        limit_hit("downloads.studies_max");
         return Err(refused(AskError::TooManyStudies(state.downloads.studies_max())));
     }
     let found = search::named(&state.db, &request, &rows).await?;

@@ -128,7 +128,7 @@ async fn settled(state: &State, claim: &Claim, answer: Answer) -> Answer {
     let (head, body) = response.into_parts();
     let bytes = body.collect().await.map_err(HttpError::internal("reading an answer"))?.to_bytes();
     if bytes.len() > ANSWER_BYTES_MAX {
-        limit_hit("idempotency_answer_bytes_max");
+        limit_hit("fixed.idempotency_answer_bytes");
         rows::release(&state.db, claim).await?;
     } else {
         let kept = Kept {

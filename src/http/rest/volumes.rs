@@ -235,8 +235,12 @@ impl From<VolumeError> for HttpError {
                 let reason = "as many volumes are being read as may be";
                 Self::Unavailable { reason, retry_after_s: 5 }
             }
-            VolumeError::Assemble(AssembleError::TooLarge { .. }) | VolumeError::TooManyFrames(_) => {
-                crate::http::limit_hit("volumes");
+            VolumeError::Assemble(AssembleError::TooLarge { .. }) => {
+                crate::http::limit_hit("analysis.volume_bytes_max");
+                Self::Conflict(error.to_string())
+            }
+            VolumeError::TooManyFrames(_) => {
+                crate::http::limit_hit("volumes.slices_max");
                 Self::Conflict(error.to_string())
             }
             VolumeError::Index(error) => error.into(),

@@ -3,9 +3,9 @@
 use crate::auth::Reach;
 use crate::dicom::attributes::Level;
 use crate::dicom::uid::{SeriesUid, StudyUid};
-use crate::http::Settings;
 use crate::http::error::HttpError;
 use crate::http::query_string::QueryString;
+use crate::http::{Settings, limit_hit};
 use crate::query::request::keys::{self, Options};
 use crate::query::request::{Include, SearchRequest};
 
@@ -28,6 +28,9 @@ pub(in crate::http) fn parse(
     include.paths.extend(keys.paths);
     include.creators = keys.creators;
     let limit = number(query, "limit")?.unwrap_or(settings.search_limit_default);
+    if limit > settings.search_limit_max {
+        limit_hit("http.search_limit_max");
+    }
     Ok(SearchRequest {
         level,
         study,

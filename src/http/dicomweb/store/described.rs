@@ -11,6 +11,7 @@ use super::report::{Item, Report};
 use crate::dicom::xml;
 use crate::http::body::BodyStopped;
 use crate::http::error::HttpError;
+use crate::http::limit_hit;
 use crate::http::multipart::{Content, PartHead, Parts};
 use crate::http::negotiation::MediaType;
 use crate::ingest::build::bulk::{BulkData, BulkType, BulkValue};
@@ -36,6 +37,7 @@ impl Request<'_> {
         while let Some(head) = parts.next().await.map_err(|error| unreadable(&error))? {
             count += 1;
             if count > self.state.settings.parts_max {
+                limit_hit("http.parts_max");
                 return Err(HttpError::TooManyParts { parts_max: self.state.settings.parts_max });
             }
             self.sort(&mut message, &head, parts.content()).await?;
@@ -109,10 +111,13 @@ impl Request<'_> {
         let mut answers = Answers::new(self.state.settings.parts_in_flight);
         for document in message.metadata {
             match self.read_metadata(message.root, document).await {
-                Ok(instances) if answers.expected + instances.len() > parts_max => match answers.expected {
-                    0 => return Err(HttpError::TooManyParts { parts_max }),
-                    _ => answers.add(Pending::Settled(Item::too_many_parts())).await,
-                },
+                Ok(instances) if answers.expected + instances.len() > parts_max => {
+                    limit_hit("http.parts_max");
+                    match answers.expected {
+                        0 => return Err(HttpError::TooManyParts { parts_max }),
+                        _ => answers.add(Pending::Settled(Item::too_many_parts())).await,
+                    }
+                }
                 Ok(instances) => {
                     for metadata in instances {
                         answers.add(self.store_built(metadata, &bulk).await).await;
@@ -210,7 +215,10 @@ enum OneOrMany {
 
 fn unstaged(refusal: Refusal, bytes_max: u64) -> HttpError {
     match refusal {
-        Refusal::TooLarge { .. } => HttpError::TooLarge { bytes_max },
+        Refusal::TooLarge { .. } => {
+            limit_hit("http.metadata_bytes_max");
+            HttpError::TooLarge { bytes_max }
+        }
         Refusal::Interrupted(error) => match BodyStopped::find(&error) {
             Some(stopped) => stopped.into(),
             None => HttpError::bad_request("the body ends within the metadata"),

@@ -12,6 +12,7 @@ use super::packaging::DICOM;
 use super::report::{Item, Report};
 use crate::http::body::Inbound;
 use crate::http::error::HttpError;
+use crate::http::limit_hit;
 use crate::http::multipart::{Content, PartHead, Parts};
 use crate::http::negotiation::MediaType;
 use crate::ingest::{Body, Received};
@@ -31,6 +32,7 @@ impl Request<'_> {
         let ended = loop {
             match parts.next().await {
                 Ok(Some(_)) if answers.expected == self.state.settings.parts_max => {
+                    limit_hit("http.parts_max");
                     answers.add(Pending::Settled(Item::too_many_parts())).await;
                     break Ok(());
                 }

@@ -59,6 +59,7 @@ impl Form<'_> {
 
     async fn receive_file(&mut self, name: &str, content: Content<'_>) -> Result<(), HttpError> {
         if name.len() > self.uploads.parts.settings.path_bytes_max {
+            limit_hit("uploads.path_bytes_max");
             let reason = "the name is longer than names may be".to_owned();
             return Ok(self.recorder.refused(name, reason).await?);
         }

@@ -10,6 +10,7 @@ use image::GrayImage;
 use super::{Wanted, finished};
 use crate::http::body;
 use crate::http::error::HttpError;
+use crate::http::limit_hit;
 use crate::http::query_string::QueryString;
 use crate::http::rest::routes::Call;
 use crate::http::service::Answer;
@@ -70,7 +71,7 @@ pub(super) async fn draw(call: Call) -> Answer {
             let volumes = &call.state.live.volumes;
             let loaded = volumes.load(&wanted.scope, &wanted.key()).await?;
             let pixels_max = volumes.settings().plane_pixels_max;
-            let plane = wish.plane(&loaded, pixels_max).map_err(HttpError::bad_request)?;
+            let plane = wish.plane(&loaded, pixels_max).map_err(not_drawn)?;
             let drawn = call.state.decodes.run(move || wish.drawn(&loaded, &plane)).await?;
             let picture: Bytes = drawn?.into();
             call.state.answers.keep(etag.as_str(), picture.clone());
@@ -81,6 +82,13 @@ pub(super) async fn draw(call: Call) -> Answer {
     let media_type = HeaderValue::from_static(wish.format.media_type());
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     finished(&call.state, response, &etag)
+}
+
+fn not_drawn(error: PlaneError) -> HttpError {
+    if matches!(error, PlaneError::TooLarge) {
+        limit_hit("volumes.plane_pixels_max");
+    }
+    HttpError::bad_request(error)
 }
 
 const JPEG_QUALITY: u8 = 90;
