@@ -1,46 +1,66 @@
 //! The bytes of instances: staged on the local disk, made durable under a key, read by range.
 //!
+//! They lie in a folder of this machine, or in a bucket behind a URL; nobody outside knows which.
 //! Only this module names the object store. A key is written once and never changed.
 
+mod away;
+mod bucket;
 mod buffers;
+mod connect;
+mod folder;
+mod probe;
 mod reader;
 mod spool;
+mod staging;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod upload;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 
+pub use self::away::is_away;
+use self::bucket::Bucket;
 use self::buffers::Buffers;
 pub use self::buffers::{BUFFER_BYTES, Buffer};
-use self::reader::Reader;
+use self::folder::Folder;
 pub use self::spool::Spool;
+use self::staging::Staging;
+pub use self::staging::{Closed, Staged};
 
+use crate::config::{self, Storage};
 use crate::dicom::uid::{SopInstanceUid, StudyUid};
 use crate::telemetry::metrics::{Timed, storage as metric};
-
-const OBJECTS: &str = "objects";
-const STAGING: &str = "staging";
+use crate::tls::TlsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     #[error("cannot prepare the folder {path}: {source}")]
     Prepare { path: String, source: io::Error },
+    #[error("{0}")]
+    Url(String),
+    #[error("the object store cannot be asked over TLS")]
+    Tls(#[from] TlsError),
+    #[error("storage.url = {url}: {reason}")]
+    Connect { url: String, reason: String },
+    #[error("storage.url = {url} at {endpoint}: a probe object cannot be {step}: {source}")]
+    Probe { url: String, endpoint: String, step: &'static str, source: io::Error },
     #[error("cannot read {key}: {source}")]
     Read { key: BlobKey, source: io::Error },
     #[error("cannot delete {key}: {source}")]
-    Delete { key: BlobKey, source: object_store::Error },
+    Delete { key: BlobKey, source: io::Error },
     #[error("cannot look through the stored objects: {0}")]
-    List(object_store::Error),
+    List(#[source] io::Error),
 }
 
 /// Where an object lies: `hh/study/instance.digest`.
@@ -70,8 +90,10 @@ impl BlobKey {
         name.rsplit_once('.').map_or(name, |(instance, _)| instance)
     }
 
-    fn path(&self) -> object_store::path::Path {
-        object_store::path::Path::from(self.0.as_str())
+    /// The same, and nobody else's: who deletes it deletes his own.
+    fn unshared(&self) -> Self {
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        Self(format!("{self}-{}", &nonce[..12]))
     }
 }
 
@@ -81,39 +103,61 @@ impl fmt::Display for BlobKey {
     }
 }
 
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct Blobs {
-    store: Arc<dyn ObjectStore>,
-    objects: PathBuf,
-    staging: PathBuf,
+    place: Place,
+    staging: Staging,
     spool: Spool,
     buffers: Buffers,
+}
+
+#[derive(Clone)]
+enum Place {
+    Folder(Folder),
+    Bucket(Arc<Bucket>),
 }
 
 impl Blobs {
     /// Objects in a folder; what an earlier run left in staging was never acknowledged and goes.
     pub fn open_local(data_dir: &Path) -> Result<Self, BlobError> {
-        let objects = data_dir.join(OBJECTS);
-        let staging = data_dir.join(STAGING);
-        let prepare = |path: &Path| {
-            fs::create_dir_all(path)
-                .map_err(|source| BlobError::Prepare { path: path.display().to_string(), source })
-        };
-        prepare(&objects)?;
-        // Names below it are durable only if its own is.
-        File::open(data_dir)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| BlobError::Prepare { path: data_dir.display().to_string(), source })?;
-        match fs::remove_dir_all(&staging) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(BlobError::Prepare { path: staging.display().to_string(), source: error });
+        Self::in_folder(data_dir, data_dir)
+    }
+
+    /// Objects where the configuration says. A bucket is asked nothing before [`Self::begin`].
+    pub fn open(data_dir: &Path, storage: &Storage) -> Result<Self, BlobError> {
+        match storage.place().map_err(BlobError::Url)? {
+            config::Place::Folder(None) => Self::open_local(data_dir),
+            config::Place::Folder(Some(root)) => Self::in_folder(data_dir, &root),
+            config::Place::Bucket(bucket) => {
+                Self::in_bucket(data_dir, Bucket::new(connect::store(&bucket, storage)?, storage))
             }
-            _ => prepare(&staging)?,
         }
+    }
+
+    /// Staging lies beside the objects: a rename makes the one the other.
+    fn in_folder(data_dir: &Path, root: &Path) -> Result<Self, BlobError> {
+        let folder = Folder::open(root)?;
+        Self::with(data_dir, root, Place::Folder(folder))
+    }
+
+    fn in_bucket(data_dir: &Path, bucket: Bucket) -> Result<Self, BlobError> {
+        Self::with(data_dir, data_dir, Place::Bucket(Arc::new(bucket)))
+    }
+
+    fn with(data_dir: &Path, staging: &Path, place: Place) -> Result<Self, BlobError> {
+        let staging = Staging::open(staging)?;
         let spool = Spool::open(data_dir)
             .map_err(|source| BlobError::Prepare { path: data_dir.display().to_string(), source })?;
-        let store = LocalFileSystem::new_with_prefix(&objects).map_err(BlobError::List)?;
-        Ok(Self { store: Arc::new(store), objects, staging, spool, buffers: Buffers::default() })
+        Ok(Self { place, staging, spool, buffers: Buffers::default() })
+    }
+
+    /// Makes sure that a bucket does what it has to, before anything is acknowledged.
+    pub async fn begin(&self) -> Result<(), BlobError> {
+        match &self.place {
+            Place::Folder(_) => Ok(()),
+            Place::Bucket(bucket) => bucket.begin().await,
+        }
     }
 
     /// A buffer that others have used before.
@@ -128,28 +172,35 @@ impl Blobs {
 
     /// A new file to stream into. Blocking.
     pub fn stage(&self) -> io::Result<Staged> {
-        let path = self.staging.join(crate::ids::row_id());
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        Ok(Staged { file, path, kept: false })
+        self.staging.stage()
     }
 
-    /// Moves a staged file to its key and makes bytes, name and folder durable. Blocking.
+    /// The key that a staged file is kept under. In a bucket, which several servers may write to,
+    /// it is that of one attempt: what one of them gives up is never what another is about to
+    /// refer to.
+    pub fn place_for(&self, key: BlobKey) -> BlobKey {
+        match &self.place {
+            Place::Folder(_) => key,
+            Place::Bucket(_) => key.unshared(),
+        }
+    }
+
+    /// Whether two writers of one file would write the same key.
+    pub fn has_shared_keys(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
+    }
+
+    /// Makes a staged file durable under its key. Blocks its thread.
     ///
-    /// The rename goes first: one commit of the file system's journal then covers all three.
-    pub fn keep(&self, mut staged: Staged, key: &BlobKey) -> io::Result<()> {
+    /// # Errors
+    /// [`is_away`] says whether a bucket did not answer. Something may lie under the key then.
+    pub async fn keep(&self, staged: Staged, key: &BlobKey) -> io::Result<()> {
         let _timed = timed("keep");
         count(metric::IN, staged.file.metadata()?.len());
-        let target = self.objects.join(key.as_str());
-        let folder = target.parent().unwrap_or(&self.objects);
-        create_durable_folder(folder)?;
-        // The same bytes lie there already, and somebody may refer to them: they stay durable.
-        if target.try_exists()? {
-            staged.file.sync_all()?;
+        match &self.place {
+            Place::Folder(folder) => folder.keep(staged, key),
+            Place::Bucket(bucket) => bucket.keep(&staged, key).await,
         }
-        fs::rename(&staged.path, &target)?;
-        staged.kept = true;
-        staged.file.sync_all()?;
-        File::open(folder)?.sync_all()
     }
 
     /// # Errors
@@ -157,7 +208,10 @@ impl Blobs {
     pub async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
         let _timed = timed("read");
         count(metric::OUT, range.end.saturating_sub(range.start));
-        let bytes = self.open(key)?.bytes(range).await;
+        let bytes = match &self.place {
+            Place::Folder(folder) => folder.open_for_ranges(key, &self.buffers)?.bytes(range).await,
+            Place::Bucket(bucket) => bucket.object(key).bytes(range).await,
+        };
         bytes.map_err(|source| BlobError::Read { key: key.clone(), source })
     }
 
@@ -168,58 +222,58 @@ impl Blobs {
         range: Option<Range<u64>>,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, BlobError> {
         let _timed = timed("open");
-        let reader = self.open(key)?;
-        let range = match range {
-            Some(range) => range,
-            None => {
-                reader.announce();
-                0..reader.size_bytes().map_err(|source| BlobError::Read { key: key.clone(), source })?
+        let read = |source| BlobError::Read { key: key.clone(), source };
+        let chunks = match &self.place {
+            Place::Folder(folder) => {
+                let reader = folder.open_for_ranges(key, &self.buffers)?;
+                let range = range.map_or_else(|| reader.everything(), Ok).map_err(read)?;
+                reader.chunks(range).boxed()
             }
+            Place::Bucket(bucket) => bucket.object(key).stream(range).await.map_err(read)?,
         };
-        let chunks = reader.chunks(range);
         Ok(chunks.inspect_ok(|chunk| count(metric::OUT, chunk.len() as u64)).boxed())
     }
 
-    /// The whole object, from its beginning and from the disk itself: what the system holds of it in
-    /// memory is given up first, as far as it can be. Blocking.
-    pub fn open_on_disk(&self, key: &BlobKey) -> Result<File, BlobError> {
-        let opened = File::open(self.objects.join(key.as_str()));
-        let file = opened.map_err(|source| BlobError::Read { key: key.clone(), source })?;
-        #[cfg(target_os = "linux")]
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        Ok(file)
-    }
-
-    fn open(&self, key: &BlobKey) -> Result<Reader, BlobError> {
-        let opened = Reader::open(&self.objects.join(key.as_str()), self.buffers.clone());
-        opened.map_err(|source| BlobError::Read { key: key.clone(), source })
+    /// The whole object, from its beginning and from where it lies for good: what the system or a
+    /// cache holds of it is passed over, as far as it can be. Blocking, on a thread of the runtime.
+    pub fn open_on_disk(&self, key: &BlobKey) -> Result<Box<dyn Read + Send>, BlobError> {
+        match &self.place {
+            Place::Folder(folder) => Ok(Box::new(folder.open_on_disk(key)?)),
+            Place::Bucket(bucket) => Ok(Box::new(bucket.object(key).read_again())),
+        }
     }
 
     pub async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
         let _timed = timed("delete");
-        match self.store.delete(&key.path()).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(BlobError::Delete { key: key.clone(), source }),
-        }
+        let deleted = match &self.place {
+            Place::Folder(folder) => folder.delete(key).await,
+            Place::Bucket(bucket) => bucket.delete(key).await,
+        };
+        deleted.map_err(|source| BlobError::Delete { key: key.clone(), source })
     }
 
-    /// Every stored key that was last written before `before` (microseconds since 1970).
+    /// Every stored key that was last written before `before` (microseconds since 1970); of a
+    /// bucket none whose row another server may still be about to write.
     pub fn keys_older_than(
         &self,
         before: crate::clock::Timestamp,
     ) -> BoxStream<'static, Result<BlobKey, BlobError>> {
-        let objects = self.store.list(None).map_err(BlobError::List);
-        objects
-            .try_filter_map(move |meta| async move {
-                let old = meta.last_modified.timestamp_micros() < before.0;
-                Ok(old.then(|| BlobKey(meta.location.to_string())))
-            })
-            .boxed()
+        match &self.place {
+            Place::Folder(folder) => folder.keys_older_than(before),
+            Place::Bucket(bucket) => bucket.keys_older_than(before),
+        }
     }
 
-    /// Whether the store can be written, for the readiness probe. Blocking.
-    pub fn probe(&self) -> io::Result<()> {
-        self.stage().map(drop)
+    /// Whether the store can be written, for the readiness probe; a bucket answers for some
+    /// seconds.
+    pub async fn probe(&self) -> io::Result<()> {
+        let staging = self.staging.clone();
+        let staged = tokio::task::spawn_blocking(move || staging.stage().map(drop)).await;
+        staged.map_err(io::Error::other)??;
+        match &self.place {
+            Place::Folder(_) => Ok(()),
+            Place::Bucket(bucket) => bucket.answers().await,
+        }
     }
 }
 
@@ -229,97 +283,4 @@ fn timed(operation: &'static str) -> Timed {
 
 fn count(direction: &'static str, bytes: u64) {
     metrics::counter!(metric::BYTES, "direction" => direction).increment(bytes);
-}
-
-/// Creates the folder and its missing parents; a new name is durable once its parent is synced.
-fn create_durable_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let Some(parent) = folder.parent() else { return Ok(()) };
-    create_durable_folder(parent)?;
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => File::open(parent)?.sync_all(),
-    }
-}
-
-/// A file on its way; dropped unkept, it is gone.
-pub struct Staged {
-    pub file: File,
-    path: PathBuf,
-    kept: bool,
-}
-
-impl Staged {
-    /// The file without its descriptor, of which a process has few.
-    pub fn close(mut self) -> Closed {
-        self.kept = true;
-        Closed { path: self.path.clone() }
-    }
-}
-
-/// A staged file that is written and waits to be read; dropped, it is gone.
-pub struct Closed {
-    path: PathBuf,
-}
-
-impl Closed {
-    /// To be read from its beginning. Blocking.
-    pub fn open(&self) -> io::Result<File> {
-        File::open(&self.path)
-    }
-}
-
-impl Drop for Closed {
-    fn drop(&mut self) {
-        // As for a staged file.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.kept {
-            // Left behind on failure, it goes with the staging folder at the next start.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn key() -> BlobKey {
-        BlobKey::new(&"1.2".parse().unwrap(), &"1.2.3".parse().unwrap(), &[0xAB; 32])
-    }
-
-    #[tokio::test]
-    async fn kept_bytes_are_read_by_range() {
-        let dir = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open_local(dir.path()).unwrap();
-        let mut staged = blobs.stage().unwrap();
-        staged.file.write_all(b"0123456789").unwrap();
-        blobs.keep(staged, &key()).unwrap();
-        assert_eq!(&blobs.get_range(&key(), 2..5).await.unwrap()[..], b"234");
-        blobs.delete(&key()).await.unwrap();
-        assert!(blobs.get_range(&key(), 2..5).await.is_err());
-    }
-
-    #[test]
-    fn a_key_names_its_instance() {
-        assert_eq!(key().instance(), "1.2.3");
-        assert_eq!(BlobKey::from_index("lost+found").instance(), "lost+found");
-    }
-
-    #[test]
-    fn a_dropped_staging_file_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open_local(dir.path()).unwrap();
-        drop(blobs.stage().unwrap());
-        assert_eq!(fs::read_dir(dir.path().join(STAGING)).unwrap().count(), 0);
-    }
 }

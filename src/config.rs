@@ -18,6 +18,7 @@ mod remote;
 mod report;
 mod secret;
 mod sections;
+mod storage;
 mod telemetry;
 mod tls;
 
@@ -52,6 +53,7 @@ pub use sections::{
     ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Rule, Server, UrlForm,
     VisionPrecision,
 };
+pub use storage::{Azure, Bucket, Place, S3, S3Encryption, Service as StorageService, Storage};
 pub use telemetry::Telemetry;
 pub use tls::{ClientCertificates, DimseTls, HttpTls};
 
@@ -94,6 +96,7 @@ pub struct Config {
     pub dimse: Dimse,
     pub commitment: Commitment,
     pub ingest: Ingest,
+    pub storage: Storage,
     pub deletion: Deletion,
     pub index: Index,
     pub events: Events,
@@ -201,6 +204,7 @@ impl Config {
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
         let checked = nodes::check(&self.dimse.nodes)
+            .and_then(|()| self.storage.check(self.ingest.instance_bytes_max))
             .and_then(|()| self.audit.check())
             .and_then(|()| self.auth.check().map_err(str::to_owned))
             .and_then(|()| self.dimse.tls.check())
@@ -314,7 +318,8 @@ fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
 }
 
 /// Keys whose values nobody needs to see.
-const SECRETS: [&str; 5] = ["bearer", "password", "secrets", "headers", "token"];
+const SECRETS: [&str; 8] =
+    ["bearer", "password", "secrets", "headers", "token", "secret_access_key", "access_key", "sas"];
 
 /// A setting as people see it; a secret that is not given is seen to be none.
 fn shown(key: &str, value: &Value) -> String {

@@ -307,6 +307,7 @@ impl Ingest {
     /// Blocks its thread.
     async fn finish(&self, intake: Intake, rest: &Buffer, origin: &Origin) -> Result<Stored, Refused> {
         let (prepared, mut row) = described(intake, rest, origin)?;
+        row.blob_key = self.blobs.place_for(row.blob_key);
         row.owners = self.assignment.owners(&prepared, origin, &self.reach);
         row.reach = self.reach.clone();
         let identity = prepared.identity.clone();

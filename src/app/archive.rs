@@ -35,7 +35,8 @@ impl Archive {
         let data_dir = &config.server.data_dir;
         let lock = DataDirLock::take(data_dir)?;
         let db = open_index(config)?;
-        let blobs = Blobs::open_local(data_dir)?;
+        let blobs = Blobs::open(data_dir, &config.storage)?;
+        futures::executor::block_on(blobs.begin())?;
         // The lock says that no other process is left to hold a lease or to receive a study.
         futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
         let filled = futures::executor::block_on(ingest::backfill(&db))?;

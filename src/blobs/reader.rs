@@ -26,8 +26,12 @@ impl Reader {
         Ok(Self { file: Arc::new(File::open(path)?), buffers })
     }
 
-    pub(super) fn size_bytes(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+    /// The range of all of it, which the system is asked to have ready: nothing is lost when it
+    /// does not.
+    pub(super) fn everything(&self) -> io::Result<Range<u64>> {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(&*self.file, 0, None, rustix::fs::Advice::WillNeed);
+        Ok(0..self.file.metadata()?.len())
     }
 
     /// The whole range in memory.
@@ -77,12 +81,6 @@ impl Reader {
         let file = Arc::clone(&self.file);
         let read = tokio::task::spawn_blocking(move || fill_from_disk(&file, buffer, &range));
         read.await.map_err(io::Error::other)?.map(Buffer::freeze)
-    }
-
-    /// Asks the system to have the file ready; nothing is lost when it does not.
-    pub(super) fn announce(&self) {
-        #[cfg(target_os = "linux")]
-        let _ = rustix::fs::fadvise(&*self.file, 0, None, rustix::fs::Advice::WillNeed);
     }
 }
 

@@ -14,7 +14,10 @@ use super::endpoint::RouteError;
 use super::negotiation::NotAcceptable;
 use super::query_string::NotUtf8;
 use crate::auth::{Denied, Permission};
+use crate::blobs::is_away;
 use crate::causes;
+
+const STORE_RETRY_AFTER_S: u64 = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
@@ -130,9 +133,19 @@ impl From<crate::query::decoding::DecodesError> for HttpError {
 }
 
 impl HttpError {
-    /// For `map_err` where the fault is ours.
+    /// For `map_err` where the fault is ours, or that of an object store that is not there.
     pub(crate) fn internal<E: Into<super::body::BoxError>>(step: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::Internal { step, source: source.into() }
+        move |source| {
+            let source = source.into();
+            if !is_away(&*source) {
+                return Self::Internal { step, source };
+            }
+            tracing::warn!(step, error = %causes::chain(&*source), "the object store is away");
+            Self::Unavailable {
+                reason: "the object store does not answer",
+                retry_after_s: STORE_RETRY_AFTER_S,
+            }
+        }
     }
 
     /// Why the first part of an answer could not be made.

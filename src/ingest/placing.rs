@@ -38,8 +38,11 @@ impl Ingest {
                 self.discard(key).await;
                 Ok(outcome)
             }
-            // The row may be found after a crash all the same: its bytes are left to the sweep.
-            Err(refusal @ Refusal::Index(DbError::Commit(_) | DbError::Closed)) => Err(refusal),
+            // The row may be found after a crash all the same: its bytes are left to the sweep. So is
+            // what a bucket took before it went away.
+            Err(refusal @ (Refusal::Index(DbError::Commit(_) | DbError::Closed) | Refusal::StoreAway(_))) => {
+                Err(refusal)
+            }
             Err(refusal) => {
                 self.discard(key).await;
                 Err(refusal)
@@ -50,7 +53,7 @@ impl Ingest {
     /// Bytes, then rows; looks again when another writer of the same UID was faster.
     async fn place(&self, prepared: Prepared, row: &InstanceRow, mut step: Step) -> Result<Placed, Refusal> {
         let digests = prepared.digests();
-        self.blobs.keep(prepared.staged, &row.blob_key).map_err(prepare::write_refusal)?;
+        self.blobs.keep(prepared.staged, &row.blob_key).await.map_err(prepare::write_refusal)?;
         for _ in 0..OVERTAKEN_MAX {
             let now = self.clock.now();
             let (batch, placed) = match step {

@@ -16,7 +16,7 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
 use super::build::MadeFrom;
 use super::{Digests, InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
-use crate::blobs::{Blobs, Staged};
+use crate::blobs::{Blobs, Staged, is_away};
 use crate::dicom::file_meta::{self, FileMeta, Identity};
 use crate::dicom::header::{self, Header, HeaderError};
 use crate::dicom::sop_class::is_stored;
@@ -170,6 +170,7 @@ impl Intake {
 pub(super) fn write_refusal(error: io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::OutOfSpace(error),
+        _ if is_away(&error) => Refusal::StoreAway(error),
         _ => Refusal::Storage(error),
     }
 }

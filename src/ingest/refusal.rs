@@ -48,6 +48,8 @@ pub enum Refusal {
     LimitExceeded { what: &'static str, limit: u64 },
     #[error("there is no space left for the object")]
     OutOfSpace(#[source] io::Error),
+    #[error("the object store does not take the object")]
+    StoreAway(#[source] io::Error),
     #[error("the object could not be written")]
     Storage(#[source] io::Error),
     #[error("the index could not be written")]
@@ -60,7 +62,9 @@ impl Refusal {
     /// C-STORE status, PS3.4 B.2.3.
     pub fn dimse_status(&self) -> u16 {
         match self {
-            Self::OutOfSpace(_) | Self::TooLarge { .. } | Self::LimitExceeded { .. } => 0xA700,
+            Self::OutOfSpace(_) | Self::StoreAway(_) | Self::TooLarge { .. } | Self::LimitExceeded { .. } => {
+                0xA700
+            }
             Self::CommandMismatch { .. }
             | Self::OtherStudy(_)
             | Self::SeriesOfAnotherStudy
@@ -112,6 +116,7 @@ impl Refusal {
             Self::TooLarge { .. } => "limit-instance-bytes",
             Self::LimitExceeded { .. } => "limit-header",
             Self::OutOfSpace(_) => "out-of-space",
+            Self::StoreAway(_) => "store-away",
             Self::Storage(_) => "storage",
             Self::Index(_) => "index",
             Self::Stopping => "stopping",
@@ -137,6 +142,9 @@ impl Refusal {
 
     /// Whether the fault lies on this side: the same object may be accepted later.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::OutOfSpace(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping)
+        matches!(
+            self,
+            Self::OutOfSpace(_) | Self::StoreAway(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping
+        )
     }
 }

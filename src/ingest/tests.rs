@@ -6,6 +6,7 @@ mod duplicates;
 mod groups;
 mod hostile;
 mod migration;
+mod store_faults;
 mod sweep;
 
 use dicom_core::value::DataSetSequence;

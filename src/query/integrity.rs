@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::blobs::{BlobError, BlobKey, Blobs};
+use crate::blobs::{BlobError, BlobKey, Blobs, is_away};
 use crate::causes::chain;
 use crate::db::{self, Db, DbError};
 use crate::dicom::commitment::Reference;
@@ -72,7 +72,9 @@ impl CheckError {
             descriptors || error.kind() == io::ErrorKind::OutOfMemory
         };
         match self {
-            Self::Open(BlobError::Read { source, .. }) | Self::Read(source) => of_system(source),
+            Self::Open(BlobError::Read { source, .. }) | Self::Read(source) => {
+                of_system(source) || is_away(source)
+            }
             Self::Stopped => true,
             _ => false,
         }

@@ -124,6 +124,15 @@ pub mod ingest {
     pub const REFUSALS: &str = "ingest_refusals_total";
 }
 
+/// Objects in a bucket.
+pub mod bucket {
+    /// Counter by `operation` and `outcome` (ok, missing, failed): requests to the object store, each
+    /// with the attempts that it took.
+    pub const REQUESTS: &str = "bucket_requests_total";
+    /// Histogram by `operation`: from the first attempt to the answer.
+    pub const SECONDS: &str = "bucket_request_seconds";
+}
+
 /// Deletions.
 pub mod deletion {
     /// Counter: requests that took something out of the index.
@@ -236,6 +245,8 @@ const SECONDS: [f64; 14] =
 const REQUEST_SECONDS: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
 /// Few, since there are some hundred statements.
 const SHORT_SECONDS: [f64; 6] = [0.000_5, 0.005, 0.025, 0.1, 1.0, 10.0];
+/// From a small object nearby to one that was tried again and again.
+const BUCKET_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
 const BATCHES: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 
 const HISTOGRAMS: &[(&str, &[f64])] = &[
@@ -246,6 +257,7 @@ const HISTOGRAMS: &[(&str, &[f64])] = &[
     (http::SECONDS, &REQUEST_SECONDS),
     (db::SECONDS, &SHORT_SECONDS),
     (storage::SECONDS, &SHORT_SECONDS),
+    (bucket::SECONDS, &BUCKET_SECONDS),
 ];
 
 /// What seldom happens is told as never from the start, or a rate misses its first time.
@@ -374,6 +386,8 @@ fn describe() {
     describe_counter!(auth::REUSED, "refresh tokens that came a second time and ended their session");
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
     describe_counter!(ingest::REFUSALS, "objects refused, by reason");
+    describe_counter!(bucket::REQUESTS, "requests to the object store, by operation and outcome");
+    describe_histogram!(bucket::SECONDS, Unit::Seconds, "time of requests to the object store");
     describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");
     describe_counter!(deletion::SWEPT, "deleted instances whose retention was over");
     describe_counter!(analysis::ENDED, "analyses that ended, by how");

@@ -92,6 +92,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::TooLarge { limit_bytes: 0 },
         Refusal::LimitExceeded { what: "the size of the header", limit: 0 },
         Refusal::OutOfSpace(io()),
+        Refusal::StoreAway(io()),
         Refusal::Storage(io()),
         Refusal::Stopping,
     ]

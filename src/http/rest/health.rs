@@ -39,12 +39,7 @@ async fn database(state: &State) -> ProbeOutcome {
 }
 
 async fn storage(state: &State) -> ProbeOutcome {
-    let blobs = state.blobs.clone();
-    let probed = tokio::task::spawn_blocking(move || blobs.probe()).await;
-    outcome(match probed {
-        Ok(result) => result.map_err(|e| e.to_string()),
-        Err(error) => Err(error.to_string()),
-    })
+    outcome(state.blobs.probe().await.map_err(|e| e.to_string()))
 }
 
 fn outcome(result: Result<(), String>) -> ProbeOutcome {

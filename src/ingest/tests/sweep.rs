@@ -10,11 +10,11 @@ use super::*;
 const LATER: Timestamp = Timestamp(i64::MAX);
 
 impl Bench {
-    fn orphan(&self) {
+    async fn orphan(&self) {
         let mut staged = self.blobs.stage().unwrap();
         staged.file.write_all(b"left by a crash").unwrap();
         let key = BlobKey::new(&"1.2".parse().unwrap(), &"1.2.9".parse().unwrap(), &[7; 32]);
-        self.blobs.keep(staged, &key).unwrap();
+        self.blobs.keep(staged, &key).await.unwrap();
     }
 
     async fn sweep(&self, before: Timestamp) -> Swept {
@@ -26,7 +26,7 @@ impl Bench {
 async fn an_orphan_goes_and_an_indexed_object_stays() {
     let bench = Bench::new();
     bench.store(&file(image("1.2.3.4.5"))).await.unwrap();
-    bench.orphan();
+    bench.orphan().await;
     assert_eq!(bench.sweep(LATER).await, Swept { examined: 2, deleted: 1 });
     assert_eq!((bench.count("instance").await, bench.files()), (1, 1));
 }
@@ -34,7 +34,7 @@ async fn an_orphan_goes_and_an_indexed_object_stays() {
 #[tokio::test]
 async fn what_was_written_since_the_start_is_left_alone() {
     let bench = Bench::new();
-    bench.orphan();
+    bench.orphan().await;
     assert_eq!(bench.sweep(Timestamp(0)).await, Swept::default());
     assert_eq!(bench.files(), 1);
 }
@@ -42,7 +42,7 @@ async fn what_was_written_since_the_start_is_left_alone() {
 #[tokio::test]
 async fn a_stopped_sweep_deletes_nothing_more() {
     let (bench, stop) = (Bench::new(), CancellationToken::new());
-    bench.orphan();
+    bench.orphan().await;
     stop.cancel();
     assert_eq!(bench.ingest.sweep(LATER, &stop).await.unwrap(), Swept::default());
 }
