@@ -103,6 +103,7 @@ SUITES = {
     "crash": peer("crash"),
     "large-object": peer("large_object"),
     "full-disk": peer("full_disk"),
+    "objects": peer("objects"),
     "hostile-http": peer("hostile_http"),
     "attacks": peer("attacks"),
     "hostile-dimse": peer("hostile_dimse"),

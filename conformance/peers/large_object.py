@@ -50,18 +50,18 @@ def growth_kb(server, work):
     return server.status_kb("VmHWM") - before
 
 
-def write(path):
+def write(path, frames=FRAMES):
     """A multi-frame secondary capture of 16 bits; the digest is that of its data set."""
     study = generate_uid()
     small = dcmread(BytesIO(image(study, 1, 2)))
     sop_class = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
     small.SOPClassUID = small.file_meta.MediaStorageSOPClassUID = sop_class
     small.Rows = small.Columns = SIDE
-    small.NumberOfFrames = FRAMES
+    small.NumberOfFrames = frames
     del small.PixelData
     head = BytesIO()
     small.save_as(head, enforce_file_format=True)
-    size, block = SIDE * SIDE * 2 * FRAMES, random.Random(1).randbytes(BLOCK)
+    size, block = SIDE * SIDE * 2 * frames, random.Random(1).randbytes(BLOCK)
     element = b"\xe0\x7f\x10\x00OW\x00\x00" + size.to_bytes(4, "little")
     digest = hashlib.sha256(data_set(head.getvalue()) + element)
     with path.open("wb") as out:
