@@ -41,6 +41,10 @@ class Context:
         made.mkdir(parents=True, exist_ok=True)
         return made
 
+    def within(self, name):
+        """For a suite that runs a second time, in other circumstances."""
+        return Context(self.binary, self.folder(name), self.seed)
+
 
 def cargo(context, tally):
     """Unit and integration tests; those that need a peer are suites of their own."""
@@ -139,6 +143,7 @@ SUITES = {
     "remote-engine": peer("remote_engine"),
     "evaluation": peer("evaluation"),
     "vision": peer("vision_precision"),
+    "postgres": peer("postgres"),
     "schema-fuzz": peer("schema_fuzz"),
     "throughput": peer("throughput"),
     "observability": peer("observability"),

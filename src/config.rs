@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod auth;
+mod database;
 mod downloads;
 pub mod exports;
 mod groups;
@@ -34,6 +35,7 @@ use sections::SEQUENCE_DEPTH_MAX;
 pub use access::Access;
 pub use audit::{Audit, Syslog, SyslogTransport};
 pub use auth::{Auth, AuthMode};
+pub use database::Database;
 pub use downloads::{Downloads, Project};
 pub use exports::Export;
 pub use groups::{GROUP_NAME_BYTES_MAX, GroupRule, UngroupedStudies, UserIdentity};
@@ -99,6 +101,7 @@ pub struct Config {
     pub storage: Storage,
     pub deletion: Deletion,
     pub index: Index,
+    pub database: Database,
     pub events: Events,
     pub uploads: Uploads,
     pub volumes: Volumes,
@@ -213,7 +216,8 @@ impl Config {
             .and_then(|()| groups::check(&self.auth.group_rules))
             .and_then(|()| self.export.check(&self.dimse.nodes))
             .and_then(|()| self.model.check())
-            .and_then(|()| self.model.hub.check());
+            .and_then(|()| self.model.hub.check())
+            .and_then(|()| self.database.check());
         checked.map_err(|reason| ConfigError::BadValue { origin: "configuration".to_owned(), reason })
     }
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use postgres::Fault;
 use sqlite::Extent;
 
 use crate::dicom::person_name::NameKeys;
@@ -30,6 +31,7 @@ pub mod integrity;
 pub mod jobs;
 pub mod login_failures;
 pub mod page;
+mod postgres;
 pub mod priors;
 pub mod provider_logins;
 pub mod reports;
@@ -40,10 +42,13 @@ pub mod sessions;
 pub mod signing_keys;
 mod sqlite;
 pub mod studies;
+#[cfg(test)]
+mod testing;
 pub mod uploads;
 pub mod users;
 pub mod worklist;
 
+pub use postgres::PostgresSettings;
 #[cfg(test)]
 pub(crate) use sqlite::first_version_of;
 
@@ -51,10 +56,14 @@ pub(crate) use sqlite::first_version_of;
 pub enum DbError {
     #[error("cannot open the database {path}: {source}")]
     Open { path: String, source: rusqlite::Error },
+    #[error("{key}: {reason}")]
+    Address { key: &'static str, reason: String },
+    #[error("the database does not answer: {0}")]
+    Connect(Fault),
     #[error("cannot bring the schema up to date: {0}")]
     Migrate(String),
     #[error("statement {statement} failed: {source}")]
-    Execute { statement: &'static str, source: rusqlite::Error },
+    Execute { statement: &'static str, source: EngineError },
     #[error("statement {statement} hit a unique key")]
     Unique { statement: &'static str },
     #[error("statement {statement} touched {found} rows instead of {wanted}")]
@@ -68,6 +77,30 @@ pub enum DbError {
     Column { statement: &'static str, column: usize, wanted: &'static str },
     #[error("the database is shut down")]
     Closed,
+}
+
+impl DbError {
+    /// For each of several that failed by the same cause.
+    fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Closed => Self::Closed,
+            Self::Connect(fault) => Self::Connect(fault.clone()),
+            Self::Execute { statement, source: EngineError::Postgres(fault) } => {
+                Self::Execute { statement, source: EngineError::Postgres(fault.clone()) }
+            }
+            error => Self::Commit(error.to_string()),
+        }
+    }
+}
+
+/// What an engine says of a statement that it did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Postgres(#[from] Fault),
 }
 
 /// A value of SQL as both engines know it.
@@ -118,6 +151,8 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 pub struct Statement {
     name: &'static str,
     sql: Cow<'static, str>,
+    /// Where the dialects part: the text for PostgreSQL.
+    sql_of_postgres: Option<Cow<'static, str>>,
     values: Vec<Value>,
     /// A row of the audit trail, which the writer completes.
     is_chained: bool,
@@ -125,12 +160,21 @@ pub struct Statement {
 
 impl Statement {
     pub fn named(name: &'static str, sql: impl Into<Cow<'static, str>>) -> Self {
-        Self { name, sql: sql.into(), values: Vec::new(), is_chained: false }
+        Self { name, sql: sql.into(), sql_of_postgres: None, values: Vec::new(), is_chained: false }
     }
 
     /// One that lacks the sequence, its first value, and the hash, its last.
     fn chained(name: &'static str, sql: &'static str) -> Self {
         Self { is_chained: true, ..Self::named(name, sql) }
+    }
+
+    /// The same for PostgreSQL, where one text does not serve both.
+    fn or_on_postgres(self, sql: &'static str) -> Self {
+        Self { sql_of_postgres: Some(sql.into()), ..self }
+    }
+
+    fn sql_of_postgres(&self) -> &str {
+        self.sql_of_postgres.as_ref().unwrap_or(&self.sql)
     }
 
     pub fn bind(mut self, value: impl Into<Value>) -> Self {
@@ -154,6 +198,17 @@ impl Statement {
 enum Expect {
     Anything,
     Rows(usize),
+}
+
+impl Expect {
+    fn check(self, statement: &'static str, effect: Effect) -> Result<Effect, DbError> {
+        match self {
+            Self::Rows(wanted) if effect.affected != wanted => {
+                Err(DbError::Affected { statement, found: effect.affected, wanted })
+            }
+            Self::Rows(_) | Self::Anything => Ok(effect),
+        }
+    }
 }
 
 /// Statements that stand or fall together.
@@ -190,6 +245,16 @@ impl Batch {
     fn tells(&self) -> Vec<usize> {
         let steps = self.steps.iter().enumerate();
         steps.filter(|(_, (statement, _))| statement.name == events::APPEND).map(|(at, _)| at).collect()
+    }
+
+    /// Whether a row of it has a number that readers resume by: those become visible in their order.
+    fn is_ordered(&self) -> bool {
+        self.steps.iter().any(|(statement, _)| {
+            statement.is_chained
+                || ["insert into change", "insert into event"]
+                    .iter()
+                    .any(|table| statement.sql.starts_with(table))
+        })
     }
 
     /// The batch fails unless the statement changes exactly `rows` rows.
@@ -279,6 +344,7 @@ impl Row {
 #[derive(Clone)]
 pub enum Db {
     Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
 }
 
 impl Db {
@@ -287,11 +353,22 @@ impl Db {
         sqlite::Sqlite::open(path, settings).map(Self::Sqlite)
     }
 
+    /// Connects to PostgreSQL and brings its schema up to date. Blocks its thread.
+    pub fn open_postgres(settings: PostgresSettings) -> Result<Self, DbError> {
+        postgres::Postgres::open(settings).map(Self::Postgres)
+    }
+
+    /// Whether other instances of the server work with it too.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Woken by every commit of this process that told something (`events::append`); an engine that
     /// several processes share passes on what it hears of the others here.
     pub fn told(&self) -> std::sync::Arc<tokio::sync::Notify> {
         match self {
             Self::Sqlite(sqlite) => sqlite.told(),
+            Self::Postgres(postgres) => postgres.told(),
         }
     }
 
@@ -305,6 +382,7 @@ impl Db {
         let _timed = timed("run", batch.name());
         match self {
             Self::Sqlite(sqlite) => sqlite.run(batch).await,
+            Self::Postgres(postgres) => postgres.run(batch).await,
         }
     }
 
@@ -313,6 +391,7 @@ impl Db {
         let _timed = timed("run", batch.name());
         match self {
             Self::Sqlite(sqlite) => sqlite.run_here(batch).await,
+            Self::Postgres(postgres) => postgres.run(batch).await,
         }
     }
 
@@ -322,6 +401,7 @@ impl Db {
         let _timed = timed("look-up", statement.name);
         match self {
             Self::Sqlite(sqlite) => sqlite.look_up(statement).await,
+            Self::Postgres(postgres) => postgres.read(statement).await,
         }
     }
 
@@ -335,6 +415,7 @@ impl Db {
         let _timed = timed("read", statement.name);
         match self {
             Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Keyed).await,
+            Self::Postgres(postgres) => postgres.read(statement).await,
         }
     }
 
@@ -344,6 +425,7 @@ impl Db {
         let _timed = timed("search", statement.name);
         match self {
             Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Search).await,
+            Self::Postgres(postgres) => postgres.search(statement).await,
         }
     }
 

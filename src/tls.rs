@@ -131,6 +131,17 @@ fn private_key(name: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>
     Ok(key)
 }
 
+/// The client's side without a certificate of its own: it trusts the authorities of a file, or
+/// those of the system.
+pub fn trusting(ca: (&'static str, Option<&Path>)) -> Result<ClientConfig, TlsError> {
+    let authorities = match ca {
+        (key, Some(path)) => authorities(key, path)?,
+        (key, None) => system_authorities(key)?,
+    };
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS)?;
+    Ok(builder.with_root_certificates(authorities).with_no_client_auth())
+}
+
 /// The authorities of a file.
 pub fn authorities(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();

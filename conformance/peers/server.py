@@ -22,6 +22,10 @@ WITH_DEMO_MODEL = {**QUICK, "model.demo": "true", "analysis.guard_words": "[]", 
                    "analysis.experimental": '["ct"]'}
 
 
+# Where set, gives the address of the database that belongs to a data folder: every server keeps its index there.
+DATABASE = None
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -60,8 +64,9 @@ class Server:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = [str(self.binary), "serve", "--data-dir", str(self.data_dir)]
         command += ["--http", f"{self.host}:{self.http_port}", "--dimse", f"{self.host}:{self.dimse_port}"]
+        keys = ({"database.url": DATABASE(self.data_dir)} if DATABASE else {}) | self.keys
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment(self.keys), stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=environment(keys), stdout=log, stderr=log)
         self._wait_until_ready()
 
     @property

@@ -13,7 +13,7 @@ use crate::ai::scripted::{ScriptedEngine, Step};
 use crate::ai::{Engine, EngineError, Form, Priority, PromptSet, Turn};
 use crate::clock::Timestamp;
 use crate::config::{OnDuplicate, Preamble};
-use crate::db::{SqliteSettings, Statement, jobs as job_rows};
+use crate::db::{Statement, jobs as job_rows};
 use crate::dicom::header;
 use crate::ingest::{Body, Origin, Policy, Received, Source};
 use crate::jobs::JobKind;
@@ -49,8 +49,7 @@ impl Bench {
     }
 
     fn in_folder(dir: tempfile::TempDir, engine: ScriptedEngine, model: bool) -> Self {
-        let db =
-            Db::open_sqlite(&dir.path().join("index"), SqliteSettings { readers: 2, group_max: 64 }).unwrap();
+        let db = Db::for_test(dir.path());
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let clock = Clock::manual(Timestamp(1_800_000_000_000_000));
         let ingest = Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy());

@@ -37,8 +37,11 @@ impl Archive {
         let db = open_index(config)?;
         let blobs = Blobs::open(data_dir, &config.storage)?;
         futures::executor::block_on(blobs.begin())?;
-        // The lock says that no other process is left to hold a lease or to receive a study.
-        futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
+        // The lock says that no other process is left to hold a lease or to receive a study. What an
+        // instance held that shared its index is free when its time is over.
+        if !db.is_shared() {
+            futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
+        }
         let filled = futures::executor::block_on(ingest::backfill(&db))?;
         if filled > 0 {
             tracing::info!(rows = filled, "the index was brought up to date");
@@ -53,6 +56,13 @@ impl Archive {
 
 /// The index alone, which more than one process may have open.
 pub fn open_index(config: &Config) -> Result<Db, AppError> {
+    match config.database.is_shared() {
+        true => Ok(Db::open_postgres(settings::postgres(config))?),
+        false => open_index_in_folder(config),
+    }
+}
+
+fn open_index_in_folder(config: &Config) -> Result<Db, AppError> {
     let data_dir = &config.server.data_dir;
     let failed = |source| AppError::DataDir { path: data_dir.clone(), source };
     fs::create_dir_all(data_dir).map_err(failed)?;

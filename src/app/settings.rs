@@ -1,6 +1,7 @@
 //! The configuration as each part wants it.
 
 use crate::config::Config;
+use crate::db::PostgresSettings;
 use crate::dicom::header;
 use crate::ingest;
 
@@ -27,4 +28,20 @@ pub(super) fn ingest(config: &Config) -> ingest::Policy {
 /// Decoding is computing: more at a time than there are cores would only hold more memory.
 pub(super) fn decodes() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+pub(super) fn postgres(config: &Config) -> PostgresSettings {
+    let section = &config.database;
+    let replica = section.replica_url.reveal();
+    PostgresSettings {
+        primary: section.url.reveal().to_owned(),
+        replica: (!replica.is_empty()).then(|| replica.to_owned()),
+        password_file: section.password_file.clone(),
+        ca_file: section.ca_file.clone(),
+        connections: section.connections,
+        group_max: config.index.group_max,
+        patience: section.patience(),
+        statement_timeout: section.statement_timeout(),
+        create_schema: None,
+    }
 }

@@ -86,7 +86,7 @@ async fn verify(args: &VerifyArgs) -> Result<(), CliError> {
         let read = Heads::in_file(file).read();
         heads.extend(read.map_err(|error| CliError::Audit(super::sentence(&error)))?);
     }
-    let verified = audit::verify(&open(&config.server.data_dir)?, &heads).await.map_err(failed)?;
+    let verified = audit::verify(&open(&config)?, &heads).await.map_err(failed)?;
     report(&verified, heads.len(), &mut std::io::stdout().lock())?;
     match verified.flaws.len() {
         0 => Ok(()),
@@ -111,7 +111,7 @@ const PORTION: u32 = 1000;
 /// Who takes the trail out is in it, whichever way.
 async fn export(args: &ExportArgs) -> Result<(), CliError> {
     let config = Config::load(&args.data.overrides())?;
-    let (db, filter) = (open(&config.server.data_dir)?, args.filter()?);
+    let (db, filter) = (open(&config)?, args.filter()?);
     let form = match args.format {
         Format::Jsonl => Form::JsonLines,
         Format::Csv => Form::Csv,
@@ -164,7 +164,11 @@ impl ExportArgs {
 }
 
 /// Without the lock of the data folder: a server may run.
-fn open(data_dir: &Path) -> Result<Db, CliError> {
+fn open(config: &Config) -> Result<Db, CliError> {
+    if config.database.is_shared() {
+        return Ok(crate::app::open_index(config)?);
+    }
+    let data_dir = &config.server.data_dir;
     let path = data_dir.join("index.sqlite");
     if !path.is_file() {
         return Err(CliError::Audit(format!("{} has no index", data_dir.display())));

@@ -74,15 +74,14 @@ fn optional<T: std::str::FromStr>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Batch, SqliteSettings};
+    use crate::db::Batch;
 
     const WRITERS: i64 = 8;
     const EACH: i64 = 25;
 
     fn open() -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 2, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("i.db"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         (dir, db)
     }
 

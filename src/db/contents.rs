@@ -39,8 +39,8 @@ pub async fn patients(
     visible(&mut conditions, reach);
     for word in text.iter().flat_map(|text| person_name::words(text)).take(8) {
         conditions.and_value(
-            "(patient.name_words like {} or exists (select 1 from study
-                where study.patient = patient.id and study.search_words like {}))",
+            "(patient.name_words like {} escape '!' or exists (select 1 from study
+                where study.patient = patient.id and study.search_words like {} escape '!'))",
             format!("% {word}%"),
         );
     }

@@ -271,7 +271,7 @@ const COLUMNS: &str = "id, at, actor, reason, study_uid, series_uid, sop_instanc
         and deleted_instance.state = 'kept')";
 
 fn deletion(row: &Row) -> Result<Deletion, DbError> {
-    let optional = |column| Ok(row.opt_text(column)?.map(str::to_owned));
+    let optional = |column| Ok::<_, DbError>(row.opt_text(column)?.map(str::to_owned));
     Ok(Deletion {
         id: row.text(0)?.to_owned(),
         at: Timestamp(row.int(1)?),

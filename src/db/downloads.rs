@@ -72,7 +72,7 @@ pub struct New<'a> {
 pub async fn size(db: &Db, study: &StudyUid) -> Result<Option<(i64, u64)>, DbError> {
     let statement = Statement::named(
         "size_of_study",
-        "select count(*), coalesce(sum(instance.size_bytes), 0)
+        "select count(*), cast(coalesce(sum(instance.size_bytes), 0) as bigint)
          from instance join study on study.id = instance.study where study.study_uid = $1",
     );
     let row = db.read_one(statement.bind(study)).await?;
@@ -135,7 +135,7 @@ pub async fn of_owner(
 pub async fn held(db: &Db, owner: &str) -> Result<(i64, u64), DbError> {
     let statement = Statement::named(
         "held_downloads",
-        "select coalesce(sum(case when owner = $1 then 1 else 0 end), 0), coalesce(sum(size_bytes), 0)
+        "select coalesce(sum(case when owner = $1 then 1 else 0 end), 0), cast(coalesce(sum(size_bytes), 0) as bigint)
          from download where state in ('queued', 'running', 'done')",
     );
     let row = db.read_one(statement.bind(owner)).await?;

@@ -219,12 +219,11 @@ pub async fn forget(db: &Db, before: Timestamp) -> Result<usize, DbError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Batch, SqliteSettings};
+    use crate::db::Batch;
 
     fn open() -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 2, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("i.db"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         (dir, db)
     }
 

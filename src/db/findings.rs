@@ -60,9 +60,10 @@ pub async fn list(db: &Db, reach: &Reach, filter: &Filter, page: &Page) -> Resul
     filter.certainty.iter().for_each(|one| all.and_value("finding.certainty = {}", one.as_str()));
     filter.code.iter().for_each(|code| code.condition(&mut all));
     for word in filter.text.iter().flat_map(|text| text.split_whitespace()).take(8) {
-        let text = "(lower(finding.finding) like {} or lower(finding.location) like {}
-            or lower(coalesce(finding.code, '')) like {} or lower(coalesce(finding.remarks, '')) like {})";
-        all.and_value(text, format!("%{}%", word.to_lowercase().replace(['%', '_'], " ")));
+        let text = "(lower(finding.finding) like {} escape '!' or lower(finding.location) like {} escape '!'
+            or lower(coalesce(finding.code, '')) like {} escape '!'
+            or lower(coalesce(finding.remarks, '')) like {} escape '!')";
+        all.and_value(text, format!("%{}%", word.to_lowercase().replace(['%', '_', '!'], " ")));
     }
     super::worklist::of_study(&mut all, &filter.modalities, &filter.date_from, &filter.date_to);
     page::read(db, &LIST, all, page, located).await

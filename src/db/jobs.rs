@@ -113,27 +113,35 @@ pub struct Claim<'a> {
     pub priority_lead: Duration,
 }
 
+/// With what keeps two claimers from waiting for each other, on an engine that has several.
+macro_rules! claim_sql {
+    ($locking:literal) => {
+        concat!(
+            "update job set state = 'leased', lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3
+             where id = (select id from job where kind = $4
+                           and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
+                         order by run_after - $5 * coalesce((select worklist.priority from analysis
+                             join worklist on worklist.study_uid = analysis.study_uid
+                             where analysis.id = substr(job.dedupe_key, $6)), 0), run_after limit 1 ",
+            $locking,
+            ") and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
+             returning id, payload, attempts, run_after"
+        )
+    };
+}
+
 /// Takes the job that has waited longest, or one whose lease ran out. The guard stands in the
 /// outer update too, so that two claimers never get one job.
 pub async fn claim(db: &Db, kind: JobKind, claim: Claim<'_>) -> Result<Option<Job>, DbError> {
-    let statement = Statement::named(
-        "claim_job",
-        "update job set state = 'leased', lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3
-         where id = (select id from job where kind = $4
-                       and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
-                     order by run_after - $5 * coalesce((select worklist.priority from analysis
-                         join worklist on worklist.study_uid = analysis.study_uid
-                         where analysis.id = substr(job.dedupe_key, $6)), 0), run_after limit 1)
-           and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
-         returning id, payload, attempts, run_after",
-    )
-    .bind(claim.owner)
-    .bind(claim.lease_until)
-    .bind(claim.now)
-    .bind(kind.as_str())
-    .bind(i64::try_from(claim.priority_lead.as_micros()).unwrap_or(i64::MAX / 4))
-    // what the key of such a job is about stands behind its kind and a colon
-    .bind(JobKind::AnalyseStudy.as_str().len() as i64 + 2);
+    let statement = Statement::named("claim_job", claim_sql!(""))
+        .or_on_postgres(claim_sql!("for update skip locked"))
+        .bind(claim.owner)
+        .bind(claim.lease_until)
+        .bind(claim.now)
+        .bind(kind.as_str())
+        .bind(i64::try_from(claim.priority_lead.as_micros()).unwrap_or(i64::MAX / 4))
+        // what the key of such a job is about stands behind its kind and a colon
+        .bind(JobKind::AnalyseStudy.as_str().len() as i64 + 2);
     let effects = db.run(Batch::new().then(statement)).await?;
     effects.first().and_then(|effect| effect.rows.first()).map(read_job).transpose()
 }

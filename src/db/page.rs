@@ -208,7 +208,7 @@ fn ordered(key: &Key) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Batch, SqliteSettings};
+    use crate::db::Batch;
 
     const LIST: List<'_> = List {
         names: ["numbers", "count_numbers"],
@@ -218,8 +218,7 @@ mod tests {
     };
 
     async fn numbers(dir: &tempfile::TempDir, all: &[(i64, i64)]) -> Db {
-        let settings = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("i.db"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         let create = "create table number (tens bigint not null, ones bigint not null)";
         db.run(Batch::new().then(Statement::named("create", create))).await.unwrap();
         for (tens, ones) in all {

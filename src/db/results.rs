@@ -384,13 +384,12 @@ pub async fn answers(db: &Db) -> Result<(), DbError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Batch, SqliteSettings};
+    use crate::db::Batch;
 
     #[tokio::test]
     async fn a_study_shows_its_newest_analysis_and_report() {
         let dir = tempfile::tempdir().unwrap();
-        let db =
-            Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
+        let db = Db::for_test(dir.path());
         let mut batch = Batch::new();
         for sql in [
             "insert into patient (id, issuer, patient_id, name, name_folded, birth_date, sex, created_at, updated_at) \
@@ -408,7 +407,7 @@ mod tests {
                 sr_instance_uid, series_uid_pdf, pdf_instance_uid, created_at, updated_at) \
              values ('r', '1.1', 'b', 'draft', 1, 1, 1, x'7B7D', '1', '2', '3', '4', 5, 5)",
         ] {
-            batch.push(Statement::named("row", sql));
+            batch.push(Statement::fixture(sql));
         }
         db.run(batch).await.unwrap();
         let found = study(&db, &"1.1".parse().unwrap()).await.unwrap().unwrap();

@@ -118,13 +118,7 @@ fn run_batch(connection: &Connection, batch: &Batch) -> Result<Vec<Effect>, DbEr
 }
 
 fn run_step(connection: &Connection, statement: &Statement, expect: Expect) -> Result<Effect, DbError> {
-    let effect = execute(connection, statement)?;
-    match expect {
-        Expect::Rows(wanted) if effect.affected != wanted => {
-            Err(DbError::Affected { statement: statement.name, found: effect.affected, wanted })
-        }
-        Expect::Rows(_) | Expect::Anything => Ok(effect),
-    }
+    expect.check(statement.name, execute(connection, statement)?)
 }
 
 fn execute(connection: &Connection, statement: &Statement) -> Result<Effect, DbError> {
@@ -166,7 +160,7 @@ fn execution_error(statement: &'static str, source: rusqlite::Error) -> DbError 
         Some(ErrorCode::ConstraintViolation) if source.to_string().contains("UNIQUE") => {
             DbError::Unique { statement }
         }
-        _ => DbError::Execute { statement, source },
+        _ => DbError::Execute { statement, source: source.into() },
     }
 }
 

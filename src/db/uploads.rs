@@ -98,7 +98,7 @@ fn upload(row: &Row) -> Result<Upload, DbError> {
 pub async fn unfinished(db: &Db, owner: &str) -> Result<(u64, u64), DbError> {
     let statement = Statement::named(
         "unfinished_uploads",
-        "select count(*), coalesce(sum(bytes_total), 0) from upload
+        "select count(*), cast(coalesce(sum(bytes_total), 0) as bigint) from upload
          where owner = $1 and kind = 'resumable' and state in ('receiving', 'queued', 'storing')",
     );
     let row = db.read_one(statement.bind(owner)).await?;

@@ -143,7 +143,8 @@ pub async fn list(
 }
 
 async fn clock(db: &Db) -> Result<i64, DbError> {
-    let statement = Statement::named("worklist_clock", "select version from worklist_clock where id = 1");
+    let statement =
+        Statement::named("worklist_clock", "select cast(sum(version) as bigint) from worklist_clock");
     db.look_up_one(statement).await?.map_or(Ok(0), |row| row.int(0))
 }
 
@@ -166,7 +167,7 @@ fn conditions(reach: &Reach, filter: &Filter) -> Conditions {
     filter.arrived_to.iter().for_each(|at| all.and_value("worklist.arrived_at <= {}", *at));
     filter.finding.iter().for_each(|code| finding(&mut all, code));
     for word in filter.text.iter().flat_map(|text| person_name::words(text)).take(WORDS_MAX) {
-        all.and_value("worklist.words like {}", format!("% {word}%"));
+        all.and_value("worklist.words like {} escape '!'", format!("% {word}%"));
     }
     filter.before.iter().for_each(|study| before(&mut all, study));
     all
@@ -180,7 +181,7 @@ fn modalities(all: &mut Conditions, modalities: &[String]) {
         .iter()
         .map(|modality| {
             let place = all.place(format!("%\\{modality}\\%").into());
-            format!("worklist.modalities like {place}")
+            format!("worklist.modalities like {place} escape '!'")
         })
         .collect();
     if !any.is_empty() {
@@ -211,7 +212,10 @@ impl Code {
                 all.and_value("finding.code >= {}", format!("{scheme}|{}|", self.value));
                 all.and_value("finding.code < {}", format!("{scheme}|{}}}", self.value));
             }
-            None => all.and_value("finding.code like {}", format!("%|{}|%", self.value)),
+            None => all.and_value(
+                "finding.code like {} escape '!'",
+                format!("%|{}|%", self.value.replace('!', "!!")),
+            ),
         }
     }
 }

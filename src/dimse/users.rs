@@ -125,15 +125,14 @@ mod tests {
 
     use super::*;
     use crate::auth::Role;
-    use crate::db::{Batch, SqliteSettings, Statement};
+    use crate::db::{Batch, Statement};
     use crate::dimse::tests::node;
 
     const USERS: Users = Users { are_told_apart: true, are_required: false, see_ungrouped: true };
 
     /// With the group 7, north.
     async fn index(dir: &tempfile::TempDir) -> Db {
-        let settings = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("i.db"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         let sql = "insert into owner_group (id, name, created_at, updated_at) values (7, 'north', 0, 0)";
         db.run(Batch::new().then(Statement::named("group", sql))).await.unwrap();
         db

@@ -37,7 +37,6 @@ use crate::audit::Actor;
 use crate::audit::recorder;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble};
-use crate::db::SqliteSettings;
 use crate::dicom::header;
 use crate::dicom::uid::StudyUid;
 use crate::export::content::{self, Downloads};
@@ -135,8 +134,7 @@ impl Bench {
 
     fn made(settings: Settings, limits: &crate::config::RateLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let index = SqliteSettings { readers: 2, group_max: 64 };
-        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), index).unwrap();
+        let db = Db::for_test(dir.path());
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
         let tls = Tls::load(&DimseTls::default()).unwrap();

@@ -17,7 +17,7 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use super::*;
 use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
-use crate::db::{Batch, DbError, SqliteSettings, Statement};
+use crate::db::{Batch, DbError, Statement};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -33,8 +33,17 @@ impl Bench {
 
     fn with(on_duplicate: OnDuplicate) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 1, group_max: 64 };
-        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
+        let db = Db::for_test(dir.path());
+        Self::on(dir, db, on_duplicate)
+    }
+
+    fn in_sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::sqlite_for_test(dir.path());
+        Self::on(dir, db, OnDuplicate::Reject)
+    }
+
+    fn on(dir: tempfile::TempDir, db: Db, on_duplicate: OnDuplicate) -> Self {
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let clock = Clock::manual(Timestamp(1_000_000));
         let ingest = Ingest::new(db.clone(), blobs.clone(), clock, policy(on_duplicate));
@@ -63,10 +72,10 @@ impl Bench {
 
     /// What the index derives from the attributes of the one instance, in one text.
     async fn derived(&self) -> String {
-        let sql = "select name_folded || name_words || name_sounds || request_attributes || step_id \
-                   || hex(study.attributes) || hex(series.attributes) \
-                   from patient, study, series, series_request";
-        self.db.read_one(Statement::named("derived", sql)).await.unwrap().unwrap().text(0).unwrap().to_owned()
+        let sql = "select name_folded || name_words || name_sounds || request_attributes || step_id, \
+                   study.attributes, series.attributes from patient, study, series, series_request";
+        let row = self.db.read_one(Statement::named("derived", sql)).await.unwrap().unwrap();
+        format!("{}{:?}{:?}", row.text(0).unwrap(), row.bytes(1).unwrap(), row.bytes(2).unwrap())
     }
 
     fn files(&self) -> usize {
@@ -258,8 +267,7 @@ async fn rows_of_an_earlier_version_are_filled_at_the_start() {
         "update series set attributes = x'00', request_attributes = '', derived = 0",
         "delete from series_request",
     ];
-    let batch =
-        forget.into_iter().fold(Batch::new(), |batch, sql| batch.then(Statement::named("forget", sql)));
+    let batch = forget.into_iter().fold(Batch::new(), |batch, sql| batch.then(Statement::fixture(sql)));
     bench.db.run(batch).await.unwrap();
     assert_eq!(backfill(&bench.db).await.unwrap(), 3);
     assert_eq!(bench.derived().await, written);

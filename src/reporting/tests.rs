@@ -5,7 +5,7 @@ mod changes;
 use super::*;
 use crate::clock::Timestamp;
 use crate::db::audit::Actor;
-use crate::db::{Batch, SqliteSettings, Statement, studies};
+use crate::db::{Batch, Statement, studies};
 use crate::dicom::uid::StudyUid;
 use crate::ingest::testing;
 use crate::report::content::Words;
@@ -23,8 +23,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 2, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("index"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         let blobs = Blobs::open_local(dir.path()).unwrap();
         testing::hold(&db, &blobs, &[testing::file(testing::image(RADIOGRAPH, "1.2.3.4.1"), EXPLICIT)]).await;
         let clock = Clock::manual(Timestamp(1_800_000_000_000_000));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::db::{SqliteSettings, Statement};
+use crate::db::Statement;
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -9,8 +9,7 @@ struct Bench {
 
 fn bench(queue_max: usize) -> (Bench, Writing) {
     let dir = tempfile::tempdir().unwrap();
-    let settings = SqliteSettings { readers: 1, group_max: 8 };
-    let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
+    let db = Db::for_test(dir.path());
     let settings = Settings { queue_max, patience: Duration::from_millis(20), ..Settings::default() };
     let (recorder, writing) = Recorder::new(db.clone(), Clock::manual(Timestamp(1)), settings);
     (Bench { _dir: dir, db, recorder }, writing)

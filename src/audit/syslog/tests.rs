@@ -3,7 +3,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::audit::{Action, Actor, Entry};
 use crate::config::{Config, Overrides};
-use crate::db::{Batch, SqliteSettings};
+use crate::db::Batch;
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -13,8 +13,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         Self { _dir: dir, db }
     }
 

@@ -8,7 +8,7 @@ use crate::auth::{Access, Client, Denied, Granted, Role};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, Overrides};
 use crate::db::users::{self, User};
-use crate::db::{Batch, Db, SqliteSettings, Statement};
+use crate::db::{Batch, Db, Statement};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -43,8 +43,7 @@ impl Bench {
         config.auth.argon2_memory_kib = 64;
         config.auth.argon2_passes = 1;
         change(&mut config.auth);
-        let index = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), index).unwrap();
+        let db = Db::for_test(dir.path());
         let clock = Clock::manual(Timestamp(1_700_000_000_000_000));
         Self { access: Access::new(db, clock.clone(), &config).unwrap(), clock, config, dir }
     }

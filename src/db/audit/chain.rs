@@ -42,6 +42,16 @@ pub struct Head {
 }
 
 impl Head {
+    /// Of the columns that end a chain, as the index holds them.
+    pub(in crate::db) fn of(sequence: &Value, hash: &Value) -> Option<Self> {
+        match (sequence, hash) {
+            (Value::Int(sequence), Value::Bytes(hash)) => {
+                Some(Self { sequence: *sequence, hash: hash.as_slice().try_into().ok()? })
+            }
+            _ => None,
+        }
+    }
+
     /// What the next row is called, and its hash.
     pub(in crate::db) fn next(&self, values: &[Value]) -> [Value; 2] {
         let sequence = Value::Int(self.sequence + 1);

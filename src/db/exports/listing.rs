@@ -60,7 +60,7 @@ pub async fn one(db: &Db, id: i64) -> Result<Option<Export>, DbError> {
 }
 
 fn export(row: &Row) -> Result<Export, DbError> {
-    let optional = |column| Ok(row.opt_text(column)?.map(str::to_owned));
+    let optional = |column| Ok::<_, DbError>(row.opt_text(column)?.map(str::to_owned));
     Ok(Export {
         id: row.int(0)?,
         destination: row.text(1)?.to_owned(),

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::auth::Reach;
+use crate::db::Statement;
 use crate::db::page::Page;
-use crate::db::{SqliteSettings, Statement};
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -18,8 +18,7 @@ impl Bench {
     /// With a study of three instances, 1.2.1 to 1.2.3.
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("i.db"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         let mut batch = Batch::new();
         for sql in [
             "insert into patient (id, issuer, patient_id, name, name_folded, birth_date, sex, created_at, updated_at)
@@ -35,7 +34,7 @@ impl Bench {
              select 1, 1, '1.2.' || n, '1.3', '1.4', 'k' || n, 5, x'00', cast('d' || n as blob), x'00', x'00', 'dimse', 'MOD', 0
              from (select 1 as n union select 2 union select 3) as numbers",
         ] {
-            batch.push(Statement::named("row", sql));
+            batch.push(Statement::fixture(sql));
         }
         db.run(batch).await.unwrap();
         Self { _dir: dir, db }
@@ -58,7 +57,7 @@ impl Bench {
     /// The instance has other content.
     async fn replace(&self, number: u8) {
         let sql = "update instance set dataset_sha256 = x'FF' where sop_instance_uid = $1";
-        let statement = Statement::named("replace", sql).bind(format!("1.2.{number}"));
+        let statement = Statement::fixture(sql).bind(format!("1.2.{number}"));
         self.db.run(Batch::new().then(statement)).await.unwrap();
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::auth::Reach;
-use crate::db::{Batch, SqliteSettings};
+use crate::db::Batch;
 use crate::query::request::keys::{self, Options};
 use crate::query::request::{Include, SearchRequest};
 use crate::query::search::{Page, SearchError, search};
@@ -14,10 +14,14 @@ struct Index {
 /// Two studies: CT with two series of A^Ann, and MR of Bo, described `50% done`.
 async fn index() -> Index {
     let dir = tempfile::tempdir().unwrap();
-    let db = Db::open_sqlite(&dir.path().join("i.db"), SqliteSettings { readers: 1, group_max: 8 }).unwrap();
+    let db = Db::for_test(dir.path());
+    filled(dir, db).await
+}
+
+async fn filled(dir: tempfile::TempDir, db: Db) -> Index {
     let mut batch = Batch::new();
     for sql in ROWS {
-        batch.push(Statement::named("row", *sql));
+        batch.push(Statement::fixture(sql));
     }
     db.run(batch).await.unwrap();
     db.run(documents()).await.unwrap();
@@ -272,7 +276,9 @@ async fn every_attribute_can_be_selected_at_every_level() {
 
 /// What SQLite says it would do with a page.
 async fn explained(request: &SearchRequest) -> String {
-    let index = index().await;
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::sqlite_for_test(dir.path());
+    let index = filled(dir, db).await;
     let mut statement = Plan::of(request).page_statement();
     statement.sql = format!("explain query plan {}", statement.sql).into();
     let rows = index.db.read(statement).await.unwrap();
@@ -330,7 +336,7 @@ async fn of_groups() -> Index {
         "insert into owner_group (id, name, created_at, updated_at) values (1, 'north', 0, 0), (2, 'south', 0, 0)",
         "insert into study_group (study_uid, owner_group, added_at) values ('1.1', 1, 0)",
     ] {
-        batch.push(Statement::named("row", sql));
+        batch.push(Statement::fixture(sql));
     }
     index.db.run(batch).await.unwrap();
     index

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::run_batch;
-use crate::db::{Batch, DbError, Effect};
+use crate::db::{Batch, DbError, Effect, EngineError};
 
 /// Batches that wait to be committed; who comes later waits for room.
 const QUEUE: usize = 1024;
@@ -240,7 +240,11 @@ fn run_group(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result
             }
             // Out of space or memory, SQLite undoes the whole transaction: nothing stands, and
             // what followed would be committed one by one.
-            Err(DbError::Execute { source, .. }) if savepoint.is_autocommit() => return Err(source),
+            Err(DbError::Execute { source: EngineError::Sqlite(source), .. })
+                if savepoint.is_autocommit() =>
+            {
+                return Err(source);
+            }
             // Dropping a savepoint rolls it back.
             Err(error) => outcomes.push(Err(error)),
         }

@@ -1,6 +1,6 @@
 use super::*;
+use crate::db::Value;
 use crate::db::page::Key;
-use crate::db::{SqliteSettings, Value};
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -12,8 +12,11 @@ impl Bench {
     /// Two studies of one patient and one of another.
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("i.db"), settings).unwrap();
+        let db = Db::for_test(dir.path());
+        Self::filled(dir, db).await
+    }
+
+    async fn filled(dir: tempfile::TempDir, db: Db) -> Self {
         let bench = Self { _dir: dir, db, totals: Totals::default() };
         bench
             .sql(
@@ -30,7 +33,7 @@ impl Bench {
     }
 
     async fn sql(&self, sql: &str) {
-        self.db.run(Batch::new().then(Statement::named("test", sql.to_owned()))).await.unwrap();
+        self.db.run(Batch::new().then(Statement::fixture(sql))).await.unwrap();
     }
 
     async fn study(&self, id: i64, patient: i64, date: &str) {
@@ -150,7 +153,9 @@ async fn a_change_that_was_overtaken_changes_nothing() {
 /// Pages are walked along an index, whatever else narrows them.
 #[tokio::test]
 async fn the_common_orders_have_an_index() {
-    let bench = Bench::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::sqlite_for_test(dir.path());
+    let bench = Bench::filled(dir, db).await;
     for column in ["arrived_at", "study_date"] {
         let sql = format!(
             "explain query plan select {COLUMNS} from {FROM}

@@ -18,7 +18,7 @@ use crate::auth::Reach;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::{self, Config, DimseTls, Node, Overrides, Service};
-use crate::db::{Db, SqliteSettings};
+use crate::db::Db;
 use crate::dicom::temporal::Offset;
 use crate::dimse::admission::Caller;
 use crate::dimse::association::{self, Shared};
@@ -241,8 +241,7 @@ struct EmptyArchive {
 impl EmptyArchive {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let index = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), index).unwrap();
+        let db = Db::for_test(dir.path());
         Self { db, blobs: Blobs::open_local(dir.path()).unwrap(), _dir: dir }
     }
 }

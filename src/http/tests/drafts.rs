@@ -38,7 +38,7 @@ async fn bench() -> Bench {
         let object = file(uids::ENCAPSULATED_PDF_STORAGE, &format!("{series}.1"), own);
         assert_eq!(bench.store(&[object]).await.status, StatusCode::OK);
     }
-    let batch = ROWS.iter().fold(Batch::new(), |batch, sql| batch.then(Statement::named("row", *sql)));
+    let batch = ROWS.iter().fold(Batch::new(), |batch, sql| batch.then(Statement::fixture(sql)));
     bench.state.db.run(batch).await.unwrap();
     bench
 }

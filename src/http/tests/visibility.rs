@@ -27,7 +27,7 @@ const ROWS: &[&str] = &[
 
 async fn bench() -> Bench {
     let bench = Bench::filled().await;
-    let batch = ROWS.iter().fold(Batch::new(), |batch, sql| batch.then(Statement::named("row", *sql)));
+    let batch = ROWS.iter().fold(Batch::new(), |batch, sql| batch.then(Statement::fixture(sql)));
     bench.state.db.run(batch).await.unwrap();
     bench
 }

@@ -88,7 +88,7 @@ async fn nothing_of_a_replacement_is_read_into_the_bytes_of_the_one_before() {
     assert!(retrieve::layout(&bench.db, &found).await.unwrap().is_some());
     bench.store(&other("1.2.3.4.5", "Phantom^Two")).await.unwrap();
     let now = retrieve::instances(&bench.db, &study, 0).await.unwrap().remove(0);
-    assert_eq!(now.row, found.row);
+    assert_eq!(now.row == found.row, !bench.db.is_shared(), "one engine gives numbers anew");
     assert_eq!(retrieve::layout(&bench.db, &found).await.unwrap(), None);
     assert_eq!(retrieve::metadata_of(&bench.db, &found).await.unwrap(), None);
 }

@@ -15,12 +15,13 @@ fn requested(instance: &str, series: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_index_of_the_first_version_is_brought_up_to_date_and_used() {
-    let bench = Bench::new();
+    let bench = Bench::in_sqlite();
     bench.store(&requested("1.2.3.4.5", "1.2.3.4")).await.unwrap();
     bench.store(&requested("1.2.3.4.6", "1.2.3.4")).await.unwrap();
     let old = bench.dir.path().join("index.sqlite-first");
     first_version_of(&bench.dir.path().join("index.sqlite"), &old).unwrap();
-    let db = Db::open_sqlite(&old, SqliteSettings { readers: 1, group_max: 8 }).unwrap();
+    let settings = crate::db::SqliteSettings { readers: 1, group_max: 8 };
+    let db = Db::open_sqlite(&old, settings).unwrap();
     assert_eq!(backfill(&db).await.unwrap(), 3);
     let ingest = Ingest::new(db.clone(), bench.blobs.clone(), Clock::manual(Timestamp(2)), bench.policy());
     let migrated = Bench { db, ingest, ..bench };

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::db::{SqliteSettings, Statement};
+use crate::db::Statement;
 use crate::jobs::{HandlerFuture, Task};
 
 struct Bench {
@@ -14,8 +14,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         Self { _dir: dir, db, clock: Clock::manual(Timestamp(1_000_000_000)) }
     }
 

@@ -8,7 +8,7 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
 use super::*;
 use crate::blobs::Blobs;
-use crate::db::{self, Db, SqliteSettings};
+use crate::db::{self, Db};
 use crate::export::scu::association::{MoveOriginator, StoreReply};
 use crate::export::scu::outgoing::Source;
 use crate::ingest::testing::{file, hold, image};
@@ -27,8 +27,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        let settings = SqliteSettings { readers: 1, group_max: 8 };
-        let db = Db::open_sqlite(&dir.path().join("index.sqlite"), settings).unwrap();
+        let db = Db::for_test(dir.path());
         let blobs = Blobs::open_local(dir.path()).unwrap();
         Self { _dir: dir, source: Source { db, blobs, decodes: Decodes::new(1) } }
     }
