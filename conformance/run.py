@@ -144,6 +144,7 @@ SUITES = {
     "evaluation": peer("evaluation"),
     "vision": peer("vision_precision"),
     "postgres": peer("postgres"),
+    "fleet": peer("fleet"),
     "schema-fuzz": peer("schema_fuzz"),
     "throughput": peer("throughput"),
     "observability": peer("observability"),

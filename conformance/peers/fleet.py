@@ -1,0 +1,203 @@
+"""Three instances behind HAProxy, with one PostgreSQL and one S3 server: senders deliver through the balancer while
+an instance, the database and the object store are killed one after the other. What was acknowledged is there once,
+with its bytes, and every study is analysed exactly once.
+"""
+
+import shutil
+import subprocess
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from itertools import count
+
+import requests
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from . import crash, dicomweb, dimse
+from .database import Postgres, programs
+from .one_study_at_once import IMAGES, check_study, fresh_study
+from .part10 import data_set, digest, image, uid_of
+from .phantoms import draw
+from .server import WITH_DEMO_MODEL, Server, free_port
+from .stores import SeaweedFs
+
+INSTANCES = 3
+STUDIES = 6
+SIDE = 128
+CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
+# What has been killed is away for so long.
+AWAY_S = 4
+RECOVERY_S = 180
+ANALYSES_TIMEOUT_S = 900
+PATIENCE_S = 30
+KEYS = WITH_DEMO_MODEL | {
+    # Only the phantoms are analysed.
+    "analysis.rules": '[{ name = "radiographs", modality = ["CR", "DX"], pipeline = "chest-radiograph" }]',
+    "analysis.experimental": "[]", "database.patience_s": "5", "storage.retry_time_s": "3.0",
+    "storage.part_bytes": "5242880", "analysis.delivery_timeout_s": "20",
+}
+BALANCER = """
+defaults
+    timeout connect 5s
+    timeout client 120s
+    timeout server 120s
+    retries 2
+    option redispatch
+frontend http
+    mode http
+    bind 127.0.0.1:{http}
+    default_backend web
+backend web
+    mode http
+    balance roundrobin
+    option httpchk GET /readyz
+{web}
+frontend dimse
+    mode tcp
+    bind 127.0.0.1:{dimse}
+    default_backend nodes
+backend nodes
+    mode tcp
+    balance roundrobin
+    option httpchk GET /readyz
+{nodes}
+"""
+
+
+class Balancer:
+    """Looks like one server to everybody outside."""
+
+    aet, host = "RADIANT", "127.0.0.1"
+
+    def __init__(self, folder, servers):
+        self.folder, self.servers = folder, servers
+        self.http_port, self.dimse_port = free_port(), free_port()
+        self.base = f"http://{self.host}:{self.http_port}"
+        self.web = f"{self.base}/dicom-web"
+
+    @contextmanager
+    def running(self):
+        configuration = self.folder / "haproxy.cfg"
+        configuration.write_text(self.configuration())
+        with (self.folder / "haproxy.log").open("ab") as log:
+            process = subprocess.Popen(["haproxy", "-db", "-f", str(configuration)], stdout=log, stderr=log)
+        try:
+            yield self
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def configuration(self):
+        def lines(port_of):
+            checked = "inter 500ms fall 1 rise 1 on-marked-down shutdown-sessions"
+            return "\n".join(f"    server s{n} 127.0.0.1:{port_of(server)} check port {server.http_port} {checked}"
+                             for n, server in enumerate(self.servers))
+
+        return BALANCER.format(http=self.http_port, dimse=self.dimse_port, web=lines(lambda server: server.http_port),
+                               nodes=lines(lambda server: server.dimse_port))
+
+    def analyses(self, study):
+        answer = requests.get(f"{self.base}/api/v1/studies/{study}/analyses", timeout=60)
+        answer.raise_for_status()
+        return answer.json()["items"]
+
+    wait_for_analyses = Server.wait_for_analyses
+
+
+class Sender(threading.Thread):
+    """Sends one object after the other, and each until it is acknowledged, by one way."""
+
+    def __init__(self, balancer, files, send):
+        super().__init__(daemon=True)
+        self.balancer, self.files, self.send = balancer, files, send
+        self.acknowledged, self.refused, self.ended = {}, 0, threading.Event()
+
+    def run(self):
+        for file in self.files:
+            while not self.ended.is_set() and not self.is_kept(file):
+                self.refused += 1
+                time.sleep(0.5)
+            if self.ended.is_set():
+                return
+            self.acknowledged[uid_of(file)] = digest(data_set(file))
+
+    def is_kept(self, file):
+        try:
+            return self.send(self.balancer, file)
+        except Exception:
+            # What it was connected to is gone; nothing was acknowledged.
+            return False
+
+
+def by_stow(balancer, file):
+    kept, _ = dicomweb.store(balancer, [file])
+    return uid_of(file) in kept
+
+
+def by_dimse(balancer, file):
+    with dimse.association(balancer, CONTEXTS, timeout_s=PATIENCE_S) as made:
+        return crash.send_one(made, file) == dimse.SUCCESS
+
+
+def endless():
+    study = generate_uid()
+    return (image(study, number, SIDE, seed=study) for number in count(1))
+
+
+def run(context, tally):
+    for peer, found in [("haproxy", shutil.which("haproxy")), ("postgresql", programs()), ("weed", SeaweedFs.program())]:
+        if not found:
+            tally.miss("a fleet", peer)
+            return
+    folder = context.folder("fleet")
+    template = draw(context, "fleet", count=1, seed=920_000)[0].path
+    with ExitStack() as stack:
+        postgres = stack.enter_context(Postgres(folder / "postgres").running())
+        store = stack.enter_context(SeaweedFs(folder / "store"))
+        keys = KEYS | store.keys("fleet") | {"database.url": postgres.address()}
+        servers = [stack.enter_context(Server(context.binary, folder / f"radiant{n}", keys)) for n in range(INSTANCES)]
+        balancer = stack.enter_context(Balancer(folder, servers).running())
+        judged(tally, balancer, servers, postgres, store, template)
+
+
+def judged(tally, balancer, servers, postgres, store, template):
+    senders = [Sender(balancer, endless(), send) for send in (by_stow, by_stow, by_dimse, by_dimse)]
+    studies = [fresh_study(template) for _ in range(STUDIES)]
+    phantoms = Sender(balancer, (file for _, files in studies for file in files), by_stow)
+    for sender in [*senders, phantoms]:
+        sender.start()
+    for what, kill, start in [
+        ("an instance", servers[0].kill, servers[0].start),
+        ("the database", lambda: postgres.stop("immediate"), postgres.start),
+        ("the object store", store.kill, store.start),
+    ]:
+        with tally.check(f"{what} is killed and comes back"):
+            further(senders, 5)
+            kill()
+            time.sleep(AWAY_S)
+            start()
+            print(f"     further on after {further(senders, 3):.1f} s")
+    with tally.check("every study came through"):
+        phantoms.join(RECOVERY_S)
+        assert len(phantoms.acknowledged) == STUDIES * IMAGES, f"{len(phantoms.acknowledged)} objects"
+    for sender in [*senders, phantoms]:
+        sender.ended.set()
+        sender.join()
+    everything = {uid: found for sender in [*senders, phantoms] for uid, found in sender.acknowledged.items()}
+    ended = balancer.wait_for_analyses([study for study, _ in studies], ANALYSES_TIMEOUT_S)
+    for number, (study, _) in enumerate(studies, 1):
+        with tally.check(f"study {number} is analysed exactly once"):
+            check_study(balancer, study, ended.get(study))
+    for server in servers:
+        with tally.check(f"instance {servers.index(server) + 1} has everything that was acknowledged, once"):
+            crash.walk(server, everything)
+
+
+def further(senders, objects):
+    """Until every sender has had so many more acknowledged; in seconds."""
+    start, before = time.monotonic(), [len(sender.acknowledged) for sender in senders]
+    while time.monotonic() < start + RECOVERY_S:
+        if all(len(sender.acknowledged) >= had + objects for sender, had in zip(senders, before)):
+            return time.monotonic() - start
+        time.sleep(0.1)
+    raise AssertionError(f"after {RECOVERY_S} s: {before}, now {[len(sender.acknowledged) for sender in senders]}")
