@@ -10,6 +10,7 @@ mod requests;
 mod settings;
 pub mod statement;
 mod trail;
+mod vitals;
 mod work;
 
 use std::io;
@@ -50,8 +51,9 @@ use crate::uploads::Uploads;
 use crate::{dimse, http, lifecycle};
 
 use self::measure::Measuring;
-use self::readiness::ModelReadiness;
+use self::readiness::PartsReadiness;
 use self::requests::Requests;
+use self::vitals::Vital;
 use self::work::Work;
 
 pub use self::archive::{Archive, open_index};
@@ -224,7 +226,7 @@ impl App {
     pub fn start(parts: Parts, lifecycle: &mut Lifecycle) -> Result<Self, AppError> {
         let Parts { config, archive, model, metrics, listeners } = parts;
         announce(&listeners, &model, config.auth.mode)?;
-        let readiness = ModelReadiness::of(&model);
+        let shown_model = model.clone();
         let directory = Directory::from_config(&config.dimse, listeners.tls.clone());
         let decodes = Decodes::new(settings::decodes());
         let work = Work::new(&config, &archive, model, directory.clone(), decodes.clone())?;
@@ -251,6 +253,7 @@ impl App {
         app.start_measuring(metrics.clone(), lifecycle);
         let deliveries = work.deliveries;
         app.start_dimse(listeners.dimse, directory, deliveries, decodes.clone(), audit.clone(), lifecycle);
+        let readiness = app.start_vitals(shown_model, lifecycle);
         app.start_http(listeners.http, readiness, metrics, decodes, audit, lifecycle);
         app.start_sweep(lifecycle);
         Ok(app)
@@ -348,7 +351,7 @@ impl App {
     fn start_http(
         &self,
         listeners: http::Listeners,
-        readiness: ModelReadiness,
+        readiness: PartsReadiness,
         metrics: PrometheusHandle,
         decodes: Decodes,
         audit: Recorder,
@@ -397,6 +400,23 @@ impl App {
             totals: Totals::default(),
         };
         lifecycle.spawn("HTTP listener", http::serve(listeners, Arc::new(state), lifecycle.stop_token()));
+    }
+
+    fn start_vitals(&self, model: Model, lifecycle: &mut Lifecycle) -> PartsReadiness {
+        let every = self.config.server.probe_every();
+        let (database, storage) = (Vital::new(every), Vital::new(every));
+        let (vital, stop) = (Arc::clone(&database), lifecycle.stop_token());
+        let (db, clock) = (self.archive.db.clone(), self.archive.clock.clone());
+        let server = self.archive.serial_number.clone();
+        lifecycle.spawn("watch on the database", async move {
+            endless(vitals::watch_database(vital, db, server, clock, stop).await)
+        });
+        let (vital, stop) = (Arc::clone(&storage), lifecycle.stop_token());
+        let blobs = self.archive.blobs.clone();
+        lifecycle.spawn("watch on the storage", async move {
+            endless(vitals::watch_storage(vital, blobs, stop).await)
+        });
+        PartsReadiness { database, storage, model, leaving: lifecycle.leaving_token() }
     }
 
     fn start_measuring(&self, handle: PrometheusHandle, lifecycle: &mut Lifecycle) {

@@ -90,6 +90,8 @@ enum CliError {
     #[error(transparent)]
     Metrics(#[from] metrics::SetupError),
     #[error(transparent)]
+    Collector(#[from] crate::telemetry::collector::CollectorError),
+    #[error(transparent)]
     App(#[from] AppError),
     #[error(transparent)]
     Crashed(#[from] Crash),

@@ -56,7 +56,7 @@ pub use sections::{
     VisionPrecision,
 };
 pub use storage::{Azure, Bucket, Place, S3, S3Encryption, Service as StorageService, Storage};
-pub use telemetry::Telemetry;
+pub use telemetry::{Telemetry, Traces};
 pub use tls::{ClientCertificates, DimseTls, HttpTls};
 
 const DEFAULT: &str = include_str!("config/default.toml");
@@ -197,6 +197,10 @@ impl Config {
             let reason = "deletion.sweep_every_s must be 1 at least".to_owned();
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
         }
+        if self.server.probe_every().is_zero() {
+            let reason = "server.probe_every_s must be 1 at least".to_owned();
+            return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
+        }
         let deepest = 1..=SEQUENCE_DEPTH_MAX;
         if !deepest.contains(&self.ingest.sequence_depth_max) {
             let reason = format!("ingest.sequence_depth_max must be 1 to {SEQUENCE_DEPTH_MAX}");
@@ -209,6 +213,7 @@ impl Config {
         let checked = nodes::check(&self.dimse.nodes)
             .and_then(|()| self.storage.check(self.ingest.instance_bytes_max))
             .and_then(|()| self.audit.check())
+            .and_then(|()| self.telemetry.traces.check())
             .and_then(|()| self.auth.check().map_err(str::to_owned))
             .and_then(|()| self.dimse.tls.check())
             .and_then(|()| self.http.tls.check())

@@ -25,6 +25,7 @@ pub mod events;
 pub mod exports;
 pub mod findings;
 pub mod groups;
+pub mod heartbeats;
 pub mod idempotency;
 pub mod instances;
 pub mod integrity;

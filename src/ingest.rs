@@ -29,6 +29,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
 use tokio::sync::{RwLock, Semaphore, oneshot};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::audit::Actor;
 use crate::auth::Reach;
@@ -241,7 +243,8 @@ impl Ingest {
         R: AsyncRead + Unpin + Send,
     {
         let origin = received.origin.clone();
-        let begun = self.begin(received, origin.clone()).await;
+        let span = tracing::info_span!("store", source = origin.source.as_str(), instance = Empty);
+        let begun = self.begin(received, origin.clone()).instrument(span).await;
         if let Err(refused) = &begun {
             count(origin.source, Err(refused));
         }
@@ -260,9 +263,9 @@ impl Ingest {
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return Err(refused(relay, Refusal::Stopping).await);
         };
-        let (ingest, here) = (self.clone(), Handle::current());
+        let (ingest, here, span) = (self.clone(), Handle::current(), Span::current());
         let placed = relay.end(move |intake| {
-            let _permit = permit;
+            let (_permit, _within) = (permit, span.entered());
             here.block_on(ingest.finish_counted(intake, &rest, &origin))
         });
         Ok(Placing(placed))
@@ -311,6 +314,7 @@ impl Ingest {
         row.owners = self.assignment.owners(&prepared, origin, &self.reach);
         row.reach = self.reach.clone();
         let identity = prepared.identity.clone();
+        Span::current().record("instance", identity.sop_instance.as_str());
         let coerced = prepared.made_from.as_ref().is_some_and(|made_from| made_from.coerced);
         let outcome = self.place_or_discard(prepared, &row).await;
         let outcome = outcome.map_err(|refusal| Refused::about(&identity, refusal))?;

@@ -129,6 +129,8 @@ pub struct Job {
     /// This one included.
     pub attempts: u32,
     pub run_after: Timestamp,
+    /// The trace of what queued it last.
+    pub trace: Option<String>,
 }
 
 /// How a handler leaves its job. Reasons are for people.

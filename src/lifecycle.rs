@@ -1,5 +1,6 @@
-//! From start to stop, in two stages: at the first signal the tasks are told to take nothing
-//! new, and what is under way gets until the stop timeout. A task that crashes stops the whole
+//! From start to stop, in two stages: from the first signal on the server says that it leaves, for as
+//! long as a balancer needs to notice; then the tasks are told to take nothing new, and what is under
+//! way gets until the stop timeout. One more signal ends the stage that it finds. A task that crashes stops the whole
 //! process the same way, with a failing exit code: half a server is worse than a restart.
 
 use std::fmt::Display;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Each message asks to stop; a second one asks to stop at once.
+/// Each message asks to stop; one more asks to wait no longer for what is waited for.
 pub type Interrupts = mpsc::Receiver<&'static str>;
 
 /// A task that ended as it should not have.
@@ -34,14 +35,32 @@ enum Span {
 
 /// The tasks of this process.
 pub struct Lifecycle {
+    leaving: CancellationToken,
     stop: CancellationToken,
+    drain: Duration,
     stop_timeout: Duration,
     tasks: JoinSet<Result<(), Crash>>,
 }
 
 impl Lifecycle {
     pub fn new(stop_timeout: Duration) -> Self {
-        Self { stop: CancellationToken::new(), stop_timeout, tasks: JoinSet::new() }
+        Self {
+            leaving: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            drain: Duration::ZERO,
+            stop_timeout,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Between the first signal and the stop.
+    pub fn leaving_for(self, drain: Duration) -> Self {
+        Self { drain, ..self }
+    }
+
+    /// Cancelled when others are to come no more, though everything is still done.
+    pub fn leaving_token(&self) -> CancellationToken {
+        self.leaving.clone()
     }
 
     /// Cancelled when nothing new is to be begun; cancelling it stops the process.
@@ -90,18 +109,43 @@ impl Lifecycle {
     /// # Errors
     /// The first crash.
     pub async fn run(mut self, mut interrupts: Interrupts) -> Result<(), Crash> {
-        let ended = self.until_stop(&mut interrupts).await;
+        let mut ended = self.until_signal(&mut interrupts).await;
+        self.leaving.cancel();
+        if ended.is_ok() && !self.stop.is_cancelled() {
+            ended = self.leave(&mut interrupts).await;
+        }
         self.stop.cancel();
         let drained = self.drain(&mut interrupts).await;
         ended.and(drained)
     }
 
-    async fn until_stop(&mut self, interrupts: &mut Interrupts) -> Result<(), Crash> {
+    async fn until_signal(&mut self, interrupts: &mut Interrupts) -> Result<(), Crash> {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 signal = next(interrupts) => {
-                    tracing::info!(signal, "stopping: finishing what is under way");
+                    tracing::info!(signal, "stopping");
+                    return Ok(());
+                }
+                Some(joined) = self.tasks.join_next() => flatten(joined)?,
+            }
+        }
+    }
+
+    /// Everything goes on, so that nobody who is still sent here is turned away.
+    async fn leave(&mut self, interrupts: &mut Interrupts) -> Result<(), Crash> {
+        if self.drain.is_zero() {
+            return Ok(());
+        }
+        tracing::info!(seconds = self.drain.as_secs(), "leaving: not ready, and still working");
+        let over = tokio::time::sleep(self.drain);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = &mut over => return Ok(()),
+                signal = next(interrupts) => {
+                    tracing::info!(signal, "leaving at once");
                     return Ok(());
                 }
                 Some(joined) = self.tasks.join_next() => flatten(joined)?,
@@ -209,6 +253,31 @@ mod tests {
     async fn the_stop_timeout_ends_what_will_not_finish() {
         let (mut lifecycle, sender, interrupts) = with_stop_timeout(Duration::from_millis(1));
         lifecycle.spawn("listener", pending::<Result<(), Never>>());
+        sender.send("SIGTERM").await.unwrap();
+        assert_eq!(lifecycle.run(interrupts).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_leaves_works_on_until_one_more_signal() {
+        let (lifecycle, sender, interrupts) = lifecycle();
+        let mut lifecycle = lifecycle.leaving_for(Duration::from_secs(600));
+        let (leaving, stop) = (lifecycle.leaving_token(), lifecycle.stop_token());
+        lifecycle.spawn("listener", {
+            let stop = stop.clone();
+            async move { Ok::<(), Never>(stop.cancelled().await) }
+        });
+        let running = tokio::spawn(lifecycle.run(interrupts));
+        sender.send("SIGTERM").await.unwrap();
+        leaving.cancelled().await;
+        assert!(!stop.is_cancelled() && !running.is_finished());
+        sender.send("SIGTERM").await.unwrap();
+        assert_eq!(running.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_time_to_leave_comes_to_an_end_by_itself() {
+        let (lifecycle, sender, interrupts) = lifecycle();
+        let lifecycle = lifecycle.leaving_for(Duration::from_millis(1));
         sender.send("SIGTERM").await.unwrap();
         assert_eq!(lifecycle.run(interrupts).await, Ok(()));
     }

@@ -1,15 +1,20 @@
-"""What the server says about itself, before promtool: names and help of its metrics, alert rules with their tests, and whether each metric of dashboard and rules is there once the server has done something."""
+"""What the server says about itself: metrics, rules and dashboard before promtool, spans before a scripted collector, log lines as JSON; and what it never says: a name."""
 
 import json
 import re
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import requests
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from pydicom import dcmread
 
 from . import phantoms
 from .by_hand import wait_for
+from .part10 import encoded
 from .receivers import Receiver
 from .server import QUICK, WITH_DEMO_MODEL, Server, free_port
 from .tally import equal
@@ -18,6 +23,8 @@ OPS = Path(__file__).parent.parent.parent / "docs/ops"
 RULES = OPS / "prometheus/alerts.yml"
 DASHBOARD = OPS / "grafana/radiant.json"
 SEED, COUNT = 970_000, 2
+SECRET, SENTINEL, SENTINEL_ID = "hush-of-the-collector", "XYLOPHONOWSKI", "PID-7Q9Z4K"
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 # What a query may name beside metrics.
 METRIC = re.compile(r"(?<![\w$\"{])([a-z_]+(?:_total|_seconds(?:_bucket|_sum|_count)?|_bytes|_info|_fds|_threads|_rows)|jobs|export_\w+|model_\w+|dimse_\w+|http_\w+)(?=[\s{)\[]|$)")
 NODES = '[{{ ae_title = "TAKEN", host = "127.0.0.1", port = {taken} }}, {{ ae_title = "AWAY", host = "127.0.0.1", port = {away} }}]'
@@ -42,6 +49,7 @@ def run(context, tally):
         keys = WITH_DEMO_MODEL | {"dimse.nodes": nodes, "export.rules": EXPORTS, "telemetry.measure_every_s": "1"}
         server = Server(context.binary, context.folder("observability") / "data", keys)
         seen |= driven(server, drawn, tally)
+    traced(context, tally, drawn)
     remote = QUICK | {"model.engine": "remote", "model.remote.url": f"http://127.0.0.1:{free_port()}/v1"}
     with Server(context.binary, context.folder("observability") / "remote", remote) as server:
         seen |= looked_at(server, tally, "with a model elsewhere")
@@ -64,6 +72,110 @@ def driven(server, drawn, tally):
             requests.get(f"{server.base}/dicom-web/studies?" + "x" * 20_000, timeout=60)
             assert 'limit_hits_total{limit="http.uri_bytes_max"} 1' in scraped(server).splitlines()
     return seen
+
+
+def traced(context, tally, drawn):
+    """The same way once more, for a collector that is there, and for one that is away."""
+    with Receiver("TAKEN") as taken, Collector() as collector:
+        exports = '[{ name = "results", what = "results", destinations = ["TAKEN"] }]'
+        keys = WITH_DEMO_MODEL | {
+            "dimse.nodes": f'[{{ ae_title = "TAKEN", host = "127.0.0.1", port = {taken.port} }}]', "export.rules": exports,
+            "log.format": "json", "telemetry.traces.endpoint": collector.url, "telemetry.traces.bearer": SECRET,
+            "telemetry.traces.batch_every_ms": "100", "http.trusted_proxies": '["127.0.0.1"]'}
+        server = Server(context.binary, context.folder("observability") / "traced", keys)
+        with server:
+            phantoms.analysed(server, [named(drawn[0])])
+            wait_for(lambda: len(taken.instances) >= 2, "SR and PDF are not exported")
+            requests.get(f"{server.base}/dicom-web/studies", headers={"traceparent": PARENT}, timeout=60)
+            metrics = scraped(server)
+        spans = collector.spans
+        with tally.check("one trace leads from the association to the SR and its export"):
+            check_trace(spans)
+        with tally.check("a request of a trusted proxy goes on with its trace"):
+            found = [span for span in spans if span.trace_id.hex() == PARENT.split("-")[1]]
+            assert found and found[0].parent_span_id.hex() == PARENT.split("-")[2], [span.name for span in found]
+        with tally.check("the collector is shown the credentials"):
+            equal("Authorization", set(collector.credentials), {f"Bearer {SECRET}"})
+        with tally.check("log lines are JSON and have the ids of request, association, job and trace"):
+            check_lines(server.log(), {span.trace_id.hex() for span in spans})
+        with tally.check("no name and no identifier of the patient is in a span, a line or a metric"):
+            told = "".join(str(span) for span in spans) + server.log() + metrics
+            equal("sentinels", [word for word in (SENTINEL, SENTINEL_ID) if word in told], [])
+    away = WITH_DEMO_MODEL | {"telemetry.traces.endpoint": f"http://127.0.0.1:{free_port()}/v1/traces",
+                              "telemetry.traces.batch_every_ms": "50", "telemetry.traces.queue_max": "4"}
+    with Server(context.binary, context.folder("observability") / "away", away) as server:
+        with tally.check("a collector that is away changes nothing, and what it misses is counted"):
+            phantoms.analysed(server, [drawn[1].path.read_bytes()])
+            wait_for(lambda: 'trace_spans_dropped_total{why="collector"}' in scraped(server), "nothing is counted")
+            equal("readiness", requests.get(f"{server.base}/readyz", timeout=60).json()["ready"], True)
+
+
+def named(phantom):
+    dataset = dcmread(phantom.path)
+    dataset.PatientName, dataset.PatientID = f"{SENTINEL}^ANNA", SENTINEL_ID
+    return encoded(dataset)
+
+
+def check_trace(spans):
+    stores = [span for span in spans if span.name == "store"]
+    sources = {attribute(span, "source"): span for span in stores}
+    trace = sources["dimse"].trace_id
+    members = {span.span_id: span for span in spans if span.trace_id == trace}
+    names = [span.name for span in members.values()]
+    for wanted in ("association", "store", "job", "gather", "ask", "publish", "export"):
+        assert wanted in names, f"{wanted} is not in the trace: {sorted(names)}"
+    kinds = {attribute(span, "kind") for span in members.values() if span.name == "job"}
+    assert {"complete-study", "analyse-study"} <= kinds, kinds
+    equal("the result is in the trace", sources["analysis"].trace_id, trace)
+    roots = [span.name for span in members.values() if span.parent_span_id not in members]
+    equal("where the trace begins", roots, ["association"])
+
+
+def attribute(span, key):
+    found = [item.value for item in span.attributes if item.key == key]
+    return found[0].string_value if found else None
+
+
+def check_lines(log, traces):
+    lines = [json.loads(line) for line in log.splitlines()]
+    within = [span for line in lines for span in line.get("spans", [])]
+    by_name = {name: [span for span in within if span["name"] == name] for name in ("request", "association", "job")}
+    assert all("request_id" in span for span in by_name["request"]) and by_name["request"], "no request id"
+    assert any("id" in span for span in by_name["association"]), "no id of the association"
+    assert all("id" in span for span in by_name["job"]) and by_name["job"], "no id of the job"
+    said = {span["trace_id"] for span in within if "trace_id" in span}
+    assert said and said & traces, f"{len(said)} traces are named, none that the collector has"
+
+
+class Collector:
+    """Takes OTLP over HTTP as a collector does, and keeps the spans."""
+
+    def __enter__(self):
+        self.spans, self.credentials = [], []
+        keeper = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                request = ExportTraceServiceRequest()
+                request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+                keeper.credentials.append(self.headers.get("Authorization"))
+                keeper.spans += [span for r in request.resource_spans for s in r.scope_spans for span in s.spans]
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def promtool(*arguments, given=None):

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::ask::Answered;
 use super::control::told;
 use super::gather::{GatherError, Gathered, Gatherer};
@@ -145,19 +147,23 @@ impl Analyses {
         let content = self.content(&analysis).await?;
         let gathering = stage("gather");
         let earlier = analysis.answered.as_ref().map(Answered::of).transpose()?;
-        let gathered = self.gather(engine.as_ref(), &analysis, &content, earlier.as_ref()).await?;
+        let gathered = self
+            .gather(engine.as_ref(), &analysis, &content, earlier.as_ref())
+            .instrument(tracing::info_span!("gather"))
+            .await?;
         drop(gathering);
         let asking = stage("ask");
         let answered = match earlier {
             Some(earlier) => earlier,
-            None => self.answer(engine, &analysis, &gathered).await?,
+            None => self.answer(engine, &analysis, &gathered).instrument(tracing::info_span!("ask")).await?,
         };
         drop(asking);
         let _publishing = stage("publish");
         // With the answer it was settled which analysis this one supersedes.
         let analysis = analyses::pending(&self.parts.db, id).await?.unwrap_or(analysis);
         self.show_parsing(&analysis).await?;
-        self.publish(&analysis, content.pipeline, gathered, answered).await?;
+        let publishing = self.publish(&analysis, content.pipeline, gathered, answered);
+        publishing.instrument(tracing::info_span!("publish")).await?;
         tracing::info!(analysis = id, study = %analysis.study, "an analysis is done");
         self.tell(Event::Done { study: analysis.study, analysis: analysis.id });
         Ok(Ending::Done("done".to_owned()))

@@ -1,19 +1,34 @@
-//! What the readiness probe hears about the model.
+//! What the readiness probe hears of the parts of the server.
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::vitals::Vital;
 use crate::ai::Health;
 use crate::analysis::{Lack, Model};
 use crate::http::{HookFuture, ProbeOutcome, Readiness};
 
-pub(super) struct ModelReadiness(Model);
+pub(super) struct PartsReadiness {
+    pub(super) database: Arc<Vital>,
+    pub(super) storage: Arc<Vital>,
+    pub(super) model: Model,
+    /// Cancelled when a balancer is to send others elsewhere.
+    pub(super) leaving: CancellationToken,
+}
 
-impl ModelReadiness {
-    pub(super) fn of(model: &Model) -> Self {
-        Self(model.clone())
+impl PartsReadiness {
+    /// A listener that ends by itself ends the server: what answers has all of them.
+    fn listeners(&self) -> ProbeOutcome {
+        match self.leaving.is_cancelled() {
+            true => ProbeOutcome::Failed("the server is stopping".to_owned()),
+            false => ProbeOutcome::Ready,
+        }
     }
 
     /// Without a model the archive is as ready as with one.
-    fn outcome(&self) -> ProbeOutcome {
-        match self.0.engine() {
+    fn model(&self) -> ProbeOutcome {
+        match self.model.engine() {
             Ok(engine) => match engine.health() {
                 Health::Ready => ProbeOutcome::Ready,
                 Health::Degraded(reason) => ProbeOutcome::Degraded(reason),
@@ -30,9 +45,14 @@ fn waits(lack: Lack<'_>, reason: &str) -> String {
     format!("{}{of}: studies wait for analysis", lack.words())
 }
 
-impl Readiness for ModelReadiness {
+impl Readiness for PartsReadiness {
     fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>> {
-        let probes = vec![("model", self.outcome())];
+        let probes = vec![
+            ("database", self.database.outcome()),
+            ("storage", self.storage.outcome()),
+            ("listeners", self.listeners()),
+            ("model", self.model()),
+        ];
         Box::pin(async move { probes })
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn run(args: &EvalArgs) -> Result<(), CliError> {
     let mut answers = Answers::open(&kept)?;
     let scratch = Scratch::of(args, &kept);
     let config = config(args, &scratch.dir)?;
-    log::init(&config.log)?;
+    log::init(&config.log, None)?;
     let (archive, model) = open(config.clone()).await?;
     let analyses = analyses(&config, &archive, model);
     if analyses.model_identity().is_none() {

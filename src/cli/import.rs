@@ -39,7 +39,7 @@ pub(super) struct ImportArgs {
 
 pub(super) async fn run(args: &ImportArgs) -> Result<(), CliError> {
     let config = Config::load(&args.data.overrides())?;
-    log::init(&config.log)?;
+    log::init(&config.log, None)?;
     let archive = Archive::open(&config, Clock::System)?;
     let found = walk::find(&args.paths);
     let bar = progress_bar(found.bytes());

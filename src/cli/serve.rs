@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::CliError;
 use crate::analysis::Model;
 use crate::app::{App, Archive, Listeners, Parts, open_model};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::lifecycle::{self, Lifecycle};
+use crate::telemetry::collector::Collector;
 use crate::telemetry::{log, metrics};
 
 /// The listeners end their own leftovers at the stop timeout and say which; the lifecycle
@@ -16,17 +19,27 @@ const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(config: Config) -> Result<(), CliError> {
     let interrupts = lifecycle::interrupts().map_err(CliError::Runtime)?;
+    let collector = Collector::of(&config.telemetry.traces)?;
+    log::init(&config.log, collector.as_ref().map(Collector::tracer))?;
+    let (stop, sending) = (CancellationToken::new(), collector);
+    let sending = sending.map(|collector| tokio::spawn(collector.run(stop.clone())));
     let (_app, lifecycle) = start(config).await?;
-    Ok(lifecycle.run(interrupts).await?)
+    let ended = lifecycle.run(interrupts).await;
+    // The last spans end with the last task.
+    stop.cancel();
+    if let Some(sending) = sending {
+        sending.await.map_err(|panic| CliError::Runtime(std::io::Error::other(panic)))?;
+    }
+    Ok(ended?)
 }
 
 /// Takes the addresses first: a port in use is told before a model is loaded.
 pub(super) async fn start(config: Config) -> Result<(App, Lifecycle), CliError> {
-    log::init(&config.log)?;
     let metrics = metrics::install()?;
     let listeners = Listeners::bind(&config).await?;
     let (archive, model, config) = open(config).await?;
-    let mut lifecycle = Lifecycle::new(config.server.stop_timeout() + GRACE);
+    let lifecycle = Lifecycle::new(config.server.stop_timeout() + GRACE);
+    let mut lifecycle = lifecycle.leaving_for(config.server.drain());
     let app = App::start(Parts { config, archive, model, metrics, listeners }, &mut lifecycle)?;
     Ok((app, lifecycle))
 }

@@ -239,7 +239,7 @@ pub fn is_near(url: &str) -> bool {
     ["127.0.0.1", "localhost", "[::1]"].into_iter().any(is_host)
 }
 
-fn header(line: &Secret) -> Option<(String, Secret)> {
+pub(super) fn header(line: &Secret) -> Option<(String, Secret)> {
     let (name, value) = line.reveal().split_once(':')?;
     Some((name.trim().to_owned(), Secret::new(value.trim())))
 }

@@ -17,7 +17,9 @@ use crate::dicom::temporal::Offset;
 #[serde(deny_unknown_fields)]
 pub struct Server {
     pub data_dir: PathBuf,
+    drain_s: u64,
     stop_timeout_s: u64,
+    probe_every_s: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -340,7 +342,7 @@ macro_rules! durations {
 }
 
 durations! {
-    Server { stop_timeout <- stop_timeout_s, }
+    Server { drain <- drain_s, stop_timeout <- stop_timeout_s, probe_every <- probe_every_s, }
     Http {
         body_idle_timeout <- body_idle_timeout_s,
         header_timeout <- header_timeout_s,

@@ -12,6 +12,7 @@ use super::{Batch, Db, DbError, Row, Statement, jobs};
 use crate::clock::Timestamp;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 use crate::jobs::Task;
+use crate::telemetry::trace;
 
 pub use listing::{Export, Filter, Summary, list, one, summary};
 
@@ -44,17 +45,17 @@ pub fn queue_instance(
         }
     };
     let sql = format!(
-        "insert into export (destination, subject, study_uid, series_uid, content, rule, state, due_at, created_at, updated_at)
+        "insert into export (destination, subject, study_uid, series_uid, content, rule, state, due_at, created_at, updated_at, trace)
          select $1, instance.sop_instance_uid, study.study_uid, series.series_uid, instance.dataset_sha256, $2,
-            'queued', $3, $3, $3
+            'queued', $3, $3, $3, cast($4 as text)
          from instance join series on series.id = instance.series join study on study.id = instance.study
-         where instance.sop_instance_uid = $4
+         where instance.sop_instance_uid = $5
          on conflict (destination, subject) do update set state = 'queued', reason = null, attempts = 0,
             content = excluded.content, rule = excluded.rule, commitment = null, due_at = excluded.due_at,
-            created_at = excluded.created_at, updated_at = excluded.updated_at
+            created_at = excluded.created_at, updated_at = excluded.updated_at, trace = excluded.trace
          where {condition}"
     );
-    Statement::named(name, sql).bind(destination).bind(rule).bind(now).bind(instance)
+    Statement::named(name, sql).bind(destination).bind(rule).bind(now).bind(trace::current()).bind(instance)
 }
 
 /// Something that happened, for a webhook.
@@ -69,8 +70,8 @@ pub struct EventRow<'a> {
 pub fn queue_event(webhook: &str, event: &EventRow<'_>, now: Timestamp) -> Statement {
     Statement::named(
         "queue_event",
-        "insert into export (destination, subject, event, study_uid, content, rule, state, due_at, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $3, 'queued', $6, $6, $6)
+        "insert into export (destination, subject, event, study_uid, content, rule, state, due_at, created_at, updated_at, trace)
+         values ($1, $2, $3, $4, $5, $3, 'queued', $6, $6, $6, $7)
          on conflict (destination, subject) do nothing",
     )
     .bind(webhook)
@@ -79,6 +80,7 @@ pub fn queue_event(webhook: &str, event: &EventRow<'_>, now: Timestamp) -> State
     .bind(event.study)
     .bind(event.json.clone())
     .bind(now)
+    .bind(trace::current())
 }
 
 /// A row in the hands of a worker.
@@ -91,6 +93,8 @@ pub struct Claimed {
     pub attempts: u32,
     /// Tells this claim from a later one of the same row.
     pub claimed_at: Timestamp,
+    /// The trace of what queued it.
+    pub trace: Option<String>,
 }
 
 /// What is to be brought to a destination.
@@ -149,7 +153,7 @@ fn claim_in(name: &'static str, state: &str, destination: &str, now: Timestamp, 
         "update export set state = 'sending', attempts = attempts + 1, updated_at = $1
          where state = '{state}' and id in (select id from export
             where destination = $2 and state = '{state}' and due_at <= $1 order by due_at, id limit $3)
-         returning id, study_uid, series_uid, subject, event, content, attempts, updated_at"
+         returning id, study_uid, series_uid, subject, event, content, attempts, updated_at, trace"
     );
     Statement::named(name, sql).bind(now).bind(destination).bind(most)
 }
@@ -175,6 +179,7 @@ fn claimed(row: &Row) -> Result<Claimed, DbError> {
         matter,
         attempts,
         claimed_at: Timestamp(row.int(7)?),
+        trace: row.opt_text(8)?.map(str::to_owned),
     })
 }
 

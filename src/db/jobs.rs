@@ -9,6 +9,7 @@ use super::{Batch, Db, DbError, Row, Statement};
 use crate::clock::Timestamp;
 use crate::ingest::{Origin, Source};
 use crate::jobs::{Job, JobKind, Task};
+use crate::telemetry::trace;
 
 /// Adds to an ingest batch what completeness needs: the job that looks at the study once it is
 /// quiet, and the association that is delivering. Our own results wake nobody.
@@ -47,10 +48,11 @@ fn delivering(origin: &Origin) -> Option<&str> {
 pub fn enqueue(task: &Task, run_after: Timestamp, now: Timestamp) -> Statement {
     Statement::named(
         "enqueue_job",
-        "insert into job (id, kind, payload, dedupe_key, state, run_after, created_at, updated_at)
-         values ($1, $2, $3, $4, 'queued', $5, $6, $6)
+        "insert into job (id, kind, payload, dedupe_key, state, run_after, created_at, updated_at, trace)
+         values ($1, $2, $3, $4, 'queued', $5, $6, $6, $7)
          on conflict (dedupe_key) where state in ('queued', 'leased')
-         do update set run_after = excluded.run_after, updated_at = excluded.updated_at",
+         do update set run_after = excluded.run_after, updated_at = excluded.updated_at,
+            trace = coalesce(excluded.trace, job.trace)",
     )
     .bind(crate::ids::row_id())
     .bind(task.kind().as_str())
@@ -58,6 +60,15 @@ pub fn enqueue(task: &Task, run_after: Timestamp, now: Timestamp) -> Statement {
     .bind(task.dedupe_key())
     .bind(run_after)
     .bind(now)
+    .bind(trace_of(task))
+}
+
+/// The job of a destination does the work of many: its rows have traces of their own.
+fn trace_of(task: &Task) -> Option<String> {
+    match task {
+        Task::Export { .. } => None,
+        _ => trace::current(),
+    }
 }
 
 /// An association has ended: the studies it delivered need not wait for their quiet time.
@@ -125,7 +136,7 @@ macro_rules! claim_sql {
                              where analysis.id = substr(job.dedupe_key, $6)), 0), run_after limit 1 ",
             $locking,
             ") and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
-             returning id, payload, attempts, run_after"
+             returning id, payload, attempts, run_after, trace"
         )
     };
 }
@@ -153,6 +164,7 @@ fn read_job(row: &Row) -> Result<Job, DbError> {
         task: Task::from_payload(row.bytes(1)?).ok_or(bad)?,
         attempts: u32::try_from(row.int(2)?).unwrap_or(u32::MAX),
         run_after: Timestamp(row.int(3)?),
+        trace: row.opt_text(4)?.map(str::to_owned),
     })
 }
 

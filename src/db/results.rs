@@ -376,11 +376,6 @@ fn report_row(row: &Row) -> Result<Report, DbError> {
     })
 }
 
-/// Whether the index answers.
-pub async fn answers(db: &Db) -> Result<(), DbError> {
-    db.read(Statement::named("probe", "select 1")).await.map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

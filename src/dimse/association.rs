@@ -177,6 +177,7 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
     connection.establish(peer_pdu_bytes_max, settings.idle_timeout);
     connection.require_rate(settings.data_rate_min);
     let id = ids::row_id();
+    tracing::Span::current().record("id", id.as_str());
     let actor = actor(&caller, &id);
     let called = Origin::called(Source::Dimse, caller.ae_title.as_str());
     let origin = Origin { delivery: Some(id), actor: Some(Arc::new(actor)), ..called };

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::association::{self, Shared};
 use super::{Server, StoreSink, metric};
-use crate::telemetry::limits;
+use crate::telemetry::{limits, trace};
 use crate::ul::tls::Tls;
 use crate::ul::transport::Stream;
 
@@ -93,7 +93,9 @@ fn on_connection<K: StoreSink>(
         return;
     };
     let peer = accepted.peer;
-    let span = tracing::info_span!("association", %peer, calling_aet = tracing::field::Empty);
+    let empty = tracing::field::Empty;
+    let span = tracing::info_span!("association", %peer, calling_aet = empty, id = empty, trace_id = empty);
+    let span = trace::follow(span, None);
     tasks.spawn(on_stream(accepted, permit, Arc::clone(shared)).instrument(span));
 }
 

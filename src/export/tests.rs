@@ -165,7 +165,7 @@ impl Bench {
 
     async fn work(&self, destination: &str) -> Ending {
         let task = Task::Export { destination: destination.to_owned() };
-        let job = Job { id: "j".to_owned(), task, attempts: 1, run_after: Timestamp(0) };
+        let job = Job { id: "j".to_owned(), task, attempts: 1, run_after: Timestamp(0), trace: None };
         self.exports.run(&job).await
     }
 
@@ -416,7 +416,7 @@ async fn a_node_that_cannot_be_asked_to_commit_is_asked_once_at_a_time() {
 async fn a_job_that_is_given_up_comes_back() {
     let bench = Bench::new(&format!("[{}]", stow("s", "http://127.0.0.1:1")), "[]").await;
     let task = Task::Export { destination: "s".to_owned() };
-    let job = Job { id: "j".to_owned(), task, attempts: 99, run_after: Timestamp(0) };
+    let job = Job { id: "j".to_owned(), task, attempts: 99, run_after: Timestamp(0), trace: None };
     bench.exports.gave_up(&job, "99 attempts came to no end").await;
     assert_eq!(
         bench.number("select count(*) from job where dedupe_key = 'export:s' and state = 'queued'").await,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use tracing::{Instrument, Span};
 
 use super::courier::{Courier, Fate, Round, Trouble};
 use super::destination::Destination;
@@ -17,8 +18,8 @@ use crate::db::exports::{self, Claimed, Left, Matter};
 use crate::db::{Batch, DbError};
 use crate::jobs::{Ending, Handler, HandlerFuture, Job, Task};
 use crate::outbound::breaker::{Patience, Phase};
-use crate::telemetry::limits;
 use crate::telemetry::metrics::export as metric;
+use crate::telemetry::{limits, trace};
 
 /// What has nothing to do looks again after this long; it is woken when there is something.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -176,7 +177,10 @@ impl Work<'_> {
                 continue;
             }
             busy.fetch_add(1, Ordering::SeqCst);
-            let round = courier.bring(&rows).await;
+            let spans: Vec<Span> = rows.iter().map(|row| self.span_of(row)).collect();
+            // One association or request for all of them: what it asks belongs to the first.
+            let round = courier.bring(&rows).instrument(spans.first().cloned().unwrap_or(Span::none())).await;
+            drop(spans);
             let went_well = match round {
                 Ok(round) => self.leave(&rows, round).await,
                 Err(error) => Err(error),
@@ -188,6 +192,12 @@ impl Work<'_> {
         }
         courier.finish().await;
         Ok(())
+    }
+
+    fn span_of(&self, row: &Claimed) -> Span {
+        let (id, empty, destination) = (row.id, tracing::field::Empty, self.destination.name.as_str());
+        let span = tracing::info_span!(parent: None, "export", id, destination, trace_id = empty);
+        trace::follow(span, row.trace.as_deref())
     }
 
     async fn may_send(&self) -> Result<bool, DbError> {

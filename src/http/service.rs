@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
+use tracing::Instrument;
 
 use super::body::{self, Body, BoxError, Inbound, InboundLimits};
 use super::coding::{self, Marked};
@@ -31,6 +32,7 @@ use super::{limit_hit, negotiation, recorded, rest, stall};
 use crate::audit::Actor;
 use crate::auth::Caller;
 use crate::telemetry::metrics::{UnderWay, http as metric};
+use crate::telemetry::trace::{self, TRACEPARENT};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -130,9 +132,21 @@ async fn respond<B>(state: Arc<State>, ends: Ends, request: Request<B>) -> Respo
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
+    let visit = Visit::new(&state.settings, ends, request.headers());
+    let given = request.headers().get(TRACEPARENT).filter(|_| urls::is_trusted(&state.settings.naming, ends));
+    let given = given.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (id, empty) = (visit.request_id.as_str(), tracing::field::Empty);
+    let span = tracing::info_span!("request", request_id = id, endpoint = empty, trace_id = empty);
+    let span = trace::follow(span, given.as_deref());
+    respond_to(state, visit, request).instrument(span).await
+}
+
+async fn respond_to<B>(state: Arc<State>, mut visit: Visit, request: Request<B>) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let started = Instant::now();
     let under_way = UnderWay::of(metric::UNDER_WAY);
-    let mut visit = Visit::new(&state.settings, ends, request.headers());
     let method = request.method().clone();
     let origin = request.headers().get(ORIGIN).cloned();
     let is_stream = request.version() == Version::HTTP_2;
@@ -142,6 +156,7 @@ where
     finish(&state.settings, &visit, origin.as_ref(), &mut response);
     let (endpoint, status) = (visit.endpoint, response.status());
     drop(under_way);
+    tracing::Span::current().record("endpoint", endpoint);
     count(endpoint, status);
     metrics::histogram!(metric::SECONDS, "endpoint" => endpoint).record(started.elapsed());
     denials::count(endpoint, status);

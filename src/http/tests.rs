@@ -106,7 +106,8 @@ impl AnalysisRequests for Hooks {
 
 impl Readiness for Hooks {
     fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>> {
-        Box::pin(async { vec![("model", ProbeOutcome::Degraded("no model configured".into()))] })
+        let model = ProbeOutcome::Degraded("no model configured".into());
+        Box::pin(async { vec![("storage", ProbeOutcome::Ready), ("model", model)] })
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use super::{Bell, Ending, Handler, Job, JobKind};
 use crate::clock::Clock;
 use crate::db::{Batch, Db, DbError, jobs};
-use crate::telemetry::limits;
 use crate::telemetry::metrics::jobs as metric;
+use crate::telemetry::{limits, trace};
 
 /// Jobs of other processes are seen after this long at the latest.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -40,7 +41,8 @@ pub async fn run(driver: Driver, stop: CancellationToken) {
     while let Some(permit) = free_worker(&workers, &stop).await {
         match driver.claim().await {
             Ok(Some(job)) => {
-                tracker.spawn(driver.clone().work(job, permit, stop.clone()));
+                let span = span_of(&job, driver.kind);
+                tracker.spawn(driver.clone().work(job, permit, stop.clone()).instrument(span));
             }
             Ok(None) => driver.wait(&stop).await,
             Err(error) => {
@@ -51,6 +53,13 @@ pub async fn run(driver: Driver, stop: CancellationToken) {
     }
     tracker.close();
     tracker.wait().await;
+}
+
+/// The work goes on with the trace of what asked for it.
+fn span_of(job: &Job, kind: JobKind) -> Span {
+    let (kind, id, attempt) = (kind.as_str(), job.id.as_str(), job.attempts);
+    let span = tracing::info_span!(parent: None, "job", kind, id, attempt, trace_id = tracing::field::Empty);
+    trace::follow(span, job.trace.as_deref())
 }
 
 async fn free_worker(workers: &Arc<Semaphore>, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {

@@ -20,6 +20,7 @@ use super::AccessError;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::config::Secret;
+use crate::telemetry::trace;
 
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
@@ -52,8 +53,18 @@ impl Access {
         Ok(Self { client, headers: headers(name, settings)?, settings: settings.clone() })
     }
 
+    /// For those who write their requests themselves.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// It brings along what trace it belongs to.
     pub fn request(&self, method: reqwest::Method, url: &str) -> std::io::Result<RequestBuilder> {
         let request = self.client.request(method, url).headers(self.headers.clone());
+        let request = match trace::current() {
+            Some(traceparent) => request.header(trace::TRACEPARENT, traceparent),
+            None => request,
+        };
         let settings = &self.settings;
         if let Some(user) = &settings.username {
             return Ok(request.basic_auth(user, given(&settings.password, &settings.password_file)?));

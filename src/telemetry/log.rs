@@ -1,8 +1,14 @@
-//! Log lines on stderr, as text or as one JSON object each.
+//! Log lines on stderr, as text or as one JSON object each, and spans to a collector.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use crate::config::{Log, LogFormat};
 
@@ -14,17 +20,37 @@ pub enum LogError {
     Twice,
 }
 
-/// Sets up the log of this process, once.
-pub fn init(settings: &Log) -> Result<(), LogError> {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter(&settings.filter)?)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+/// Sets up the log of this process, once; spans go to the tracer, where there is one, whatever the
+/// filter of the lines.
+pub fn init(settings: &Log, tracer: Option<SdkTracer>) -> Result<(), LogError> {
+    let filter = filter(&settings.filter)?;
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let set = match settings.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Text => registry().with(lines.with_filter(filter)).with(tracer.map(spans)).try_init(),
+        LogFormat::Json => {
+            registry().with(lines.json().with_filter(filter)).with(tracer.map(spans)).try_init()
+        }
     };
     set.map_err(|_| LogError::Twice)
+}
+
+/// Our own spans: those of libraries, and the words of log lines, stay here.
+fn spans<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false);
+    layer.with_filter(filter_fn(is_ours))
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target().starts_with("radiant")
 }
 
 fn filter(text: &str) -> Result<EnvFilter, LogError> {

@@ -26,6 +26,14 @@ pub mod process {
     pub const STARTED: &str = "process_start_time_seconds";
 }
 
+/// Spans on their way to a collector.
+pub mod traces {
+    /// Counter: spans that it took.
+    pub const SENT: &str = "trace_spans_sent_total";
+    /// Counter by `why` (queue, collector): spans that were dropped.
+    pub const DROPPED: &str = "trace_spans_dropped_total";
+}
+
 /// The index.
 pub mod db {
     /// Histogram by `operation` (run, read, search, look-up) and `statement`, a batch by its first.
@@ -348,6 +356,8 @@ fn describe_server() {
     describe_gauge!(process::MAX_FDS, "file descriptors that may be open");
     describe_gauge!(process::THREADS, "threads of this process");
     describe_gauge!(process::STARTED, Unit::Seconds, "when this process began, since 1970");
+    describe_counter!(traces::SENT, "spans that the collector took");
+    describe_counter!(traces::DROPPED, "spans that were dropped, by why");
     describe_histogram!(db::SECONDS, Unit::Seconds, "time of statements and batches, by their first");
     describe_histogram!(storage::SECONDS, Unit::Seconds, "time of operations on stored objects");
     describe_counter!(storage::BYTES, Unit::Bytes, "bytes of objects that were kept or read");

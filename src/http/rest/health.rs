@@ -5,8 +5,6 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::hooks::ProbeOutcome;
-use crate::causes;
-use crate::db;
 use crate::http::State;
 use crate::http::body::{self, Body};
 use crate::http::service::Answer;
@@ -25,25 +23,12 @@ pub(crate) fn metrics(state: &State) -> Response<Body> {
 
 /// 503 when a part has failed; a part that is only degraded leaves the server ready.
 pub(crate) async fn ready(state: &State) -> Answer {
-    let mut probes = vec![("database", database(state).await), ("storage", storage(state).await)];
-    probes.extend(state.readiness.probes().await);
+    let probes = state.readiness.probes().await;
     let failed = probes.iter().any(|(_, outcome)| matches!(outcome, ProbeOutcome::Failed(_)));
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let parts: Map<String, Value> =
         probes.iter().map(|(name, outcome)| ((*name).into(), described(outcome))).collect();
     Ok(answer(status, &json!({ "ready": !failed, "parts": parts })))
-}
-
-async fn database(state: &State) -> ProbeOutcome {
-    outcome(db::results::answers(&state.db).await.map_err(|e| causes::chain(&e)))
-}
-
-async fn storage(state: &State) -> ProbeOutcome {
-    outcome(state.blobs.probe().await.map_err(|e| e.to_string()))
-}
-
-fn outcome(result: Result<(), String>) -> ProbeOutcome {
-    result.map_or_else(ProbeOutcome::Failed, |()| ProbeOutcome::Ready)
 }
 
 fn described(outcome: &ProbeOutcome) -> Value {

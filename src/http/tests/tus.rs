@@ -39,7 +39,7 @@ async fn offset(bench: &Bench, path: &str) -> String {
 async fn run_job(bench: &Bench, path: &str) {
     let upload = path.rsplit('/').next().unwrap().to_owned();
     let task = Task::StoreUpload { upload };
-    let job = Job { id: "j".into(), task, attempts: 1, run_after: Timestamp(1) };
+    let job = Job { id: "j".into(), task, attempts: 1, run_after: Timestamp(1), trace: None };
     bench.state.live.uploads.run(&job).await;
 }
 

@@ -27,6 +27,8 @@ const ENDINGS: &[&str] = &[
 /// Keys that end so and are not counted, or are counted by another metric.
 const NOT_COUNTED: &[(&str, &str)] = &[
     ("server.stop_timeout_s", "the log says what was cut off"),
+    ("telemetry.traces.batch_max", "the next spans go with the next request"),
+    ("telemetry.traces.timeout_s", "trace_spans_dropped_total has what came of it"),
     ("auth.sessions_max", "the oldest session ends, which the audit trail has"),
     ("auth.tokens_remembered_max", "a cache: what is over is asked again"),
     ("auth.verifications_max", "who comes later waits, up to verifications_waiting_max"),
