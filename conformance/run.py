@@ -148,6 +148,7 @@ SUITES = {
     "schema-fuzz": peer("schema_fuzz"),
     "throughput": peer("throughput"),
     "observability": peer("observability"),
+    "deployment": peer("deployment"),
     "ohif": peer("ohif"),
     "review-page": peer("review_page"),
 }

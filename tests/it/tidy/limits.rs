@@ -27,6 +27,7 @@ const ENDINGS: &[&str] = &[
 /// Keys that end so and are not counted, or are counted by another metric.
 const NOT_COUNTED: &[(&str, &str)] = &[
     ("server.stop_timeout_s", "the log says what was cut off"),
+    ("database.statement_timeout_s", "the request or job fails with the reason"),
     ("telemetry.traces.batch_max", "the next spans go with the next request"),
     ("telemetry.traces.timeout_s", "trace_spans_dropped_total has what came of it"),
     ("auth.sessions_max", "the oldest session ends, which the audit trail has"),
