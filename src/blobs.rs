@@ -6,6 +6,7 @@
 mod away;
 mod bucket;
 mod buffers;
+mod cache;
 mod connect;
 mod folder;
 mod probe;
@@ -33,6 +34,7 @@ pub use self::away::is_away;
 use self::bucket::Bucket;
 use self::buffers::Buffers;
 pub use self::buffers::{BUFFER_BYTES, Buffer};
+use self::cache::Cache;
 use self::folder::Folder;
 pub use self::spool::Spool;
 use self::staging::Staging;
@@ -130,7 +132,8 @@ impl Blobs {
             config::Place::Folder(None) => Self::open_local(data_dir),
             config::Place::Folder(Some(root)) => Self::in_folder(data_dir, &root),
             config::Place::Bucket(bucket) => {
-                Self::in_bucket(data_dir, Bucket::new(connect::store(&bucket, storage)?, storage))
+                let cache = Self::cache(data_dir, storage)?;
+                Self::in_bucket(data_dir, Bucket::new(connect::store(&bucket, storage)?, storage, cache))
             }
         }
     }
@@ -139,6 +142,15 @@ impl Blobs {
     fn in_folder(data_dir: &Path, root: &Path) -> Result<Self, BlobError> {
         let folder = Folder::open(root)?;
         Self::with(data_dir, root, Place::Folder(folder))
+    }
+
+    fn cache(data_dir: &Path, storage: &Storage) -> Result<Option<Cache>, BlobError> {
+        if storage.cache.bytes_max == 0 {
+            return Ok(None);
+        }
+        let folder = storage.cache.folder.clone().unwrap_or_else(|| data_dir.join("cache"));
+        let opened = Cache::open(&folder, storage.cache.bytes_max, storage.block_bytes);
+        opened.map(Some).map_err(|source| BlobError::Prepare { path: folder.display().to_string(), source })
     }
 
     fn in_bucket(data_dir: &Path, bucket: Bucket) -> Result<Self, BlobError> {

@@ -55,7 +55,9 @@ pub use sections::{
     ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Rule, Server, UrlForm,
     VisionPrecision,
 };
-pub use storage::{Azure, Bucket, Place, S3, S3Encryption, Service as StorageService, Storage};
+pub use storage::{
+    Azure, Bucket, Cache as StorageCache, Place, S3, S3Encryption, Service as StorageService, Storage,
+};
 pub use telemetry::{Telemetry, Traces};
 pub use tls::{ClientCertificates, DimseTls, HttpTls};
 

@@ -19,6 +19,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::away::{Operation, not_there, told};
+use super::cache::{Block, Cache};
 use super::connect::Connected;
 use super::probe::Answer;
 use super::{BlobError, BlobKey};
@@ -37,6 +38,7 @@ pub(super) struct Bucket {
     pub(super) memory: Semaphore,
     pub(super) settings: Settings,
     pub(super) answer: Mutex<Option<Answer>>,
+    cache: Option<Cache>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,10 +67,10 @@ impl Settings {
 }
 
 impl Bucket {
-    pub(super) fn new(connected: Connected, storage: &Storage) -> Self {
+    pub(super) fn new(connected: Connected, storage: &Storage, cache: Option<Cache>) -> Self {
         let Connected { store, prefix, url, endpoint } = connected;
         let limited = LimitStore::new(PrefixStore::new(store, prefix), storage.requests_max);
-        let kib = usize::try_from(storage.upload_bytes_max / 1024).unwrap_or(Semaphore::MAX_PERMITS);
+        let kib = usize::try_from(storage.upload_bytes_max.div_ceil(1024)).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             store: Arc::new(limited),
             url,
@@ -76,19 +78,24 @@ impl Bucket {
             memory: Semaphore::new(kib),
             settings: Settings::of(storage),
             answer: Mutex::default(),
+            cache,
         }
     }
 
     pub(super) fn object(self: &Arc<Self>, key: &BlobKey) -> Object {
-        Object { bucket: Arc::clone(self), path: path_of(key) }
+        Object { bucket: Arc::clone(self), path: path_of(key), cache: self.cache.clone() }
     }
 
     pub(super) async fn delete(&self, key: &BlobKey) -> io::Result<()> {
         let path = path_of(key);
-        match asked(Operation::Delete, self.store.delete(&path)).await {
+        let deleted = match asked(Operation::Delete, self.store.delete(&path)).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             deleted => deleted,
+        };
+        if let Some(cache) = self.cache.clone() {
+            tokio::task::spawn_blocking(move || cache.forget(&path)).await.map_err(io::Error::other)?;
         }
+        deleted
     }
 
     /// By the clock of the store. Another server may be about to write the row of what is young.
@@ -112,13 +119,13 @@ impl Bucket {
         asked(Operation::Look, self.store.head(path)).await.map(|meta| meta.size)
     }
 
-    /// A range in one request, and the length of the whole object.
-    pub(super) async fn fetch(&self, path: &Path, range: Range<u64>) -> io::Result<(Bytes, u64)> {
+    /// A range in one request.
+    pub(super) async fn fetch(&self, path: &Path, range: Range<u64>) -> io::Result<Block> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let request = async {
             let result = self.store.get_opts(path, options).await?;
-            let size = result.meta.size;
-            Ok((result.bytes().await?, size))
+            let object_bytes = result.meta.size;
+            Ok(Block { bytes: result.bytes().await?, object_bytes })
         };
         asked(Operation::Read, request).await
     }
@@ -150,6 +157,7 @@ pub(super) async fn asked<T>(
 pub(super) struct Object {
     bucket: Arc<Bucket>,
     path: Path,
+    cache: Option<Cache>,
 }
 
 impl Object {
@@ -182,18 +190,22 @@ impl Object {
                 (self.clone().exactly(head.clone()).await?, head.end..range.end)
             }
             None => {
-                let (first, size) =
-                    self.bucket.fetch(&self.path, 0..self.bucket.settings.block_bytes).await?;
-                let end = first.len() as u64;
-                (first, end..size)
+                let Block { bytes, object_bytes } = self.block(0).await?;
+                let end = bytes.len() as u64;
+                (bytes, end..object_bytes)
             }
         };
         Ok(stream::iter([Ok(first)]).chain(self.blocks(rest)).boxed())
     }
 
+    /// From the bucket itself.
+    pub(super) fn past_the_cache(self) -> Self {
+        Self { cache: None, ..self }
+    }
+
     /// Everything, from the bucket itself. To be read on a thread of the runtime that may block.
     pub(super) fn read_again(self) -> impl Read + Send {
-        let opened = stream::once(async move { self.stream(None).await }).try_flatten();
+        let opened = stream::once(async move { self.past_the_cache().stream(None).await }).try_flatten();
         SyncIoBridge::new(StreamReader::new(opened.boxed()))
     }
 
@@ -220,9 +232,26 @@ impl Object {
     }
 
     async fn exactly(self, piece: Range<u64>) -> io::Result<Bytes> {
-        let wanted = piece.end - piece.start;
-        let (bytes, _) = self.bucket.fetch(&self.path, piece).await?;
-        if bytes.len() as u64 == wanted { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        let length = self.bucket.settings.block_bytes;
+        let (block, start) = match &self.cache {
+            Some(_) => (self.block(piece.start / length).await?, piece.start / length * length),
+            None => (self.bucket.fetch(&self.path, piece.clone()).await?, piece.start),
+        };
+        let within = (piece.start - start) as usize..(piece.end - start) as usize;
+        match within.end <= block.bytes.len() {
+            true => Ok(block.bytes.slice(within)),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    async fn block(&self, number: u64) -> io::Result<Block> {
+        let (bucket, path) = (Arc::clone(&self.bucket), self.path.clone());
+        let length = bucket.settings.block_bytes;
+        let fetch = || async move { bucket.fetch(&path, number * length..(number + 1) * length).await };
+        match &self.cache {
+            Some(cache) => cache.block(&self.path, number, fetch).await,
+            None => fetch().await,
+        }
     }
 }
 

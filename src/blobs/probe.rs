@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::BlobError;
 use super::away::Operation;
 use super::bucket::{Bucket, asked, in_time};
+use super::cache::Block;
 
 const PROBE: &str = "probe";
 const CONTENT: &[u8] = b"radiant writes this at its start, reads it again and deletes it";
@@ -37,8 +38,8 @@ impl Bucket {
     }
 
     async fn read_probe(&self, path: &Path, range: std::ops::Range<usize>) -> io::Result<()> {
-        let (bytes, size) = self.fetch(path, range.start as u64..range.end as u64).await?;
-        match bytes == CONTENT[range] && size == CONTENT.len() as u64 {
+        let Block { bytes, object_bytes } = self.fetch(path, range.start as u64..range.end as u64).await?;
+        match bytes == CONTENT[range] && object_bytes == CONTENT.len() as u64 {
             true => Ok(()),
             false => Err(io::Error::other("it is not what was written")),
         }

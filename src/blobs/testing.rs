@@ -69,11 +69,18 @@ pub(crate) fn bucket(dir: &FilePath) -> (Blobs, Arc<Faults>) {
     with(dir, |_| {})
 }
 
+/// The same, and what was read lies on the disk.
+pub(crate) fn cached_bucket(dir: &FilePath) -> (Blobs, Arc<Faults>) {
+    with(dir, |storage| storage.cache.bytes_max = 1 << 20)
+}
+
 /// As configured.
 pub(crate) fn with(dir: &FilePath, change: impl FnOnce(&mut Storage)) -> (Blobs, Arc<Faults>) {
     let mut storage = Config::load(&Overrides::default()).unwrap().storage;
     (storage.part_bytes, storage.block_bytes) = (PART_BYTES, BLOCK_BYTES);
+    storage.cache.bytes_max = 0;
     change(&mut storage);
+    let cache = Blobs::cache(dir, &storage).unwrap();
     let faults = Arc::new(Faults::default());
     let connected = Connected {
         store: Arc::new(Faulty { memory: InMemory::new(), faults: Arc::clone(&faults) }),
@@ -81,7 +88,7 @@ pub(crate) fn with(dir: &FilePath, change: impl FnOnce(&mut Storage)) -> (Blobs,
         url: "s3://images/a/prefix".to_owned(),
         endpoint: "memory".to_owned(),
     };
-    (Blobs::in_bucket(dir, Bucket::new(connected, &storage)).unwrap(), faults)
+    (Blobs::in_bucket(dir, Bucket::new(connected, &storage, cache)).unwrap(), faults)
 }
 
 #[derive(Debug)]

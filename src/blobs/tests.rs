@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures::TryStreamExt;
 
-use super::testing::{BLOCK_BYTES, PART_BYTES, Plan, bucket, with};
+use super::testing::{BLOCK_BYTES, PART_BYTES, Plan, bucket, cached_bucket, with};
 use super::*;
 use crate::clock::Timestamp;
 
@@ -49,6 +49,13 @@ macro_rules! wherever_objects_lie {
             async fn $name() {
                 let dir = tempfile::tempdir().unwrap();
                 super::$name(super::bucket(dir.path()).0).await;
+            })+
+        }
+        mod cached_bucket {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let dir = tempfile::tempdir().unwrap();
+                super::$name(super::cached_bucket(dir.path()).0).await;
             })+
         }
     };
@@ -177,6 +184,31 @@ async fn what_was_written_is_read_back_where_that_is_asked_for() {
     faults.plan(Plan::Nothing);
     keep(&blobs, &key(), &content(3 * BLOCK_BYTES)).await.unwrap();
     assert_eq!(faults.calls(), 2 + 3, "put, head, and three blocks");
+}
+
+#[tokio::test]
+async fn what_was_read_once_is_there_while_a_bucket_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blobs, faults) = cached_bucket(dir.path());
+    let content = content(3 * BLOCK_BYTES + 1);
+    keep(&blobs, &key(), &content).await.unwrap();
+    assert_eq!(whole(&blobs, &key()).await.unwrap(), content);
+    faults.plan(Plan::Every);
+    assert_eq!(whole(&blobs, &key()).await.unwrap(), content);
+    assert_eq!(blobs.get_range(&key(), 5000..9000).await.unwrap(), content[5000..9000]);
+    assert_eq!(faults.calls(), 0);
+    assert!(is_away(&blobs.get_range(&key().unshared(), 0..9).await.unwrap_err()), "and nothing else is");
+}
+
+#[tokio::test]
+async fn what_is_deleted_leaves_the_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blobs, _) = cached_bucket(dir.path());
+    keep(&blobs, &key(), &content(3 * BLOCK_BYTES)).await.unwrap();
+    whole(&blobs, &key()).await.unwrap();
+    blobs.delete(&key()).await.unwrap();
+    let error = blobs.get_range(&key(), 0..9).await.unwrap_err();
+    assert!(!is_away(&error), "{error}");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ impl Bucket {
 
     async fn compare(self: &Arc<Self>, file: &File, size: u64, key: &BlobKey) -> io::Result<()> {
         let mut stored = Sha256::new();
-        let mut blocks = self.object(key).stream(None).await?;
+        let mut blocks = self.object(key).past_the_cache().stream(None).await?;
         while let Some(block) = blocks.try_next().await? {
             stored.update(&block);
         }

@@ -44,6 +44,17 @@ pub struct Storage {
     ready_every_s: u64,
     pub s3: S3,
     pub azure: Azure,
+    pub cache: Cache,
+}
+
+/// Of a bucket, on the local disk.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// 0: none.
+    pub bytes_max: u64,
+    #[serde(deserialize_with = "path_or_none")]
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -194,6 +205,9 @@ impl Storage {
         within("blocks_ahead", self.blocks_ahead as u64, 0, 64)?;
         within("upload_bytes_max", self.upload_bytes_max, self.part_bytes, 1 << 40)?;
         within("orphan_age_h", self.orphan_age_h, 1, 24 * 365)?;
+        if self.cache.bytes_max != 0 {
+            within("cache.bytes_max", self.cache.bytes_max, 64 * self.block_bytes, 1 << 50)?;
+        }
         match self.part_bytes.saturating_mul(PARTS_MAX) < instance_bytes_max {
             true => Err(format!(
                 "storage.part_bytes = {}: ingest.instance_bytes_max would be more than {PARTS_MAX} parts of it",
@@ -391,6 +405,7 @@ mod tests {
             ("storage.part_bytes", "6000000000"),
             ("storage.block_bytes", "0"),
             ("storage.requests_max", "0"),
+            ("storage.cache.bytes_max", "1000"),
             ("storage.orphan_age_h", "0"),
             ("storage.silence_timeout_s", "0.0"),
         ] {

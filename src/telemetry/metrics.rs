@@ -139,6 +139,12 @@ pub mod bucket {
     pub const REQUESTS: &str = "bucket_requests_total";
     /// Histogram by `operation`: from the first attempt to the answer.
     pub const SECONDS: &str = "bucket_request_seconds";
+    /// Counter by `outcome` (hit, miss, damaged, unwritten): blocks that were looked for in the cache.
+    pub const CACHE: &str = "bucket_cache_blocks_total";
+    /// Counter: blocks that made room for others.
+    pub const CACHE_EVICTED: &str = "bucket_cache_evicted_total";
+    /// Gauge: bytes of the cache.
+    pub const CACHE_BYTES: &str = "bucket_cache_bytes";
 }
 
 /// Deletions.
@@ -397,6 +403,9 @@ fn describe() {
     describe_counter!(ingest::OBJECTS, "objects stored or refused, by source and outcome");
     describe_counter!(ingest::REFUSALS, "objects refused, by reason");
     describe_counter!(bucket::REQUESTS, "requests to the object store, by operation and outcome");
+    describe_counter!(bucket::CACHE, "blocks looked for in the cache of the object store, by outcome");
+    describe_counter!(bucket::CACHE_EVICTED, "blocks that left the cache to make room");
+    describe_gauge!(bucket::CACHE_BYTES, Unit::Bytes, "bytes of the cache of the object store");
     describe_histogram!(bucket::SECONDS, Unit::Seconds, "time of requests to the object store");
     describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");
     describe_counter!(deletion::SWEPT, "deleted instances whose retention was over");

@@ -54,6 +54,7 @@ const NOT_COUNTED: &[(&str, &str)] = &[
     ("storage.retries_max", "bucket_requests_total has the failure"),
     ("storage.retry_max_s", "bounds a pause"),
     ("storage.upload_bytes_max", "who comes later waits"),
+    ("storage.cache.bytes_max", "a cache: what is over is fetched again"),
     ("storage.requests_max", "who comes later waits"),
     ("index.group_max", "the next batch is in the next group"),
     ("volumes.at_a_time", "who comes later waits, up to waiting_max"),
