@@ -57,11 +57,15 @@ def against(context, tally, store, folder):
             in_the_bucket(server, store, held)
         with check("whole objects, frames, metadata and pictures are those of a local folder"):
             as_from_a_folder(context, server, folder, held)
-        with check("the same after a restart"):
+        with check("the same after a restart, from a cold cache and from a warm one"):
             server.stop()
             server.start()
-            for _ in range(2):
-                crash.walk(server, held)
+            crash.walk(server, held)
+            fetched = reads(server)
+            crash.walk(server, held)
+            equal("reads of the bucket with a warm cache", reads(server), fetched)
+        with check("a damaged cache is fetched again"):
+            damaged(server, held)
         with check("what is deleted leaves the bucket"):
             deleted(server, store, held)
         with check("200 MB in bounded memory, in and out"):
@@ -161,6 +165,25 @@ def answer(server, path, headers):
     return content
 
 
+def reads(server):
+    """Requests for bytes that the bucket has answered."""
+    text = requests.get(f"{server.base}/metrics", timeout=60).text
+    lines = [line for line in text.splitlines() if line.startswith("bucket_requests_total") and '"read"' in line]
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines)
+
+
+def damaged(server, held):
+    files = [path for path in (server.data_dir / "cache").rglob("*") if path.is_file()]
+    assert files, "nothing was cached"
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    fetched = reads(server)
+    crash.walk(server, held)
+    assert reads(server) >= fetched + len(held), "what is damaged was given out"
+
+
 def deleted(server, store, held):
     where = dicomweb.locations(server)
     uid = next(iter(held))
@@ -219,9 +242,11 @@ def killed(server, store, moments, held):
 
 
 def away(server, store, held):
+    unread = [image(generate_uid(), 1, 64)]
+    dicomweb.store(server, unread)
+    held |= digests(unread)
     where = dicomweb.locations(server)
-    uid = next(iter(held))
-    path = "studies/{}/series/{}/instances/{}".format(*where[uid])
+    path = "studies/{}/series/{}/instances/{}".format(*where[uid_of(unread[0])])
     file = image(generate_uid(), 1, 64)
     store.kill()
     try:
