@@ -1,6 +1,8 @@
 """A Gemma 3 model in the layout of Hugging Face as two GGUF files that llama.cpp loads: the decoder, and the tower with its projector.
 
     to_gguf.py FOLDER OUT     writes OUT.gguf and OUT-mmproj.gguf, in f32
+
+From Python the decoder's matrices can be given another type.
 """
 
 import json
@@ -8,7 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy
-from gguf import GGUFWriter, RopeScalingType, TokenType
+from gguf import GGMLQuantizationType, GGUFWriter, RopeScalingType, TokenType
+from gguf.quants import quantize
 from safetensors.numpy import load_file
 
 # Sentence by sentence what the template of Gemma does: the system's words lead the first turn of the user.
@@ -107,7 +110,7 @@ def kind_of(number, text, added):
     return TokenType.NORMAL if text else TokenType.UNUSED
 
 
-def write_decoder(path, config, tokenizer, weights):
+def write_decoder(path, config, tokenizer, weights, kind):
     text = config["text_config"]
     writer = GGUFWriter(path, "gemma3")
     writer.add_name(config.get("_name_or_path") or path.stem)
@@ -128,15 +131,25 @@ def write_decoder(path, config, tokenizer, weights):
         writer.add_rope_scaling_factor(rope["factor"])
     embedding = weights.text("embed_tokens.weight")
     add_vocabulary(writer, tokenizer, len(embedding))
-    writer.add_tensor("token_embd.weight", embedding)
+    add_matrix(writer, "token_embd.weight", embedding, kind)
     # GGUF has the norms with the one added that the model's own files leave out.
     writer.add_tensor("output_norm.weight", weights.text("norm.weight") + 1)
     for layer in range(text["num_hidden_layers"]):
         for theirs, ours in MATRICES.items():
-            writer.add_tensor(f"blk.{layer}.{ours}.weight", weights.text(f"layers.{layer}.{theirs}.weight"))
+            add_matrix(writer, f"blk.{layer}.{ours}.weight", weights.text(f"layers.{layer}.{theirs}.weight"), kind)
         for theirs, ours in NORMS.items():
-            writer.add_tensor(f"blk.{layer}.{ours}.weight", weights.text(f"layers.{layer}.{theirs}.weight") + 1)
+            norm = weights.text(f"layers.{layer}.{theirs}.weight") + 1
+            writer.add_tensor(f"blk.{layer}.{ours}.weight", norm * scale_of_queries(text) if ours == "attn_q_norm" else norm)
     close(writer)
+
+
+def add_matrix(writer, name, values, kind):
+    writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+
+
+def scale_of_queries(text):
+    """The architecture scales by the width of a head; where a model does by something else, its norm makes up for it."""
+    return numpy.float32((text["head_dim"] / text.get("query_pre_attn_scalar", text["head_dim"])) ** 0.5)
 
 
 def write_tower(path, config, weights):
@@ -179,12 +192,12 @@ def close(writer):
     writer.close()
 
 
-def convert(folder, out):
+def convert(folder, out, kind=GGMLQuantizationType.F32):
     folder, out = Path(folder), Path(out)
     config, tokenizer = (json.loads((folder / name).read_text()) for name in ("config.json", "tokenizer.json"))
     weights = Weights(folder)
     decoder, tower = out.with_name(f"{out.name}.gguf"), out.with_name(f"{out.name}-mmproj.gguf")
-    write_decoder(decoder, config, tokenizer, weights)
+    write_decoder(decoder, config, tokenizer, weights, kind)
     write_tower(tower, config, weights)
     return decoder, tower
 

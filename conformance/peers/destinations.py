@@ -11,19 +11,17 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from .dicomweb import multipart
+from .loopback import HOST, Handler, Loopback
 from .part10 import uid_of
 from .server import free_port
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benches"))
 from yardsticks import ORTHANC_PLUGIN, Orthanc  # noqa: E402, F401
-
-HOST = "127.0.0.1"
 
 
 def missing():
@@ -102,7 +100,7 @@ def hanging():
             connection.close()
 
 
-class Web:
+class Web(Loopback):
     """An HTTP server that answers POST as it is told, and remembers the requests."""
 
     def __init__(self, answer=lambda number: (200, {}, b""), pair=None, client_ca=None):
@@ -110,48 +108,31 @@ class Web:
         self.answer, self.requests = answer, []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Sent(Handler):
             def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = self.received()
                 outer.requests.append((self.path, dict(self.headers.items()), body))
                 status, headers, answer = outer.answer(len(outer.requests))
                 if status == 200 and self.path.endswith("/studies"):
                     answer = naming(self.headers["Content-Type"], body)
-                self._answer(status, headers, answer)
+                self.answer(status, headers, answer)
 
             def do_OPTIONS(self):
-                self._answer(200, {}, b"")
+                self.answer(200, {}, b"")
 
-            def _answer(self, status, headers, body):
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+        super().__init__(Sent, trusting(pair, client_ca))
+        self.base = self.root
 
-            def log_message(self, *_):
-                pass
 
-        self.server = ThreadingHTTPServer((HOST, 0), Handler)
-        if pair:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pair[1], pair[0])
-            context.load_verify_locations(client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        scheme = "https" if pair else "http"
-        self.base = f"{scheme}://{HOST}:{self.server.server_port}"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+def trusting(pair, client_ca):
+    """Over TLS with a pair, none without."""
+    if not pair:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair[1], pair[0])
+    context.load_verify_locations(client_ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def naming(content_type, body):
