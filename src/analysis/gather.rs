@@ -23,11 +23,12 @@ use crate::query::Scope;
 use crate::query::stored_object::{ReadError, StoredObject};
 use crate::report::document::{ImageReference, PriorStudy, Reading, Subject};
 use crate::report::parse::View;
-use crate::reporting::evidence;
+use crate::reporting::{evidence, subject};
 use crate::volume::assemble::AssembleError;
 use crate::volume::description::VolumeDescription;
 use crate::volume::functional_groups::FrameAttributes;
 use crate::volume::grayscale::GrayscaleError;
+use crate::volume::model_view::ModelView;
 use crate::volume::pixels::{self, Frame, ImageDescription, PixelError};
 
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +182,41 @@ impl Gatherer<'_> {
         }
     }
 
+    /// The first frame of each of the `chosen`, at least one, and what the first of them tells of the study.
+    async fn first_frames(
+        &self,
+        template: &'static Template,
+        study: &StudyUid,
+        chosen: &[Opened],
+        prior: Option<GatheredPrior>,
+        shown: Shown,
+    ) -> Result<Gathered, GatherError> {
+        let first = &chosen[0].attributes;
+        let (subject, institution) = (subject::of(study, first), subject::institution(first));
+        let compared = prior.as_ref().map(|prior| &prior.study);
+        let context = self.context(template, &subject, first, compared).await?;
+        let mut images = Vec::with_capacity(chosen.len());
+        for opened in chosen {
+            let picture = Arc::new(opened.with_frame(0, shown.rendered).await?.image);
+            images.push(GatheredImage {
+                reference: opened.reference(0),
+                view: (shown.view)(opened),
+                picture,
+            });
+        }
+        Ok(Gathered {
+            template,
+            focus: None,
+            context,
+            subject,
+            institution,
+            images,
+            prior,
+            volume: None,
+            limitations: Vec::new(),
+        })
+    }
+
     /// Opens every object of the content, by series and instance.
     async fn open(&self, study: &StudyUid, content: &Content) -> Result<Vec<Opened>, GatherError> {
         let mut opened = Vec::with_capacity(content.members.len());
@@ -195,6 +231,12 @@ impl Gatherer<'_> {
         }
         Ok(opened)
     }
+}
+
+/// How objects of one image become pictures.
+struct Shown {
+    rendered: fn(&Frame, &FrameAttributes<'_>) -> Result<ModelView, GrayscaleError>,
+    view: fn(&Opened) -> View,
 }
 
 /// An object of the study with its attributes at hand.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::findings::{Box2d, Laterality};
+use crate::volume::model_view::PaddedSquare;
 
 /// The edge of the model's square in box units.
 const SQUARE: f32 = 1000.0;
@@ -31,13 +32,15 @@ pub struct Region {
 impl Region {
     /// `None` where nothing of the box lies on the image: the model pointed at the padding.
     pub fn of(square: Box2d, framing: Framing, rows: u32, columns: u32) -> Option<Self> {
-        let (rows, columns) = (rows as f32, columns as f32);
-        let (height, width) = match framing {
-            Framing::Padded => (rows.max(columns), rows.max(columns)),
-            Framing::Stretched => (rows, columns),
+        let (height, width, above, before) = match framing {
+            Framing::Padded => {
+                let PaddedSquare { side, top, left, .. } = PaddedSquare::around(rows, columns);
+                (side, side, top, left)
+            }
+            Framing::Stretched => (rows, columns, 0, 0),
         };
-        // an odd column or row of black is behind the image
-        let (before, above) = (((width - columns) / 2.0).floor(), ((height - rows) / 2.0).floor());
+        let pixels = [rows, columns, height, width, above, before];
+        let [rows, columns, height, width, above, before] = pixels.map(|count| count as f32);
         let x = |v: u16| (f32::from(v) / SQUARE * width - before).clamp(0.0, columns);
         let y = |v: u16| (f32::from(v) / SQUARE * height - above).clamp(0.0, rows);
         let region =

@@ -11,12 +11,11 @@ use super::grayscale::voi::WindowLevel;
 use super::grayscale::{GrayscaleError, Picture, Window, display, is_inverse, modality_values, value_range};
 use super::pixels::{Frame, Samples};
 use crate::ai::RgbImage;
-use crate::report::findings::Box2d;
 
 /// Hounsfield ranges shown as red (wide), green (soft tissue) and blue (brain).
 pub const CT_WINDOWS: [(f32, f32); 3] = [(-1024.0, 1024.0), (-135.0, 215.0), (0.0, 80.0)];
 
-/// A picture for the model and the way back from its boxes to pixels.
+/// A picture for the model, and where the frame lies in it: the way back is `report::region`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelView {
     pub image: RgbImage,
@@ -33,15 +32,6 @@ pub struct PaddedSquare {
     pub top: u32,
     /// Columns of black to the left of the frame.
     pub left: u32,
-}
-
-/// A rectangle in pixels of the frame: edges, from 0 to its columns and rows.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PixelBox {
-    pub left: f64,
-    pub top: f64,
-    pub right: f64,
-    pub bottom: f64,
 }
 
 /// A radiograph: the first window, else the full range; the least value is black in either
@@ -128,35 +118,6 @@ impl PaddedSquare {
     pub fn around(rows: u32, columns: u32) -> Self {
         let side = rows.max(columns);
         Self { rows, columns, side, top: (side - rows) / 2, left: (side - columns) / 2 }
-    }
-
-    /// From thousandths of the square to pixels of the frame, clipped to it. `None` when nothing of
-    /// the box lies on the frame.
-    pub fn to_pixels(&self, square: Box2d) -> Option<PixelBox> {
-        let place = |thousandths: u16, before: u32, extent: u32| {
-            let pixels = f64::from(thousandths) / 1000.0 * f64::from(self.side) - f64::from(before);
-            pixels.clamp(0.0, f64::from(extent))
-        };
-        let pixels = PixelBox {
-            left: place(square.x0, self.left, self.columns),
-            top: place(square.y0, self.top, self.rows),
-            right: place(square.x1, self.left, self.columns),
-            bottom: place(square.y1, self.top, self.rows),
-        };
-        (pixels.left < pixels.right && pixels.top < pixels.bottom).then_some(pixels)
-    }
-
-    /// From pixels of the frame to thousandths of the square, rounded.
-    pub fn to_box(&self, pixels: PixelBox) -> Box2d {
-        let place = |pixel: f64, before: u32| {
-            ((pixel + f64::from(before)) / f64::from(self.side) * 1000.0).round() as u16
-        };
-        Box2d {
-            y0: place(pixels.top, self.top),
-            x0: place(pixels.left, self.left),
-            y1: place(pixels.bottom, self.top),
-            x1: place(pixels.right, self.left),
-        }
     }
 }
 

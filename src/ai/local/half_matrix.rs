@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::bytes::Bytes;
+use super::kernels::widen;
 
 mod dot;
 
@@ -155,7 +156,7 @@ impl<'a> Weights<'a> {
 
     fn widen(self, into: &mut [f32]) {
         match self {
-            Self::Bf16(weights) => dot::widen_bf16(weights, into),
+            Self::Bf16(weights) => widen(weights, into),
             Self::F16(weights) => weights.convert_to_f32_slice(into),
         }
     }

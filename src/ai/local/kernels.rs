@@ -16,7 +16,7 @@ use super::packed::{self, Level};
 
 pub(super) use attention::{Attention, Shape};
 pub(super) use exact::Exact;
-pub(super) use lanes::Lanes;
+pub(super) use lanes::{Lanes, round, widen};
 pub(super) use rounded::Rounded;
 pub(super) use stored::Stored;
 pub(super) use tiles::{BLOCK, Configured, Rows, STEP_WEIGHTS, Tiles};

@@ -10,6 +10,9 @@ use std::sync::LazyLock;
 use candle_core::quantized::GgmlDType;
 
 #[cfg(target_arch = "x86_64")]
+use super::kernels::Tiles;
+
+#[cfg(target_arch = "x86_64")]
 mod detect;
 #[cfg(target_arch = "x86_64")]
 mod dots;
@@ -43,6 +46,13 @@ pub(super) fn level() -> Level {
     #[cfg(not(target_arch = "x86_64"))]
     static LEVEL: LazyLock<Level> = LazyLock::new(|| Level::Portable);
     *LEVEL
+}
+
+/// The system is asked once.
+#[cfg(target_arch = "x86_64")]
+fn granted_tiles() -> Option<Tiles> {
+    static TILES: LazyLock<Option<Tiles>> = LazyLock::new(Tiles::request);
+    *TILES
 }
 
 /// Runs arithmetic over slices as vector code for the widest registers there are. `work` and what it
@@ -93,11 +103,10 @@ fn product_of<F: formats::Format>(level: Level, matrix: &Packed<'_>, x: &[f32]) 
     let mut out = vec![0.0; count * matrix.rows];
     if count <= dots::ROWS_MAX && level >= Level::Avx512 {
         dots::multiply(&blocks, x, &mut out);
-    } else if level == Level::Amx && tiles::fits(matrix.rows) {
-        tiles::multiply(&blocks, x, &mut out);
-    } else {
-        return None;
+        return Some(out);
     }
+    let tiles = granted_tiles().filter(|_| level == Level::Amx && tiles::fits(matrix.rows))?;
+    tiles::multiply(tiles, &blocks, x, &mut out);
     Some(out)
 }
 

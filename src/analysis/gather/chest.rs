@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
 
-use super::{GatherError, Gathered, GatheredImage, GatheredPrior, Gatherer, Opened, Pipeline};
+use super::{GatherError, Gathered, GatheredPrior, Gatherer, Opened, Pipeline, Shown};
 use crate::ai::prompt::Template;
 use crate::analysis::outside;
 use crate::analysis::trigger::{Content, Trigger};
@@ -15,7 +15,6 @@ use crate::db::{DbError, studies};
 use crate::dicom::uid::StudyUid;
 use crate::report::document::PriorStudy;
 use crate::report::parse::View;
-use crate::reporting::subject;
 use crate::volume::attributes::{integer, text, texts};
 use crate::volume::model_view;
 
@@ -141,31 +140,14 @@ impl Gatherer<'_> {
         found: usize,
         prior: Option<GatheredPrior>,
     ) -> Result<Gathered, GatherError> {
-        let first = &chosen[0].attributes;
-        let (subject, institution) = (subject::of(study, first), subject::institution(first));
-        let compared = prior.as_ref().map(|prior| &prior.study);
-        let context = self.context(template, &subject, first, compared).await?;
-        let mut images = Vec::with_capacity(chosen.len());
-        for opened in chosen {
-            let view = opened.with_frame(0, model_view::radiograph).await?;
-            images.push(GatheredImage {
-                reference: opened.reference(0),
-                view: if is_mirrored(opened) { View::Other } else { view_of(opened) },
-                picture: Arc::new(view.image),
-            });
-        }
+        let shown = Shown {
+            rendered: model_view::radiograph,
+            view: |opened| if is_mirrored(opened) { View::Other } else { view_of(opened) },
+        };
+        let gathered = self.first_frames(template, study, chosen, prior, shown).await?;
         let mirrored = chosen.iter().any(is_mirrored).then(|| MIRRORED.to_owned());
-        Ok(Gathered {
-            template,
-            focus: None,
-            context,
-            subject,
-            institution,
-            limitations: left_out(found, images.len()).into_iter().chain(mirrored).collect(),
-            images,
-            prior,
-            volume: None,
-        })
+        let limitations = left_out(found, chosen.len()).into_iter().chain(mirrored).collect();
+        Ok(Gathered { limitations, ..gathered })
     }
 }
 

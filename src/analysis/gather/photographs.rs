@@ -1,14 +1,11 @@
 //! Photographs: visible light in colour, as it is displayed.
 
-use std::sync::Arc;
-
 use dicom_dictionary_std::tags;
 
-use super::{GatherError, Gathered, GatheredImage, Gatherer};
+use super::{GatherError, Gathered, Gatherer, Shown};
 use crate::analysis::trigger::Content;
 use crate::dicom::uid::StudyUid;
 use crate::report::parse::View;
-use crate::reporting::subject;
 use crate::volume::attributes::integer;
 use crate::volume::model_view;
 
@@ -27,23 +24,13 @@ impl Gatherer<'_> {
             let uid = opened.object.instance.sop_instance.to_string();
             (number(tags::SERIES_NUMBER), number(tags::INSTANCE_NUMBER), uid)
         });
-        let first = opened
-            .first()
-            .ok_or_else(|| GatherError::NothingToShow("no object has pixel data".to_owned()))?;
-        let (subject, institution) =
-            (subject::of(study, &first.attributes), subject::institution(&first.attributes));
-        let context = self.context(template, &subject, &first.attributes, None).await?;
-        let (found, frames) = (opened.len(), opened.iter().map(super::Opened::frames).sum::<usize>());
-        let mut images = Vec::with_capacity(images_max);
-        for opened in opened.iter().take(images_max) {
-            let view = opened.with_frame(0, model_view::color).await?;
-            images.push(GatheredImage {
-                reference: opened.reference(0),
-                view: View::Other,
-                picture: Arc::new(view.image),
-            });
+        if opened.is_empty() {
+            return Err(GatherError::NothingToShow("no object has pixel data".to_owned()));
         }
-        let shown = images.len();
+        let (found, frames) = (opened.len(), opened.iter().map(super::Opened::frames).sum::<usize>());
+        let shown = images_max.min(found);
+        let as_displayed = Shown { rendered: model_view::color, view: |_| View::Other };
+        let gathered = self.first_frames(template, study, &opened[..shown], None, as_displayed).await?;
         let limitations = match (found > shown, frames > found) {
             (false, false) => Vec::new(),
             (_, false) => vec![format!("{shown} of {found} images were shown to the model.")],
@@ -53,16 +40,6 @@ impl Gatherer<'_> {
                 )]
             }
         };
-        Ok(Gathered {
-            template,
-            focus: None,
-            context,
-            subject,
-            institution,
-            images,
-            prior: None,
-            volume: None,
-            limitations,
-        })
+        Ok(Gathered { limitations, ..gathered })
     }
 }

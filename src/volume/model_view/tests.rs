@@ -3,7 +3,6 @@ use crate::volume::testing::object;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use ndarray::array;
-use proptest::prelude::*;
 
 fn frame(stored: Array2<i32>) -> Frame {
     Frame { rows: stored.nrows(), columns: stored.ncols(), samples: Samples::Gray(stored) }
@@ -70,26 +69,4 @@ fn a_wide_frame_is_centred_between_black() {
         (view.image.data[9..18].to_vec(), view.image.data.len()),
         (vec![0, 0, 0, 0, 0, 0, 255, 255, 255], 27)
     );
-}
-
-#[test]
-fn a_box_in_the_padding_is_no_box() {
-    let square = PaddedSquare::around(100, 200);
-    assert_eq!(square.to_pixels(Box2d { y0: 0, x0: 0, y1: 249, x1: 1000 }), None);
-    let across = square.to_pixels(Box2d { y0: 0, x0: 500, y1: 500, x1: 1000 }).unwrap();
-    assert_eq!(across, PixelBox { left: 100.0, top: 0.0, right: 200.0, bottom: 50.0 });
-}
-
-proptest! {
-    #[test]
-    fn boxes_survive_the_way_there_and_back(rows in 50_u32..4000, columns in 50_u32..4000, edges in [0.0..0.4, 0.0..0.4, 0.6..1.0, 0.6..1.0]) {
-        let square = PaddedSquare::around(rows, columns);
-        let (height, width): (f64, f64) = (rows.into(), columns.into());
-        let pixels = PixelBox { left: edges[0] * width, top: edges[1] * height, right: edges[2] * width, bottom: edges[3] * height };
-        let back = square.to_pixels(square.to_box(pixels)).unwrap();
-        let half_a_thousandth = f64::from(square.side) / 2000.0 + 1e-9;
-        for (there, back) in [(pixels.left, back.left), (pixels.top, back.top), (pixels.right, back.right), (pixels.bottom, back.bottom)] {
-            prop_assert!((there - back).abs() <= half_a_thousandth, "{} {}", there, back);
-        }
-    }
 }

@@ -3,7 +3,7 @@
 
 use half::bf16;
 
-use super::super::kernels::{BLOCK, Configured, Rows, STEP_WEIGHTS, Tiles};
+use super::super::kernels::{BLOCK, Configured, Rows, STEP_WEIGHTS, Tiles, round};
 use super::{KEY_ROWS, packed};
 
 /// What a unit needs beside its f32 numbers. Rows come in multiples of [`BLOCK`].
@@ -93,15 +93,6 @@ impl Halves {
             let left = Rows { numbers: &left.numbers[row * left.apart..], ..left };
             tiles.multiply(left, right, &mut out[row * apart..], apart, add);
         }
-    }
-}
-
-/// To the nearest, of two to the even; without the care for what is no number, so that it vectorises.
-#[inline(always)]
-fn round(values: &[f32], halves: &mut [bf16]) {
-    for (value, half) in values.iter().zip(halves) {
-        let bits = value.to_bits();
-        *half = bf16::from_bits((bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16);
     }
 }
 

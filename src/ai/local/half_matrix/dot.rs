@@ -26,13 +26,6 @@ pub(super) fn f16(weights: &[f16], x: &[f32]) -> f32 {
     plain(weights, x, |weight| weight.to_f32())
 }
 
-/// A bf16 is the upper half of an f32.
-pub(super) fn widen_bf16(weights: &[bf16], into: &mut [f32]) {
-    for (value, weight) in into.iter_mut().zip(weights) {
-        *value = f32::from_bits(u32::from(weight.to_bits()) << 16);
-    }
-}
-
 fn plain<T: Copy>(weights: &[T], x: &[f32], widen: impl Fn(T) -> f32) -> f32 {
     let mut sums = [0.0; LANES];
     for (weights, x) in weights.chunks(LANES).zip(x.chunks(LANES)) {
@@ -58,38 +51,31 @@ mod avx {
     /// Sums that are under way at once.
     const SUMS: usize = 4;
 
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn bf16(weights: &[bf16], x: &[f32]) -> f32 {
-        let whole = weights.len().min(x.len()) / (SUMS * LANES) * (SUMS * LANES);
-        let mut sums = [_mm256_setzero_ps(); SUMS];
-        for start in (0..whole).step_by(SUMS * LANES) {
-            for (n, sum) in sums.iter_mut().enumerate() {
-                let at = start + n * LANES;
-                // SAFETY: `at + LANES` is at most `whole`, which neither slice is shorter than.
-                let (half, x) =
-                    unsafe { (eight(weights.as_ptr().add(at)), _mm256_loadu_ps(x.as_ptr().add(at))) };
-                let wide = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(half)));
-                *sum = _mm256_fmadd_ps(wide, x, *sum);
+    /// The product of a type whose eight values become f32 in a register.
+    macro_rules! product {
+        ($kind:ident, $features:literal, $wide:expr) => {
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $kind(weights: &[$kind], x: &[f32]) -> f32 {
+                let whole = weights.len().min(x.len()) / (SUMS * LANES) * (SUMS * LANES);
+                let mut sums = [_mm256_setzero_ps(); SUMS];
+                for start in (0..whole).step_by(SUMS * LANES) {
+                    for (n, sum) in sums.iter_mut().enumerate() {
+                        let at = start + n * LANES;
+                        // SAFETY: `at + LANES` is at most `whole`, which neither slice is shorter than.
+                        let (half, x) =
+                            unsafe { (eight(weights.as_ptr().add(at)), _mm256_loadu_ps(x.as_ptr().add(at))) };
+                        *sum = _mm256_fmadd_ps($wide(half), x, *sum);
+                    }
+                }
+                total(&sums) + plain(&weights[whole..], &x[whole..], |weight| weight.to_f32())
             }
-        }
-        total(&sums) + plain(&weights[whole..], &x[whole..], |weight| weight.to_f32())
+        };
     }
 
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) unsafe fn f16(weights: &[f16], x: &[f32]) -> f32 {
-        let whole = weights.len().min(x.len()) / (SUMS * LANES) * (SUMS * LANES);
-        let mut sums = [_mm256_setzero_ps(); SUMS];
-        for start in (0..whole).step_by(SUMS * LANES) {
-            for (n, sum) in sums.iter_mut().enumerate() {
-                let at = start + n * LANES;
-                // SAFETY: `at + LANES` is at most `whole`, which neither slice is shorter than.
-                let (half, x) =
-                    unsafe { (eight(weights.as_ptr().add(at)), _mm256_loadu_ps(x.as_ptr().add(at))) };
-                *sum = _mm256_fmadd_ps(_mm256_cvtph_ps(half), x, *sum);
-            }
-        }
-        total(&sums) + plain(&weights[whole..], &x[whole..], |weight| weight.to_f32())
-    }
+    product!(bf16, "avx2,fma", |half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(
+        half
+    ))));
+    product!(f16, "avx2,fma,f16c", |half| _mm256_cvtph_ps(half));
 
     /// Eight values of sixteen bits.
     unsafe fn eight<T>(start: *const T) -> __m128i {

@@ -236,13 +236,25 @@ fn exponentiate_to_bf16<A: Arithmetic>(row: &[f32], shift: f32, out: &mut [bf16]
 
 #[inline(always)]
 fn round_to_bf16<A: Arithmetic>(row: &[f32], out: &mut [bf16]) {
+    round(row, out);
+}
+
+#[inline(always)]
+fn widen_bf16<A: Arithmetic>(row: &[bf16], out: &mut [f32]) {
+    widen(row, out);
+}
+
+/// As [`Lanes::round_to_bf16`], by the instructions of whoever calls.
+#[inline(always)]
+pub(in crate::ai::local) fn round(row: &[f32], out: &mut [bf16]) {
     for (x, out) in row.iter().zip(out) {
         *out = nearest(*x);
     }
 }
 
+/// As [`Lanes::widen_bf16`], by the instructions of whoever calls.
 #[inline(always)]
-fn widen_bf16<A: Arithmetic>(row: &[bf16], out: &mut [f32]) {
+pub(in crate::ai::local) fn widen(row: &[bf16], out: &mut [f32]) {
     for (x, out) in row.iter().zip(out) {
         // the upper half of an f32
         *out = f32::from_bits(u32::from(x.to_bits()) << 16);

@@ -12,6 +12,7 @@ use std::arch::x86_64::*;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use super::super::kernels::Tiles;
 use super::Output;
 use super::formats::{BLOCK, Blocks, Format};
 
@@ -29,7 +30,7 @@ pub(super) fn fits(rows: usize) -> bool {
     rows.is_multiple_of(2 * TILE)
 }
 
-pub(super) fn multiply<F: Format>(matrix: &Blocks<'_, F>, x: &[f32], out: &mut [f32]) {
+pub(super) fn multiply<F: Format>(tiles: Tiles, matrix: &Blocks<'_, F>, x: &[f32], out: &mut [f32]) {
     let (width, stride) = (matrix.columns, matrix.rows);
     let chunks = x.chunks(VALUES_MAX * width).zip(out.chunks_mut(VALUES_MAX * stride));
     for (x, out) in chunks {
@@ -38,7 +39,7 @@ pub(super) fn multiply<F: Format>(matrix: &Blocks<'_, F>, x: &[f32], out: &mut [
         let out = Output { start: out.as_mut_ptr(), stride };
         // SAFETY: as above; each unit writes to columns of its own.
         let unit = |scratch: &mut Scratch, number: usize| unsafe {
-            run(matrix, number * UNIT_ROWS, &values, scratch, &out);
+            run(tiles, matrix, number * UNIT_ROWS, &values, scratch, &out);
         };
         let units = 0..matrix.rows.div_ceil(UNIT_ROWS);
         match rayon::current_num_threads() {
@@ -114,6 +115,7 @@ impl Scratch {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,f16c,fma")]
 unsafe fn run<F: Format>(
+    tiles: Tiles,
     matrix: &Blocks<'_, F>,
     first: usize,
     values: &Values,
@@ -124,13 +126,13 @@ unsafe fn run<F: Format>(
     // SAFETY: the caller has the features; what the functions read and write is theirs by their
     // own contracts. The tile registers are as they were when this returns.
     unsafe {
-        let before = Tiles::configure();
+        let configured = tiles.configure();
         for column in (0..matrix.columns).step_by(UNIT_COLUMNS) {
             let columns = UNIT_COLUMNS.min(matrix.columns - column);
             expand(matrix, first, rows, column, columns, &mut scratch.matrix);
             sum_up(scratch, values, rows, column / DEPTH, columns / DEPTH);
         }
-        before.load();
+        drop(configured);
         write_out(&scratch.sums, values, first, rows, out);
     }
 }
@@ -344,37 +346,5 @@ fn transpose(rows: &mut [__m512i; TILE]) {
         rows[4 + j] = even(odd(a, b), odd(c, d));
         rows[8 + j] = odd(even(a, b), even(c, d));
         rows[12 + j] = odd(odd(a, b), odd(c, d));
-    }
-}
-
-/// The shape of the tile registers of a thread.
-#[repr(C, align(64))]
-struct Tiles {
-    palette: u8,
-    start: u8,
-    reserved: [u8; 14],
-    line_bytes: [u16; 16],
-    lines: [u8; 16],
-}
-
-impl Tiles {
-    const NONE: Self = Self { palette: 0, start: 0, reserved: [0; 14], line_bytes: [0; 16], lines: [0; 16] };
-
-    /// Shapes all eight as full tiles and returns how they were: other kernels shape them once per
-    /// thread and rely on that.
-    unsafe fn configure() -> Self {
-        let (mut before, mut full) = (Self::NONE, Self { palette: 1, ..Self::NONE });
-        full.line_bytes[..8].fill(64);
-        full.lines[..8].fill(16);
-        // SAFETY: the instruction writes 64 bytes, which the type has.
-        unsafe { asm!("sttilecfg [{}]", in(reg) &raw mut before, options(nostack)) };
-        // SAFETY: this is a shape that every processor with tiles has.
-        unsafe { full.load() };
-        before
-    }
-
-    unsafe fn load(&self) {
-        // SAFETY: the caller has a shape that was in use, or none.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) self, options(nostack, readonly)) };
     }
 }
