@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 pub use crate::config::{ContextKind, RemotePixels};
+pub use digest::PictureDigest;
 
+pub mod digest;
+mod line;
 #[cfg(feature = "local-model")]
 pub mod local;
 pub mod prompt;
@@ -27,17 +28,6 @@ pub struct RgbImage {
     pub height: u32,
     /// `height * width * 3` bytes, row by row.
     pub data: Vec<u8>,
-}
-
-/// SHA-256 over size and pixels of a picture.
-pub type PictureDigest = [u8; 32];
-
-impl RgbImage {
-    pub fn digest(&self) -> PictureDigest {
-        let size =
-            Sha256::new().chain_update(self.width.to_le_bytes()).chain_update(self.height.to_le_bytes());
-        size.chain_update(&self.data).finalize().into()
-    }
 }
 
 #[derive(Debug, Clone)]

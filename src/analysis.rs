@@ -12,6 +12,7 @@ pub mod outside;
 mod perform;
 mod progress;
 mod publish;
+mod reuse;
 #[cfg(test)]
 mod tests;
 pub mod trigger;

@@ -51,9 +51,9 @@ pub use remote::{
 pub use report::Report;
 pub use secret::Secret;
 pub use sections::{
-    Analysis, Commitment, Deletion, Dimse, Http, Index, Ingest, KernelChoice, Log, LogFormat, Model,
-    ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Rule, Server, UrlForm,
-    VisionPrecision,
+    Analysis, AnswerCache, Commitment, Deletion, Dimse, Http, Index, Ingest, KernelChoice, Log, LogFormat,
+    Model, ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Rule, Server,
+    UrlForm, VisionPrecision,
 };
 pub use storage::{
     Azure, Bucket, Cache as StorageCache, Place, S3, S3Encryption, Service as StorageService, Storage,

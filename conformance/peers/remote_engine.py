@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from PIL import Image
 
 from . import dimse, phantoms, results
+from .loopback import Handler, Loopback
 from .server import QUICK, RULES, Server, free_port
 from .tally import equal
 
@@ -36,7 +36,8 @@ KEY = "hush-of-the-service"
 WORDS = "The heart is of normal size. No effusion."
 ANSWER = {"findings": [{"finding": "pleural effusion", "location": "pleural space", "laterality": "left", "certainty": "probable",
                         "severity": "small"}], "impression": "Small left pleural effusion."}
-SHARED = {**QUICK, "analysis.guard_words": "[]", "analysis.rules": RULES, "model.engine": "remote", "analysis.attempts_max": "1"}
+# What is judged is how the service is asked: each time.
+SHARED = {**QUICK, "analysis.cache": "off", "analysis.guard_words": "[]", "analysis.rules": RULES, "model.engine": "remote", "analysis.attempts_max": "1"}
 BRISK = {"model.remote.retry_first_s": "0.05", "model.remote.retry_max_s": "2.0", "model.remote.silence_timeout_s": "2",
          "model.remote.request_timeout_s": "6", "model.remote.connect_timeout_s": "2", "model.remote.image_side": "224",
          "model.remote.pause_first_s": "1", "model.remote.pause_max_s": "1", "model.remote.failures_max": "50",
@@ -62,7 +63,7 @@ def run(context, tally):
 # --- a service that does what it is told
 
 
-class Scripted:
+class Scripted(Loopback):
     """Chat completions by a script: each request takes the next fault, or is answered well."""
 
     def __init__(self):
@@ -70,30 +71,15 @@ class Scripted:
         self.wanted_token = None
         peer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
+        class Asked(Handler):
             def do_GET(self):
                 peer.get(self)
 
             def do_POST(self):
                 peer.post(self)
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.root = f"http://127.0.0.1:{self.server.server_address[1]}"
+        super().__init__(Asked)
         self.base = f"{self.root}/v1"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
     def get(self, handler):
         if handler.path.endswith("/models"):
@@ -104,7 +90,7 @@ class Scripted:
             whole(handler, 404, {"error": "nothing here"})
 
     def post(self, handler):
-        raw = handler.rfile.read(int(handler.headers["Content-Length"]))
+        raw = handler.received()
         if handler.path == "/token":
             self.grant(handler, raw)
             return
@@ -132,11 +118,7 @@ class Scripted:
 
 def whole(handler, code, body, headers=()):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    handler.send_response(code)
-    for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(data))), *headers):
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(data)
+    handler.answer(code, {"Content-Type": "application/json", **dict(headers)}, data)
 
 
 def asked(body):
@@ -457,7 +439,8 @@ def decided(server, study):
 def check_metrics(server):
     text = requests.get(f"{server.base}/metrics", timeout=30).text
     for wanted in ('model_service_requests_total{outcome="answered"}', "model_service_retries_total", "model_service_breaker",
-                   'model_service_tokens_total{kind="prompt"}', "model_service_repairs_total"):
+                   'model_service_tokens_total{kind="prompt"}', "model_service_repairs_total",
+                   'model_service_estimated_cost_millionths_total{currency="USD"}', "model_service_requests_waiting 0"):
         assert wanted in text, wanted
     assert KEY not in text and KEY not in server.log(), "the key is told"
     ready = requests.get(f"{server.base}/readyz", timeout=30)

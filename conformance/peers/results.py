@@ -12,6 +12,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 
 from . import dicomweb, phantoms, rendered_reports
+from .by_hand import metric
 from .server import WITH_DEMO_MODEL, Server
 from .tally import equal
 
@@ -42,6 +43,12 @@ def run(context, tally):
             check_client(server, drawn[0].study)
         with tally.check("asking again for the same content writes nothing"):
             check_again(server, drawn[0].study)
+        with tally.check("a copy under other UIDs is answered without the model, and its report says so"):
+            check_reused(server, drawn[0])
+    for told, key, value in (("another question", "analysis.tokens_max", "900"), ("a cache that is off", "analysis.cache", "off")):
+        with tally.check(f"{told}: the model is asked, and no image is encoded a second time"):
+            with Server(context.binary, folder / "data", WITH_DEMO_MODEL | {key: value}) as server:
+                check_asked(server, drawn[0])
 
 
 def object_of(server, study, sop_class):
@@ -127,6 +134,40 @@ def check_client(server, study):
     equal("retrieved objects", len(objects), 3)
     report = next(o for o in objects if o.SOPClassUID == phantoms.COMPREHENSIVE_3D_SR)
     highdicom.sr.srread(BytesIO(phantoms.encoded(report)))
+
+
+def work_of_model(server):
+    """Images that were encoded, tokens that were written, answers that were found."""
+    return (metric(server, 'model_stage_seconds_count{stage="image"}'), metric(server, 'model_tokens_total{kind="answer"}'),
+            metric(server, 'model_cache_lookups_total{cache="answers",outcome="hit"}'))
+
+
+def copied(server, phantom):
+    """The analysis of the same pixels as a study of its own."""
+    file, study = phantoms.changed(phantom.path)
+    phantoms.analysed(server, [file])
+    return study, analysis_of(server, study)
+
+
+def check_reused(server, phantom):
+    images, tokens, found = work_of_model(server)
+    study, analysis = copied(server, phantom)
+    equal("images, tokens and answers found", work_of_model(server), (images, tokens, found + 1))
+    first = analysis_of(server, phantom.study)
+    reading = analysis["provenance"]["reading"]
+    equal("the time of the answer", reading["reused_from"], first["finished_at"])
+    equal("the impression", analysis["impression"], first["impression"])
+    page = rendered_reports.page(server, object_of(server, study, phantoms.COMPREHENSIVE_3D_SR), "text/plain")
+    assert reading["reused_from"] in page, "the SR does not say from when the answer is"
+
+
+def check_asked(server, phantom):
+    images, tokens, found = work_of_model(server)
+    _, analysis = copied(server, phantom)
+    seen, written, reused = work_of_model(server)
+    equal("images encoded and answers reused", (seen, reused), (images, found))
+    assert written > tokens and "reused_from" not in analysis["provenance"]["reading"], analysis["provenance"]
+    equal("images whose features were kept", analysis["provenance"]["usage"]["kept_images"], 1)
 
 
 def check_again(server, study):

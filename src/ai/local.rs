@@ -15,6 +15,7 @@ use candle_core::Device;
 use metrics::counter;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ai::line::Line;
 use crate::ai::{
     AnswerFuture, Call, ContextKind, Engine, EngineError, ModelIdentity, Progress, Reply, Request,
     StageLimits,
@@ -24,7 +25,7 @@ use crate::telemetry::metrics::model as metric;
 use conversation::Memory;
 use features::Features;
 use model::Model;
-use queue::{Line, Queue, Refusal};
+use queue::{Queue, Refusal};
 use schedule::{Job, Scheduler};
 
 pub use bench::{BenchError, BenchReport, Rate, Spent, Trial, bench};
@@ -98,6 +99,8 @@ pub struct LocalOptions {
     pub priority_lead: Duration,
     /// Conversations at a time.
     pub batch_max: usize,
+    /// And so many more that are stat.
+    pub batch_stat: usize,
     /// Memory for the keys and values of all of them.
     pub cache_bytes_max: usize,
     pub limits: StageLimits,
@@ -131,6 +134,7 @@ impl Default for LocalOptions {
             queue_max: 16,
             priority_lead: Duration::from_secs(1800),
             batch_max: 4,
+            batch_stat: 1,
             cache_bytes_max: 2 << 30,
             limits: StageLimits::default(),
             features: None,

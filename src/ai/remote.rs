@@ -14,6 +14,7 @@ mod failure;
 mod gate;
 mod listing;
 mod picture;
+mod places;
 mod service;
 mod sse;
 mod talk;
@@ -43,6 +44,7 @@ use answer::{Answer, Finish};
 use contract::Contract;
 use listing::Listed;
 use picture::Picture;
+use places::Standing;
 use service::{NoAnswer, Service};
 use talk::{Asking, Talk};
 
@@ -75,14 +77,17 @@ struct Errand<'a> {
     request: &'a Request,
     model: &'a str,
     call: &'a Call,
+    standing: Standing,
     account: Account,
 }
 
 impl RemoteEngine {
+    /// `priority_lead` is what one step of priority is worth to those who wait.
+    ///
     /// # Errors
     /// A file of the configuration cannot be used.
-    pub fn new(settings: &RemoteModel, clock: Clock) -> Result<Self, AccessError> {
-        let service = Service::new(settings, &clock)?;
+    pub fn new(settings: &RemoteModel, priority_lead: Duration, clock: Clock) -> Result<Self, AccessError> {
+        let service = Service::new(settings, priority_lead, &clock)?;
         let provisional = identity(&service, None);
         Ok(Self {
             service,
@@ -167,12 +172,13 @@ impl RemoteEngine {
 
     async fn converse(&self, request: &Request, call: &Call) -> Result<Reply, EngineError> {
         let mut account = Account::default();
+        let standing = Standing { priority: request.priority, since: self.clock.now() };
         let known = self.known(&mut account).await?;
         self.check_images(request, known)?;
         let began = self.clock.now();
         let urls = self.pictures(request, call).await?;
         account.drew(self.clock.now().since(began));
-        let mut errand = Errand { request, model: &known.id, call, account };
+        let mut errand = Errand { request, model: &known.id, call, standing, account };
         let (mut talk, mut urls) = (Talk::new(request.system.as_deref()), urls.into_iter());
         let mut answers = Vec::with_capacity(request.answers());
         for turn in &request.turns {
@@ -301,6 +307,7 @@ impl RemoteEngine {
             settings: &errand.request.settings,
             stream: self.service.streams(),
             schema,
+            standing: errand.standing,
         };
         let (before, progress) = (errand.account.written(), &errand.call.progress);
         let written = |pieces| {

@@ -48,6 +48,24 @@ impl Answered {
         let provenance = serde_json::from_slice(&kept.provenance).map_err(PerformError::Provenance)?;
         Ok(Self { answer: kept.answer.clone(), words: kept.words.clone(), provenance, at: kept.at })
     }
+
+    /// As a row; other answers are `unused`, and `question` finds it for whoever asks the same.
+    fn kept<'a>(
+        &'a self,
+        unused: Option<Vec<u8>>,
+        question: Option<&'a str>,
+        gathered: &Gathered,
+    ) -> Result<NewAnswer<'a>, PerformError> {
+        let json = PerformError::Provenance;
+        Ok(NewAnswer {
+            answer: &self.answer,
+            words: self.words.as_deref(),
+            unused,
+            provenance: serde_json::to_vec(&self.provenance).map_err(json)?,
+            inputs: serde_json::to_vec(&inputs(gathered)).map_err(json)?,
+            question_sha256: question,
+        })
+    }
 }
 
 /// What came of one or more conversations.
@@ -67,6 +85,12 @@ impl Said {
         Ok(Self { answer, words, unused: Vec::new(), usage: reply.usage })
     }
 
+    /// Other answers as a JSON list, if there are any.
+    fn unused_json(&self) -> Result<Option<Vec<u8>>, PerformError> {
+        let unused = (!self.unused.is_empty()).then(|| serde_json::to_vec(&self.unused));
+        unused.transpose().map_err(PerformError::Provenance)
+    }
+
     /// Takes the better of two answers; whether that is the new one.
     fn improve(&mut self, reply: Reply, images: &[parse::View]) -> bool {
         self.usage = std::mem::take(&mut self.usage).and(&reply.usage);
@@ -81,7 +105,7 @@ impl Said {
 }
 
 impl Analyses {
-    /// A new answer, kept before anything is made of it.
+    /// The answer, kept before anything is made of it: a new one, unless the same was answered before.
     pub(super) async fn answer(
         &self,
         engine: &Arc<dyn Engine>,
@@ -91,6 +115,13 @@ impl Analyses {
         let priority = Priority::from_number(worklist::priority(&self.parts.db, &analysis.study).await?);
         let question = self.question(engine.as_ref(), gathered, priority);
         let provenance = provenance(engine.identity(), &question, gathered);
+        let key = self.key(&question, gathered).await?;
+        if let Some(reused) = self.reused(engine, &key, &provenance).await? {
+            // Found once more is the first answer: its age counts.
+            let keep = reused.kept(None, None, gathered)?;
+            self.run_batch(analyses::keep_answer(&analysis.id, keep, reused.at)).await?;
+            return Ok(reused);
+        }
         let use_of_model = use_of_model(&provenance);
         self.run_batch(self.used(analysis, Outcome::Begun, &use_of_model)).await?;
         let said = match self.converse(engine, analysis, &question, &gathered.views()).await {
@@ -105,10 +136,14 @@ impl Analyses {
         let model = engine.identity().clone();
         let provenance = Provenance { model, usage: said.usage.clone(), reading, ..provenance };
         let at = self.parts.clock.now();
-        let mut keep = analyses::keep_answer(&analysis.id, kept(&said, &provenance, gathered)?, at);
+        let unused = said.unused_json()?;
+        let answered = Answered { answer: said.answer, words: said.words, provenance, at };
+        let question = key.of(engine.as_ref());
+        let mut keep =
+            analyses::keep_answer(&analysis.id, answered.kept(unused, question.as_deref(), gathered)?, at);
         keep.append(self.used(analysis, Outcome::Success, &use_of_model));
         self.run_batch(keep).await?;
-        Ok(Answered { answer: said.answer, words: said.words, provenance, at })
+        Ok(answered)
     }
 
     fn question(&self, engine: &dyn Engine, gathered: &Gathered, priority: Priority) -> Question {
@@ -220,6 +255,7 @@ fn provenance(model: &ModelIdentity, question: &Question, gathered: &Gathered) -
             repairs: 0,
             images: gathered.images.len(),
             prior: gathered.prior.as_ref().map(|prior| prior.study.clone()),
+            reused_from: None,
         },
     }
 }
@@ -228,22 +264,6 @@ fn provenance(model: &ModelIdentity, question: &Question, gathered: &Gathered) -
 fn use_of_model(provenance: &Provenance) -> String {
     let Provenance { model, prompt, prompt_version, prompt_sha256, .. } = provenance;
     format!("model {} {}, prompt {prompt} {prompt_version} sha256 {prompt_sha256}", model.name, model.version)
-}
-
-fn kept<'a>(
-    said: &'a Said,
-    provenance: &Provenance,
-    gathered: &Gathered,
-) -> Result<NewAnswer<'a>, PerformError> {
-    let json = PerformError::Provenance;
-    let unused = (!said.unused.is_empty()).then(|| serde_json::to_vec(&said.unused));
-    Ok(NewAnswer {
-        answer: &said.answer,
-        words: said.words.as_deref(),
-        unused: unused.transpose().map_err(json)?,
-        provenance: serde_json::to_vec(provenance).map_err(json)?,
-        inputs: serde_json::to_vec(&inputs(gathered)).map_err(json)?,
-    })
 }
 
 struct CancelOnDrop(Cancel);

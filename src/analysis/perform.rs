@@ -45,6 +45,8 @@ pub(super) enum PerformError {
     Publish(#[from] PublishError),
     #[error("the kept provenance cannot be read")]
     Provenance(#[source] serde_json::Error),
+    #[error("digesting the question stopped unexpectedly")]
+    Digest(#[source] tokio::task::JoinError),
     /// Somebody cancelled it, or its study was deleted.
     #[error("the analysis is no longer running")]
     Ended,
@@ -57,7 +59,8 @@ impl PerformError {
             Self::Gather(error) => error.is_retryable(),
             Self::Engine(error) => error.is_retryable(),
             Self::Publish(error) => error.is_retryable(),
-            Self::Pipeline(_) | Self::ContentChanged | Self::Provenance(_) | Self::Ended => false,
+            Self::Pipeline(_) | Self::ContentChanged | Self::Provenance(_) => false,
+            Self::Digest(_) | Self::Ended => false,
         }
     }
 }

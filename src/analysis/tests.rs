@@ -3,6 +3,8 @@
 mod control;
 mod deletion;
 mod pipelines;
+mod reuse;
+mod stat;
 mod words;
 
 use std::sync::Arc;
@@ -121,7 +123,7 @@ impl Bench {
         let now = self.clock.now();
         let lease_until = now.plus(Duration::from_secs(60));
         let priority_lead = Duration::from_secs(1800);
-        let claim = job_rows::Claim { owner: "test", now, lease_until, priority_lead };
+        let claim = job_rows::Claim { owner: "test", now, lease_until, priority_lead, priority_least: 0 };
         job_rows::claim(&self.db, kind, claim).await.unwrap()
     }
 

@@ -106,7 +106,7 @@ mod tests {
         let claim = async |db: &Db| {
             let lease_until = now.plus(std::time::Duration::from_secs(600));
             let priority_lead = std::time::Duration::ZERO;
-            let claim = jobs::Claim { owner: "a", now, lease_until, priority_lead };
+            let claim = jobs::Claim { owner: "a", now, lease_until, priority_lead, priority_least: 0 };
             jobs::claim(db, task.kind(), claim).await.unwrap()
         };
         assert!(claim(&killed.db).await.is_some());

@@ -43,7 +43,9 @@ pub fn open(config: &Config, clock: &Clock) -> Result<Model, AppError> {
 
 /// A service that is away is no reason not to start: studies wait for it.
 fn remote(config: &Config, clock: &Clock) -> Result<Model, AppError> {
-    let engine = RemoteEngine::new(&config.model.remote, clock.clone()).map_err(AppError::ModelService)?;
+    let lead = config.analysis.priority_lead();
+    let engine =
+        RemoteEngine::new(&config.model.remote, lead, clock.clone()).map_err(AppError::ModelService)?;
     let engine = Arc::new(engine);
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(RemoteEngine::keep_in_touch(Arc::downgrade(&engine)));
@@ -60,6 +62,7 @@ fn local(config: &Config, clock: &Clock) -> Result<Model, AppError> {
         queue_max: config.model.queue_max,
         priority_lead: config.analysis.priority_lead(),
         batch_max: config.model.batch_max,
+        batch_stat: config.analysis.stat_workers,
         cache_bytes_max: config.model.cache_bytes_max,
         limits: limits(&config.model.timeouts),
         features: Some(FeatureOptions {

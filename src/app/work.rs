@@ -143,6 +143,7 @@ impl Work {
             kind,
             handler,
             workers,
+            stat_workers: if kind == JobKind::AnalyseStudy { config.analysis.stat_workers } else { 0 },
             lease: config.analysis.lease(),
             priority_lead: config.analysis.priority_lead(),
             attempts_max,

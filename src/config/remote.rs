@@ -44,6 +44,7 @@ pub struct RemoteModel {
     retry_first_s: f64,
     retry_max_s: f64,
     pub concurrency: usize,
+    pub stat_requests: usize,
     pub failures_max: u32,
     pause_first_s: u64,
     pause_max_s: u64,

@@ -220,6 +220,7 @@ pub struct Analysis {
     release_delay_s: f64,
     delivery_timeout_s: u64,
     pub workers: usize,
+    pub stat_workers: usize,
     priority_lead_s: u64,
     lease_s: u64,
     pub attempts_max: u32,
@@ -236,6 +237,8 @@ pub struct Analysis {
     pub experimental: Vec<Pipeline>,
     pub images_max: ImagesMax,
     pub volume_bytes_max: u64,
+    pub cache: AnswerCache,
+    cache_days_max: u32,
     pub guard_words: Vec<String>,
     pub rules: Vec<Rule>,
 }
@@ -372,6 +375,19 @@ impl Analysis {
     pub fn release_delay(&self) -> Duration {
         seconds(self.release_delay_s)
     }
+
+    /// How long an answer stands for another.
+    pub fn cache_time(&self) -> Duration {
+        Duration::from_secs(u64::from(self.cache_days_max) * 86_400)
+    }
+}
+
+/// Whether an answer stands for the next one to the same question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerCache {
+    On,
+    Off,
 }
 
 fn seconds(seconds: f64) -> Duration {

@@ -118,6 +118,17 @@ pub async fn with_content(
     db.read_one(statement).await?.as_ref().map(read_pending).transpose()
 }
 
+/// What a finished analysis was answered to the same question, the latest of those since a time.
+pub async fn answer_to(db: &Db, question_sha256: &str, since: Timestamp) -> Result<Option<Kept>, DbError> {
+    let sql = format!(
+        "{PENDING} where question_sha256 = $1 and finished_at >= $2 and state = 'done' and deletion is null
+         order by finished_at desc limit 1"
+    );
+    let statement = Statement::named("answer_to_question", sql).bind(question_sha256).bind(since);
+    let row = db.read_one(statement).await?;
+    row.as_ref().map(read_kept).transpose().map(Option::flatten)
+}
+
 fn read_pending(row: &Row) -> Result<Pending, DbError> {
     Ok(Pending {
         id: row.text(0)?.to_owned(),
@@ -221,6 +232,8 @@ pub struct NewAnswer<'a> {
     pub provenance: Vec<u8>,
     /// JSON.
     pub inputs: Vec<u8>,
+    /// What was asked of which model, where the answer follows from that alone.
+    pub question_sha256: Option<&'a str>,
 }
 
 /// The model's answer, before anything is made of it: a rerun makes the same objects. From now on
@@ -229,17 +242,19 @@ pub fn keep_answer(id: &str, new: NewAnswer<'_>, now: Timestamp) -> Batch {
     let statement = Statement::named(
         "keep_answer",
         "update analysis set answer = $1, words = $2, unused_answers = $3, provenance = $4, inputs = $5, finished_at = $6,
+            question_sha256 = $7,
             supersedes = (select old.id from analysis old where old.study_uid = analysis.study_uid
                 and old.pipeline = analysis.pipeline and old.deletion is null and old.state = 'done' and old.queued_at < analysis.queued_at
                 order by old.queued_at desc, old.id desc limit 1)
-         where id = $7 and state = 'running' and answer is null",
+         where id = $8 and state = 'running' and answer is null",
     )
     .bind(new.answer)
     .bind(new.words.map(str::to_owned))
     .bind(new.unused)
     .bind(new.provenance)
     .bind(new.inputs)
-    .bind(now);
+    .bind(now)
+    .bind(new.question_sha256.map(str::to_owned));
     Batch::new().then_exactly(1, statement.bind(id))
 }
 

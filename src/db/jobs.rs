@@ -122,6 +122,17 @@ pub struct Claim<'a> {
     /// An analysis counts as if it had come this much earlier for each step of its study's
     /// priority.
     pub priority_lead: Duration,
+    /// Of the study of an analysis: what has less is left to others.
+    pub priority_least: i64,
+}
+
+/// Of the study that a job is about, 0 where it is about none.
+macro_rules! priority_sql {
+    () => {
+        "coalesce((select worklist.priority from analysis
+             join worklist on worklist.study_uid = analysis.study_uid
+             where analysis.id = substr(job.dedupe_key, $5)), 0)"
+    };
 }
 
 /// With what keeps two claimers from waiting for each other, on an engine that has several.
@@ -131,9 +142,11 @@ macro_rules! claim_sql {
             "update job set state = 'leased', lease_owner = $1, lease_until = $2, attempts = attempts + 1, updated_at = $3
              where id = (select id from job where kind = $4
                            and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
-                         order by run_after - $5 * coalesce((select worklist.priority from analysis
-                             join worklist on worklist.study_uid = analysis.study_uid
-                             where analysis.id = substr(job.dedupe_key, $6)), 0), run_after limit 1 ",
+                           and ",
+            priority_sql!(),
+            " >= $6 order by run_after - $7 * ",
+            priority_sql!(),
+            ", run_after limit 1 ",
             $locking,
             ") and ((state = 'queued' and run_after <= $3) or (state = 'leased' and lease_until < $3))
              returning id, payload, attempts, run_after, trace"
@@ -150,9 +163,10 @@ pub async fn claim(db: &Db, kind: JobKind, claim: Claim<'_>) -> Result<Option<Jo
         .bind(claim.lease_until)
         .bind(claim.now)
         .bind(kind.as_str())
-        .bind(i64::try_from(claim.priority_lead.as_micros()).unwrap_or(i64::MAX / 4))
         // what the key of such a job is about stands behind its kind and a colon
-        .bind(JobKind::AnalyseStudy.as_str().len() as i64 + 2);
+        .bind(JobKind::AnalyseStudy.as_str().len() as i64 + 2)
+        .bind(claim.priority_least)
+        .bind(i64::try_from(claim.priority_lead.as_micros()).unwrap_or(i64::MAX / 4));
     let effects = db.run(Batch::new().then(statement)).await?;
     effects.first().and_then(|effect| effect.rows.first()).map(read_job).transpose()
 }

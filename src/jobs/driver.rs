@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use super::{Bell, Ending, Handler, Job, JobKind};
+use crate::ai::Priority;
 use crate::clock::Clock;
 use crate::db::{Batch, Db, DbError, jobs};
 use crate::telemetry::metrics::jobs as metric;
@@ -26,6 +27,8 @@ pub struct Driver {
     pub kind: JobKind,
     pub handler: Arc<dyn Handler>,
     pub workers: usize,
+    /// More of them, who take analyses of stat studies alone.
+    pub stat_workers: usize,
     pub lease: Duration,
     /// What one step of priority of a study is worth.
     pub priority_lead: Duration,
@@ -36,15 +39,15 @@ pub struct Driver {
 
 /// Runs until `stop`; jobs in hand are then put back.
 pub async fn run(driver: Driver, stop: CancellationToken) {
-    let workers = Arc::new(Semaphore::new(driver.workers.max(1)));
+    let workers = Workers::of(&driver);
     let tracker = TaskTracker::new();
-    while let Some(permit) = free_worker(&workers, &stop).await {
-        match driver.claim().await {
+    while let Some(worker) = workers.free(&stop).await {
+        match driver.claim(worker.takes).await {
             Ok(Some(job)) => {
                 let span = span_of(&job, driver.kind);
-                tracker.spawn(driver.clone().work(job, permit, stop.clone()).instrument(span));
+                tracker.spawn(driver.clone().work(job, worker, stop.clone()).instrument(span));
             }
-            Ok(None) => driver.wait(&stop).await,
+            Ok(None) => driver.wait(worker.takes, &stop).await,
             Err(error) => {
                 tracing::error!(kind = driver.kind.as_str(), %error, "jobs cannot be claimed");
                 sleep(LOOK_EVERY, &stop).await;
@@ -62,11 +65,48 @@ fn span_of(job: &Job, kind: JobKind) -> Span {
     trace::follow(span, job.trace.as_deref())
 }
 
-async fn free_worker(workers: &Arc<Semaphore>, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        permit = Arc::clone(workers).acquire_owned() => permit.ok(),
+/// What a worker is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Any,
+    Stat,
+}
+
+impl Takes {
+    fn priority_least(self) -> i64 {
+        match self {
+            Self::Any => i64::MIN,
+            Self::Stat => Priority::Stat as i64,
+        }
+    }
+}
+
+/// Free again when it is dropped.
+struct Worker {
+    takes: Takes,
+    _permit: OwnedSemaphorePermit,
+}
+
+struct Workers {
+    any: Arc<Semaphore>,
+    stat: Arc<Semaphore>,
+}
+
+impl Workers {
+    fn of(driver: &Driver) -> Self {
+        let [any, stat] = [driver.workers.max(1), driver.stat_workers];
+        Self { any: Arc::new(Semaphore::new(any)), stat: Arc::new(Semaphore::new(stat)) }
+    }
+
+    /// One that takes anything, if there is one: those for what cannot wait are spared.
+    async fn free(&self, stop: &CancellationToken) -> Option<Worker> {
+        let (takes, permit) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            permit = Arc::clone(&self.any).acquire_owned() => (Takes::Any, permit),
+            permit = Arc::clone(&self.stat).acquire_owned() => (Takes::Stat, permit),
+        };
+        Some(Worker { takes, _permit: permit.ok()? })
     }
 }
 
@@ -78,16 +118,26 @@ async fn sleep(duration: Duration, stop: &CancellationToken) {
 }
 
 impl Driver {
-    async fn claim(&self) -> Result<Option<Job>, DbError> {
-        let (now, priority_lead) = (self.clock.now(), self.priority_lead);
-        let claim = jobs::Claim { owner: &self.owner, now, lease_until: now.plus(self.lease), priority_lead };
+    async fn claim(&self, takes: Takes) -> Result<Option<Job>, DbError> {
+        let now = self.clock.now();
+        let claim = jobs::Claim {
+            owner: &self.owner,
+            now,
+            lease_until: now.plus(self.lease),
+            priority_lead: self.priority_lead,
+            priority_least: takes.priority_least(),
+        };
         jobs::claim(&self.db, self.kind, claim).await
     }
 
-    /// Until the next job is due, somebody rings, or it is time to look anyway.
-    async fn wait(&self, stop: &CancellationToken) {
+    /// Until the next job is due, somebody rings, or it is time to look anyway. Who leaves most jobs
+    /// to others does not wake for theirs.
+    async fn wait(&self, takes: Takes, stop: &CancellationToken) {
         let heard = self.bell.heard();
-        let due = jobs::next_due(&self.db, self.kind).await.ok().flatten();
+        let due = match takes {
+            Takes::Any => jobs::next_due(&self.db, self.kind).await.ok().flatten(),
+            Takes::Stat => None,
+        };
         let pause = due.map_or(LOOK_EVERY, |due| due.since(self.clock.now()));
         let pause = pause.clamp(Duration::from_millis(5), LOOK_EVERY);
         tokio::select! {
@@ -96,7 +146,7 @@ impl Driver {
         }
     }
 
-    async fn work(self, job: Job, _worker: OwnedSemaphorePermit, stop: CancellationToken) {
+    async fn work(self, job: Job, _worker: Worker, stop: CancellationToken) {
         let ending = tokio::select! {
             ending = self.handle(&job) => Some(ending),
             () = self.lose_lease(&job) => {

@@ -150,11 +150,23 @@ pub struct Reading {
     pub images: usize,
     /// What it was shown to compare them with.
     pub prior: Option<PriorStudy>,
+    /// When the model gave the answer, RFC 3339, where that was to an earlier analysis that asked it
+    /// exactly the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_from: Option<String>,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { language: "en".into(), context: Vec::new(), focus: None, repairs: 0, images: 0, prior: None }
+        Self {
+            language: "en".into(),
+            context: Vec::new(),
+            focus: None,
+            repairs: 0,
+            images: 0,
+            prior: None,
+            reused_from: None,
+        }
     }
 }
 

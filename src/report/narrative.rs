@@ -192,8 +192,11 @@ pub(super) fn limitations(draft: &Draft) -> Vec<String> {
     let dropped = draft.remarks.iter().filter(|remark| remark.finding().is_none()).map(Remark::sentence);
     let doubts = draft.words.iter().flat_map(|words| &words.doubts).map(|doubt| doubt.sentence().to_owned());
     let repaired = (draft.provenance.reading.repairs > 0).then(|| REPAIRED.to_owned());
+    let reused = draft.provenance.reading.reused_from.as_ref().map(|at| {
+        format!("The model was not asked anew: this is its answer of {at} to the same images and words.")
+    });
     let of_images = draft.limitations.iter().cloned().chain(at_detector.then(|| magnified.into()));
-    of_images.chain(dropped).chain(doubts).chain(repaired).collect()
+    of_images.chain(dropped).chain(doubts).chain(repaired).chain(reused).collect()
 }
 
 fn section(report: &Report, number: usize, finding: &ReportFinding) -> FindingSection {

@@ -174,6 +174,8 @@ pub mod model {
     pub const TOKENS: &str = "model_tokens_total";
     /// Histogram: conversations that wrote a token in one step.
     pub const BATCH: &str = "model_batch_size";
+    /// Counter: steps of several conversations that failed, after which each was tried alone.
+    pub const BATCH_FAILED: &str = "model_batch_failures_total";
     /// Counter by `cache` (features, beginnings, answers) and `outcome` (hit, miss, damaged).
     pub const CACHE: &str = "model_cache_lookups_total";
     /// Gauge by `cache`: features are on disk, beginnings and conversations in memory.
@@ -200,6 +202,10 @@ pub mod remote_model {
     pub const TOKENS: &str = "model_service_tokens_total";
     /// Counter: bytes of requests.
     pub const BYTES_SENT: &str = "model_service_bytes_sent_total";
+    /// Counter by `currency`, in millionths of it: counted tokens by the prices of the configuration.
+    pub const COST: &str = "model_service_estimated_cost_millionths_total";
+    /// Gauge: requests that wait for their turn.
+    pub const WAITING: &str = "model_service_requests_waiting";
     /// Counter: access tokens that were fetched.
     pub const ACCESS_TOKENS: &str = "model_service_access_tokens_total";
     /// Gauge: 0 asks it, 1 asks whether it is back, 2 leaves it alone.

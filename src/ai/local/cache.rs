@@ -64,10 +64,9 @@ impl Cache {
         Ok(Self { layers, positions: self.positions })
     }
 
-    /// Forgets all positions from `positions` on. Global layers can always; a sliding layer only
-    /// as long as it still holds the window before the cut, which after `STEP` further tokens is
-    /// never sure: where this fails, nothing is changed and a [`Cache::fork`] made earlier is the way.
-    #[allow(dead_code, reason = "the scheduler keeps common beginnings and last conversations with it")]
+    /// Forgets all positions from `positions` on, also where a pass failed in some layer. Global layers
+    /// can always; a sliding layer only as long as it still holds the window before the cut, which after
+    /// the next pass is never sure: where this fails, nothing is changed.
     pub(super) fn truncate(&mut self, positions: usize) -> std::result::Result<(), Forgotten> {
         let held = self.layers.iter().all(|layer| layer.keys.reaches(positions));
         if positions > self.positions || !held {
@@ -131,7 +130,6 @@ impl Rows {
         let store = self.with_room(count, new)?;
         store.slice_set(&new.contiguous()?, 1, self.used)?;
         self.used += count;
-        self.store = Some(store.clone());
         Ok(store)
     }
 
@@ -149,25 +147,27 @@ impl Rows {
         self.store.as_ref().map_or(0, |store| store.elem_count() * store.dtype().size_in_bytes())
     }
 
-    /// The store, or a larger one that starts with the rows still needed.
+    /// The store, or a larger one that starts with the rows still needed. Nothing is lost where there
+    /// is no memory for it.
     fn with_room(&mut self, count: usize, like: &Tensor) -> Result<Tensor> {
-        match self.store.take() {
-            Some(store) if self.used + count <= store.dim(1)? => Ok(store),
-            old => self.moved(old, count, like),
+        match &self.store {
+            Some(store) if self.used + count <= store.dim(1)? => Ok(store.clone()),
+            _ => self.moved(count, like),
         }
     }
 
     /// A bounded store gets as much slack as it holds rows, so that moving costs little per token.
-    fn moved(&mut self, old: Option<Tensor>, count: usize, like: &Tensor) -> Result<Tensor> {
+    fn moved(&mut self, count: usize, like: &Tensor) -> Result<Tensor> {
         let (heads, _, width) = like.dims3()?;
         let past = self.used.min(self.keep);
         let slack = if self.keep == usize::MAX { STEP.max(self.used / 4) } else { STEP.min(self.keep) };
         let store = Tensor::zeros((heads, past + count + slack, width), like.dtype(), like.device())?;
-        if let Some(old) = old.filter(|_| past > 0) {
+        if let Some(old) = self.store.as_ref().filter(|_| past > 0) {
             store.slice_set(&old.narrow(1, self.used - past, past)?.contiguous()?, 1, 0)?;
         }
         self.first += self.used - past;
         self.used = past;
+        self.store = Some(store.clone());
         Ok(store)
     }
 }

@@ -232,6 +232,22 @@ impl Conversation {
         Some(Stretch { ids: &pen.feed, cache: &mut self.cache })
     }
 
+    /// What has been read so far.
+    pub(super) fn positions(&self) -> usize {
+        self.cache.positions()
+    }
+
+    /// As if what was read from there on had not been.
+    pub(super) fn go_back(&mut self, to: usize) -> Result<(), EngineError> {
+        self.cache.truncate(to).map_err(|forgotten| EngineError::Forward(forgotten.to_string()))
+    }
+
+    /// Has it read what no model knows.
+    #[cfg(test)]
+    pub(super) fn spoil(&mut self) {
+        self.pen.iter_mut().for_each(|pen| pen.feed = vec![u32::MAX - 1]);
+    }
+
     /// Takes the model's word for the next token, which came after `took`.
     pub(super) fn wrote(
         &mut self,

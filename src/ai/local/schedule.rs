@@ -8,6 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use candle_core::Tensor;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -15,8 +16,9 @@ use tokio::sync::oneshot;
 use super::LocalOptions;
 use super::conversation::{Conversation, Memory, Phase};
 use super::model::Model;
-use super::queue::{Queue, Rank, Waiting};
+use super::queue::Queue;
 use super::watch::Watch;
+use crate::ai::line::{Rank, Waiting};
 use crate::ai::{Cancel, EngineError, Priority, Progress, Reply, Request, Stage};
 use crate::clock::Timestamp;
 use crate::telemetry::metrics::model as metric;
@@ -121,12 +123,12 @@ impl<'a> Scheduler<'a> {
     }
 
     fn next_in_line(&self) -> Option<Waiting<Job>> {
-        self.queue.with(|line| if self.has_room(line.first()?) { line.take_first() } else { None })
+        self.queue.with(|line| line.take_next(|waiting| self.has_room(waiting)))
     }
 
-    /// What can never fit is let in, to be told so. One place more is kept for what cannot wait.
+    /// What can never fit is let in, to be told so. Some places more are kept for what cannot wait.
     fn has_room(&self, waiting: &Waiting<Job>) -> bool {
-        let extra = usize::from(waiting.priority == Priority::Stat);
+        let extra = if waiting.priority == Priority::Stat { self.options.batch_stat } else { 0 };
         let needed = self.model.cache_bytes(&waiting.item.request);
         let fits = self.cache_bytes() + needed <= self.options.cache_bytes_max;
         self.active.is_empty() || (self.active.len() < self.options.batch_max.max(1) + extra && fits)
@@ -206,14 +208,11 @@ impl<'a> Scheduler<'a> {
             return false;
         }
         histogram!(metric::BATCH).record(writers.len() as f64);
-        let mut steps: Vec<_> = writers.iter_mut().filter_map(|writer| writer.conversation.step()).collect();
-        let logits = guarded(|| model.step_each(&mut steps));
+        let outcomes = step_together(model, &mut writers);
         let took = self.options.clock.now().since(began);
-        for (index, writer) in writers.into_iter().enumerate() {
-            writer.failed = match &logits {
-                Ok(logits) => guarded(|| writer.conversation.wrote(model, &logits[index], took)).err(),
-                Err(error) => Some(EngineError::Forward(error.to_string())),
-            };
+        for (writer, logits) in writers.into_iter().zip(outcomes) {
+            let wrote = |logits| guarded(|| writer.conversation.wrote(model, &logits, took));
+            writer.failed = logits.and_then(wrote).err();
         }
         self.settle();
         true
@@ -231,6 +230,29 @@ impl<'a> Scheduler<'a> {
             active.end(self.memory);
         }
     }
+}
+
+/// The word of the model for each of them. Where the pass of all fails, each is tried once alone, from
+/// where it was: what ails one costs the others a step.
+fn step_together(model: &Model, writers: &mut [&mut Active]) -> Vec<Result<Tensor, EngineError>> {
+    let places: Vec<usize> = writers.iter().map(|writer| writer.conversation.positions()).collect();
+    let mut steps: Vec<_> = writers.iter_mut().filter_map(|writer| writer.conversation.step()).collect();
+    let error = match guarded(|| model.step_each(&mut steps)) {
+        Ok(logits) => return logits.into_iter().map(Ok).collect(),
+        Err(error) if writers.len() == 1 => return vec![Err(error)],
+        Err(error) => error,
+    };
+    tracing::warn!(%error, conversations = writers.len(), "a step of several failed: each is tried alone");
+    counter!(metric::BATCH_FAILED).increment(1);
+    writers.iter_mut().zip(places).map(|(writer, place)| step_alone(model, writer, place)).collect()
+}
+
+fn step_alone(model: &Model, writer: &mut Active, from: usize) -> Result<Tensor, EngineError> {
+    let nothing = || EngineError::Forward("there is nothing to read for the next token".to_owned());
+    writer.conversation.go_back(from)?;
+    let step = writer.conversation.step().ok_or_else(nothing)?;
+    let logits = guarded(|| model.step_each(&mut [step]))?;
+    logits.into_iter().next().ok_or_else(nothing)
 }
 
 fn answer(reply: oneshot::Sender<Result<Reply, EngineError>>, outcome: Result<Reply, EngineError>) {
@@ -273,4 +295,67 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Resul
 pub(super) fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use tokio::sync::mpsc;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::ai::line::Line;
+    use crate::ai::{Form, Part, Settings, Turn};
+
+    /// Forty choices, with keys that differ so that no answer loops.
+    fn schema() -> String {
+        let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
+        let properties: serde_json::Map<_, _> =
+            keys.iter().map(|key| (key.clone(), serde_json::json!({ "type": "boolean" }))).collect();
+        serde_json::json!({ "type": "object", "properties": properties, "required": keys, "additionalProperties": false })
+            .to_string()
+    }
+
+    type Answer = oneshot::Receiver<Result<Reply, EngineError>>;
+
+    fn ask(queue: &Queue<Job>, words: &str) -> Answer {
+        let turns =
+            vec![Turn::User(vec![Part::Text(words.to_owned())]), Turn::Open(Form::Json(schema().into()))];
+        let priority = Priority::default();
+        let request = Request { system: None, turns, settings: Settings::default(), priority };
+        let ((reply, answer), news) = (oneshot::channel(), mpsc::unbounded_channel().0);
+        let (cancel, time_limit) = (Cancel::default(), Duration::from_secs(3600));
+        let job = Job { request, cancel, time_limit, news, reply, place: None };
+        queue.join(job, priority, Timestamp(0)).unwrap();
+        answer
+    }
+
+    /// What each is told when the `spoilt` one reads something that no model knows.
+    fn answers(spoilt: Option<usize>) -> Vec<Result<Vec<String>, EngineError>> {
+        let options =
+            LocalOptions { clock: crate::clock::Clock::manual(Timestamp(0)), ..LocalOptions::default() };
+        let model = Model::load(&fixture::files(), &Device::Cpu, &options).unwrap();
+        let (memory, queue) = (Memory::default(), Queue::new(Line::new(9, options.priority_lead)));
+        let asked = ["One.", "And two?", "Three, please."].map(|words| ask(&queue, words));
+        queue.close();
+        let mut scheduler = Scheduler::new(&model, &memory, &queue, &options);
+        scheduler.admit();
+        while scheduler.active.iter().any(|active| active.conversation.phase() == Phase::Reading) {
+            scheduler.read();
+        }
+        assert_eq!(scheduler.active.len(), 3, "all are writing");
+        spoilt.iter().for_each(|index| scheduler.active[*index].conversation.spoil());
+        scheduler.run();
+        let told = asked.into_iter().map(|mut answer| answer.try_recv().unwrap());
+        told.map(|told| told.map(|reply| reply.answers)).collect()
+    }
+
+    #[test]
+    fn a_step_that_fails_costs_the_conversation_it_belongs_to_and_no_other() {
+        let (sound, spoilt) = (answers(None), answers(Some(1)));
+        assert!(matches!(&spoilt[1], Err(EngineError::Forward(_))), "{:?}", spoilt[1]);
+        for other in [0, 2] {
+            assert_eq!(spoilt[other].as_ref().unwrap(), sound[other].as_ref().unwrap());
+        }
+    }
 }

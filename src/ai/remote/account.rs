@@ -23,7 +23,7 @@ impl Account {
 
     /// Results count what was sent for them.
     pub(super) fn sent(&mut self, purpose: Purpose) {
-        let Purpose::Answer { length } = purpose else { return };
+        let Purpose::Answer { length, .. } = purpose else { return };
         self.service.requests += 1;
         self.service.bytes_sent += length as u64;
         metrics::counter!(metric::BYTES_SENT).increment(length as u64);
@@ -49,7 +49,7 @@ impl Account {
     }
 
     /// A service that does not count has its pieces counted.
-    pub(super) fn answered(&mut self, answer: &Answer, took: Duration) {
+    pub(super) fn answered(&mut self, answer: &Answer, took: Duration, prices: &RemoteModel) {
         let (prompt, written) = match answer.tokens {
             Some(tokens) => (tokens.prompt_tokens, tokens.completion_tokens),
             None => (0, answer.pieces),
@@ -60,12 +60,15 @@ impl Account {
         self.usage.decode_ms += millis(took);
         metrics::counter!(metric::TOKENS, "kind" => "prompt").increment(prompt as u64);
         metrics::counter!(metric::TOKENS, "kind" => "answer").increment(written as u64);
+        if answer.tokens.is_some() {
+            count_cost(price(prompt, written, prices), &prices.currency);
+        }
     }
 
     /// Without a price, or without a count, there is no cost to tell.
     pub(super) fn close(mut self, prices: &RemoteModel) -> Usage {
         let Usage { prompt_tokens, answer_tokens, .. } = self.usage;
-        let amount = cost(prompt_tokens, prices.price_prompt) + cost(answer_tokens, prices.price_answer);
+        let amount = price(prompt_tokens, answer_tokens, prices);
         if !self.is_uncounted && amount > 0.0 {
             self.service.cost = Some(Cost { amount, currency: prices.currency.clone() });
         }
@@ -73,8 +76,16 @@ impl Account {
     }
 }
 
-fn cost(tokens: usize, per_million: f64) -> f64 {
-    tokens as f64 * per_million / 1e6
+fn price(prompt: usize, answer: usize, prices: &RemoteModel) -> f64 {
+    (prompt as f64 * prices.price_prompt + answer as f64 * prices.price_answer) / 1e6
+}
+
+/// A counter has whole numbers: of millionths. What is not priced is not counted as free.
+fn count_cost(amount: f64, currency: &str) {
+    let millionths = (amount * 1e6).round() as u64;
+    if millionths > 0 {
+        metrics::counter!(metric::COST, "currency" => currency.to_owned()).increment(millionths);
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,9 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use super::failure::{Failure, Verdict};
+use super::places::{Place, Places, Standing};
 use crate::ai::Health;
 use crate::causes::chain;
 use crate::clock::Clock;
@@ -19,7 +18,7 @@ use crate::telemetry::metrics::remote_model as metric;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Gate {
-    places: Semaphore,
+    places: Places,
     clock: Clock,
     /// What a service may ask for and is waited for by the request itself.
     waited: Duration,
@@ -45,7 +44,7 @@ pub(super) struct Pass<'a> {
     gate: &'a Gate,
     asks: bool,
     outcome: &'static str,
-    _place: SemaphorePermit<'a>,
+    _place: Place<'a>,
 }
 
 /// Not now.
@@ -56,7 +55,8 @@ pub(super) struct Closed {
 }
 
 impl Gate {
-    pub(super) fn new(settings: &RemoteModel, clock: Clock) -> Self {
+    /// `lead` is what one step of priority is worth.
+    pub(super) fn new(settings: &RemoteModel, lead: Duration, clock: Clock) -> Self {
         let patience = Patience {
             failures_max: settings.failures_max.max(1),
             first: settings.pause_first(),
@@ -65,13 +65,13 @@ impl Gate {
         let breaker = Breaker::new(patience, seed());
         let state = Mutex::new(State { breaker, is_asking: false, trouble: None });
         metrics::gauge!(metric::BREAKER).set(0.0);
-        Self { places: Semaphore::new(settings.concurrency), clock, waited: settings.retry_max(), state }
+        let places = Places::new(settings.concurrency, settings.stat_requests, lead);
+        Self { places, clock, waited: settings.retry_max(), state }
     }
 
     /// Waits for a place.
-    pub(super) async fn enter(&self) -> Result<Pass<'_>, Closed> {
-        let closed = |_| Closed { again_in: LOOK_AGAIN, reason: "the server stops".to_owned() };
-        let place = self.places.acquire().await.map_err(closed)?;
+    pub(super) async fn enter(&self, standing: Standing) -> Result<Pass<'_>, Closed> {
+        let place = self.places.take(standing).await;
         let mut state = self.state();
         let now = self.clock.now();
         let asks = match state.breaker.at(now) {

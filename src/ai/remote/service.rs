@@ -13,9 +13,10 @@ use super::credentials::Credentials;
 use super::failure::{Failure, Verdict};
 use super::gate::{self, Closed, Gate, Pass};
 use super::listing::{self, Listed};
+use super::places::Standing;
 use super::talk::Asking;
 use super::wire::{self, Limits};
-use crate::ai::EngineError;
+use crate::ai::{EngineError, Priority};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::{RemoteKind, RemoteModel, Secret, VertexForm};
@@ -45,7 +46,7 @@ pub(super) enum Purpose {
     /// Whether the service is there, and what it has.
     Greet,
     /// An answer, by a body of so many bytes.
-    Answer { length: usize },
+    Answer { length: usize, standing: Standing },
 }
 
 /// Why there is no answer.
@@ -78,10 +79,10 @@ impl From<Failure> for NoAnswer {
 }
 
 impl Service {
-    pub(super) fn new(settings: &RemoteModel, clock: &Clock) -> Result<Self, AccessError> {
+    pub(super) fn new(settings: &RemoteModel, lead: Duration, clock: &Clock) -> Result<Self, AccessError> {
         Ok(Self {
             settings: settings.clone(),
-            gate: Gate::new(settings, clock.clone()),
+            gate: Gate::new(settings, lead, clock.clone()),
             access: Access::new(NAME, &settings.access(), settings.connect_timeout())?,
             credentials: Credentials::new(settings, clock)?,
             clock: clock.clone(),
@@ -167,8 +168,10 @@ impl Service {
             }
         };
         let began = self.clock.now();
-        let answer = self.persist(account, Purpose::Answer { length }, prepare, exchange).await?;
-        account.answered(&answer, self.clock.now().since(began));
+        let answer = self
+            .persist(account, Purpose::Answer { length, standing: asking.standing }, prepare, exchange)
+            .await?;
+        account.answered(&answer, self.clock.now().since(began), &self.settings);
         Ok(answer)
     }
 
@@ -192,7 +195,7 @@ impl Service {
     {
         let (mut failures, mut is_renewed) = (0, false);
         loop {
-            let Some(pass) = self.pass().await? else { continue };
+            let Some(pass) = self.pass(purpose).await? else { continue };
             account.sent(purpose);
             let mut token = None;
             let failure = match self.once(&mut token, &prepare, &exchange).await {
@@ -224,8 +227,13 @@ impl Service {
     }
 
     /// None after a wait that was short enough to be waited here.
-    async fn pass(&self) -> Result<Option<Pass<'_>>, NoAnswer> {
-        match self.gate.enter().await {
+    async fn pass(&self, purpose: Purpose) -> Result<Option<Pass<'_>>, NoAnswer> {
+        let standing = match purpose {
+            // It is short, and others wait for what it says.
+            Purpose::Greet => Standing { priority: Priority::Stat, since: self.clock.now() },
+            Purpose::Answer { standing, .. } => standing,
+        };
+        match self.gate.enter(standing).await {
             Ok(pass) => Ok(Some(pass)),
             Err(closed) if closed.again_in > self.settings.retry_max() => Err(NoAnswer::Closed(closed)),
             Err(closed) => {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::places::Standing;
 use crate::ai::{Part, Settings};
 
 #[derive(Debug, Clone, Serialize)]
@@ -88,6 +89,7 @@ pub(super) struct Asking<'a> {
     pub(super) stream: bool,
     /// The schema that the service is to hold the answer to.
     pub(super) schema: Option<&'a str>,
+    pub(super) standing: Standing,
 }
 
 #[derive(Serialize)]
@@ -155,7 +157,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::ai::RgbImage;
+    use crate::ai::{Priority, RgbImage};
+    use crate::clock::Timestamp;
 
     fn talk() -> Talk {
         let mut talk = Talk::new(Some("You are a radiologist."));
@@ -166,7 +169,8 @@ mod tests {
     }
 
     fn asking<'a>(talk: &'a Talk, settings: &'a Settings, schema: Option<&'a str>) -> Asking<'a> {
-        Asking { talk, model: "medgemma", tokens_max: 1024, settings, stream: true, schema }
+        let standing = Standing { priority: Priority::default(), since: Timestamp(0) };
+        Asking { talk, model: "medgemma", tokens_max: 1024, settings, stream: true, schema, standing }
     }
 
     #[test]

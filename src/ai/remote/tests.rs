@@ -75,7 +75,7 @@ fn engine(url: &str, keys: &[(&'static str, &str)]) -> RemoteEngine {
         [("model.engine", "remote"), ("model.remote.url", url), ("model.remote.retry_first_s", "0.0")];
     let keys = given.iter().chain(keys).map(|(key, value)| (*key, (*value).to_owned())).collect();
     let config = Config::load(&Overrides { file: None, keys }).unwrap();
-    RemoteEngine::new(&config.model.remote, Clock::System).unwrap()
+    RemoteEngine::new(&config.model.remote, config.analysis.priority_lead(), Clock::System).unwrap()
 }
 
 fn said(text: &str) -> (&'static str, String) {

@@ -81,6 +81,7 @@ async fn what_has_an_answer_is_published_whatever_is_asked() {
             unused: None,
             provenance: b"{}".to_vec(),
             inputs: b"[]".to_vec(),
+            question_sha256: None,
         },
         bench.clock.now(),
     );

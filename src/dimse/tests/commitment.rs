@@ -52,8 +52,13 @@ async fn told(association: &mut Association<DuplexStream>) -> Report {
 }
 
 async fn claim(harness: &Harness, now: Timestamp) -> Option<Job> {
-    let claim =
-        rows::Claim { owner: "a", now, lease_until: now.plus(PATIENCE), priority_lead: Duration::ZERO };
+    let claim = rows::Claim {
+        owner: "a",
+        now,
+        lease_until: now.plus(PATIENCE),
+        priority_lead: Duration::ZERO,
+        priority_least: 0,
+    };
     rows::claim(harness.db(), JobKind::ReportCommitment, claim).await.unwrap()
 }
 

@@ -27,7 +27,7 @@ impl Bench {
     async fn claim(&self, owner: &str) -> Option<Job> {
         let now = self.clock.now();
         let (lease_until, priority_lead) = (now.plus(Duration::from_secs(60)), Duration::ZERO);
-        let claim = jobs::Claim { owner, now, lease_until, priority_lead };
+        let claim = jobs::Claim { owner, now, lease_until, priority_lead, priority_least: 0 };
         jobs::claim(&self.db, JobKind::AnalyseStudy, claim).await.unwrap()
     }
 
@@ -45,6 +45,7 @@ impl Bench {
             kind: JobKind::AnalyseStudy,
             handler,
             workers: 2,
+            stat_workers: 0,
             lease: Duration::from_secs(60),
             priority_lead: Duration::ZERO,
             attempts_max: 2,

@@ -98,7 +98,8 @@ fn reading(reading: &Reading) -> Vec<String> {
     let prior = reading.prior.as_ref().map(|prior| format!("prior_study={}", prior.uid));
     let fixed = [format!("language={}", reading.language), format!("repairs={}", reading.repairs)];
     let told = (!kinds.is_empty()).then(|| format!("context={kinds}"));
-    fixed.into_iter().chain(told).chain(focus).chain(prior).collect()
+    let reused = reading.reused_from.as_ref().map(|at| format!("reused_answer_of={at}"));
+    fixed.into_iter().chain(told).chain(focus).chain(prior).chain(reused).collect()
 }
 
 /// By what the model can be told from another. Weights elsewhere are not ours to digest.

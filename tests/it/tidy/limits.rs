@@ -63,6 +63,7 @@ const NOT_COUNTED: &[(&str, &str)] = &[
     ("analysis.text_tokens_max", "the words end there, and the report says so"),
     ("analysis.repairs_max", "what remains is flagged in the report"),
     ("analysis.prior_days_max", "an older study is no prior"),
+    ("analysis.cache_days_max", "an older answer is asked for anew: model_cache_lookups_total has the miss"),
     ("analysis.images_max.chest_radiograph", "how many images are chosen"),
     ("report.text_characters_max", "a fault in what a person wrote: 422 with its place"),
     ("report.findings_max", "a fault in what a person wrote: 422 with its place"),
