@@ -1,5 +1,6 @@
 """The benchmarks of `benches/`, once and small: that they run and that what they compare agrees, not how fast."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,10 @@ def run(context, tally):
     benchmark(context, tally, "tokens.py", ["--seconds", "1", "--clients", "2"], ["wrk"])
     small = "--studies 300 --clients 2 --seconds 1 --unjudged".split()
     benchmark(context, tally, "rest.py", small, ["wrk"])
+    if importlib.util.find_spec("xllamacpp"):
+        benchmark(context, tally, "vision.py", ["--demo", "--rounds", "1"], [])
+    else:
+        tally.miss("benches/vision.py", "xllamacpp")
     if not ORTHANC_PLUGIN.exists():
         tally.miss("benches/dicomweb.py", "Orthanc's DICOMweb plugin")
         return
