@@ -122,6 +122,7 @@ SUITES = {
     "proxied": peer("proxied"),
     "audit": peer("audit"),
     "deletion": peer("deletion"),
+    "upkeep": peer("upkeep"),
     "commitment": peer("commitment"),
     "command-line": peer("command_line"),
     "model-fetch": peer("model_fetch"),

@@ -2,13 +2,16 @@
 //! lifecycle.
 
 mod archive;
+mod beside;
 mod lock;
 mod measure;
 mod model;
 mod readiness;
+mod rebuild;
 mod requests;
 mod settings;
 pub mod statement;
+mod sweeps;
 mod trail;
 mod vitals;
 mod work;
@@ -17,7 +20,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -28,23 +30,20 @@ use crate::analysis::{Analyses, Model, NO_MODEL};
 use crate::audit::Recorder;
 use crate::auth::{Access, AccessError, FirstError, upkeep};
 use crate::blobs::BlobError;
-use crate::clock::{Clock, Timestamp};
-use crate::config::{self, AuthMode, Config, Deletion, Dimse, Http};
+use crate::config::{AuthMode, Config, Dimse, Http};
+use crate::db::DbError;
 use crate::db::worklist::Totals;
-use crate::db::{Db, DbError, events};
 use crate::export::commitment::Commitments;
 use crate::export::content::Downloads;
 use crate::export::scu::Directory;
 use crate::export::{ExportError, Exports};
 use crate::http::Https;
-use crate::ingest::Ingest;
 use crate::jobs::completeness::Deliveries;
 use crate::jobs::{JobKind, driver};
 use crate::lifecycle::Lifecycle;
 use crate::query::decoding::Decodes;
 use crate::query::volumes::{self, Volumes};
 use crate::reporting::Reporting;
-use crate::telemetry::metrics::sweep as metric;
 use crate::tls::TlsError;
 use crate::ul::tls::Tls;
 use crate::uploads::Uploads;
@@ -56,8 +55,10 @@ use self::requests::Requests;
 use self::vitals::Vital;
 use self::work::Work;
 
-pub use self::archive::{Archive, open_index};
+pub use self::archive::{Archive, data_files, open_index};
+pub use self::beside::Beside;
 pub use self::model::open as open_model;
+pub use self::rebuild::Rebuild;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -71,6 +72,12 @@ pub enum AppError {
     DataDir { path: PathBuf, source: io::Error },
     #[error("server.data_dir = {} is in use by another radiant process", path.display())]
     DataDirInUse { path: PathBuf },
+    #[error("server.data_dir = {} has no archive", path.display())]
+    NoArchive { path: PathBuf },
+    #[error("storage.url = {url:?}: an index is made anew in SQLite, of objects in a folder alone")]
+    InBucket { url: String },
+    #[error("{} is there: an index is made anew only where there is none; move it away first", path.display())]
+    IndexThere { path: PathBuf },
     #[error("TLS cannot be used")]
     Tls(#[from] TlsError),
     #[error("SIGHUP cannot be listened to")]
@@ -416,7 +423,8 @@ impl App {
         lifecycle.spawn("watch on the storage", async move {
             endless(vitals::watch_storage(vital, blobs, stop).await)
         });
-        PartsReadiness { database, storage, model, leaving: lifecycle.leaving_token() }
+        let room = self.archive.blobs.room().clone();
+        PartsReadiness { database, storage, room, model, leaving: lifecycle.leaving_token() }
     }
 
     fn start_measuring(&self, handle: PrometheusHandle, lifecycle: &mut Lifecycle) {
@@ -434,20 +442,22 @@ impl App {
     fn start_sweep(&self, lifecycle: &mut Lifecycle) {
         let ingest = Arc::clone(&self.archive.ingest);
         let (before, stop) = (self.archive.clock.now(), lifecycle.stop_token());
-        lifecycle.spawn_once("sweep", async move { endless(sweep(&ingest, before, &stop).await) });
+        lifecycle.spawn_once("sweep", async move { endless(sweeps::sweep(&ingest, before, &stop).await) });
+        let (room, stop) = (self.archive.blobs.room().clone(), lifecycle.stop_token());
+        lifecycle.spawn("watch of the disk", async move { endless(sweeps::watch(&room, &stop).await) });
         let (downloads, stop) = (Arc::clone(&self.downloads), lifecycle.stop_token());
         lifecycle.spawn("sweep of downloads", async move { endless(downloads.sweep_until(&stop).await) });
         let (archive, settings) = (Arc::clone(&self.archive.ingest), self.config.deletion.clone());
         let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
         lifecycle.spawn("sweep of what was deleted", async move {
-            endless(sweep_deleted(&archive, &settings, &clock, &stop).await)
+            endless(sweeps::sweep_deleted(&archive, &settings, &clock, &stop).await)
         });
         let (uploads, stop) = (Arc::clone(&self.uploads), lifecycle.stop_token());
         lifecycle.spawn("sweep of uploads", async move { endless(uploads.sweep(&stop).await) });
         let (db, settings) = (self.archive.db.clone(), self.config.events.clone());
         let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
         lifecycle.spawn("sweep of events", async move {
-            endless(sweep_events(&db, &settings, &clock, &stop).await)
+            endless(sweeps::sweep_events(&db, &settings, &clock, &stop).await)
         });
     }
 }
@@ -491,49 +501,6 @@ async fn keep_up(access: &Access, stop: &CancellationToken) {
 /// For tasks that do not fail.
 fn endless((): ()) -> Result<(), std::convert::Infallible> {
     Ok(())
-}
-
-/// A sweep that fails has lost nothing: the next start sweeps again.
-async fn sweep(ingest: &Ingest, before: Timestamp, stop: &CancellationToken) {
-    match ingest.sweep(before, stop).await {
-        Ok(swept) => {
-            metrics::counter!(metric::DELETED).increment(swept.deleted);
-            tracing::info!(
-                examined = swept.examined,
-                deleted = swept.deleted,
-                "objects without a row were swept"
-            );
-        }
-        Err(error) => tracing::warn!(%error, "the sweep for objects without a row ended early"),
-    }
-}
-
-/// Now and then, until the stop: what cannot be swept today is swept tomorrow.
-async fn sweep_deleted(ingest: &Ingest, settings: &Deletion, clock: &Clock, stop: &CancellationToken) {
-    loop {
-        let before = clock.now().minus(settings.retention());
-        match ingest.sweep_deleted(before, stop).await {
-            Ok(0) => {}
-            Ok(instances) => tracing::info!(instances, "deleted instances are gone for good"),
-            Err(error) => tracing::warn!(%error, "the sweep of what was deleted ended early"),
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(settings.sweep_every())).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// Until the stop, every hour.
-async fn sweep_events(db: &Db, settings: &config::Events, clock: &Clock, stop: &CancellationToken) {
-    const EVERY: Duration = Duration::from_secs(3600);
-    loop {
-        if let Err(error) = events::forget(db, clock.now().minus(settings.retention())).await {
-            tracing::warn!(%error, "old events could not be let go of");
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
-            return;
-        }
-    }
 }
 
 fn announce(listeners: &Listeners, model: &Model, auth: AuthMode) -> Result<(), AppError> {

@@ -11,12 +11,14 @@ mod connect;
 mod folder;
 mod probe;
 mod reader;
+mod room;
 mod spool;
 mod staging;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod upload;
 
 use std::fmt;
@@ -36,9 +38,11 @@ use self::buffers::Buffers;
 pub use self::buffers::{BUFFER_BYTES, Buffer};
 use self::cache::Cache;
 use self::folder::Folder;
+pub use self::room::{Marks, Room, Seen, Space};
 pub use self::spool::Spool;
 use self::staging::Staging;
 pub use self::staging::{Closed, Staged};
+pub use self::upkeep::Listed;
 
 use crate::config::{self, Storage};
 use crate::dicom::uid::{SopInstanceUid, StudyUid};
@@ -112,6 +116,7 @@ pub struct Blobs {
     staging: Staging,
     spool: Spool,
     buffers: Buffers,
+    room: Room,
 }
 
 #[derive(Clone)]
@@ -141,7 +146,7 @@ impl Blobs {
     /// Staging lies beside the objects: a rename makes the one the other.
     fn in_folder(data_dir: &Path, root: &Path) -> Result<Self, BlobError> {
         let folder = Folder::open(root)?;
-        Self::with(data_dir, root, Place::Folder(folder))
+        Self::with(data_dir, Staging::open(root)?, Place::Folder(folder))
     }
 
     fn cache(data_dir: &Path, storage: &Storage) -> Result<Option<Cache>, BlobError> {
@@ -154,14 +159,15 @@ impl Blobs {
     }
 
     fn in_bucket(data_dir: &Path, bucket: Bucket) -> Result<Self, BlobError> {
-        Self::with(data_dir, data_dir, Place::Bucket(Arc::new(bucket)))
+        Self::with(data_dir, Staging::open(data_dir)?, Place::Bucket(Arc::new(bucket)))
     }
 
-    fn with(data_dir: &Path, staging: &Path, place: Place) -> Result<Self, BlobError> {
-        let staging = Staging::open(staging)?;
+    fn with(data_dir: &Path, staging: Staging, place: Place) -> Result<Self, BlobError> {
         let spool = Spool::open(data_dir)
             .map_err(|source| BlobError::Prepare { path: data_dir.display().to_string(), source })?;
-        Ok(Self { place, staging, spool, buffers: Buffers::default() })
+        let folders = vec![data_dir.to_owned(), staging.folder().to_owned()];
+        let room = Room::of(folders, Marks::default());
+        Ok(Self { place, staging, spool, buffers: Buffers::default(), room })
     }
 
     /// Makes sure that a bucket does what it has to, before anything is acknowledged.
@@ -170,6 +176,15 @@ impl Blobs {
             Place::Folder(_) => Ok(()),
             Place::Bucket(bucket) => bucket.begin().await,
         }
+    }
+
+    /// With marks of the disk at which objects are refused.
+    pub fn marked(self, marks: Marks) -> Self {
+        Self { room: self.room.marked(marks), ..self }
+    }
+
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// A buffer that others have used before.
@@ -264,15 +279,16 @@ impl Blobs {
         deleted.map_err(|source| BlobError::Delete { key: key.clone(), source })
     }
 
-    /// Every stored key that was last written before `before` (microseconds since 1970); of a
-    /// bucket none whose row another server may still be about to write.
-    pub fn keys_older_than(
+    /// Every object that was last written before `before` (microseconds since 1970); of a
+    /// bucket none whose row another server may still be about to write. Those of a study come one
+    /// after the other.
+    pub fn listed_before(
         &self,
         before: crate::clock::Timestamp,
-    ) -> BoxStream<'static, Result<BlobKey, BlobError>> {
+    ) -> BoxStream<'static, Result<Listed, BlobError>> {
         match &self.place {
-            Place::Folder(folder) => folder.keys_older_than(before),
-            Place::Bucket(bucket) => bucket.keys_older_than(before),
+            Place::Folder(folder) => folder.listed_before(before),
+            Place::Bucket(bucket) => bucket.listed_before(before),
         }
     }
 

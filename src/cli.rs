@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed with one sentence on stderr, 2 wrong usage.
 
 mod audit;
+mod backup;
 mod check_config;
 mod demo;
 mod echo;
@@ -14,12 +15,14 @@ mod model;
 mod moving;
 mod peer;
 mod phantom;
+mod reindex;
 mod send;
 mod serve;
 mod statuses;
 #[cfg(feature = "local-model")]
 mod threads;
 mod user;
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -64,6 +67,14 @@ enum Command {
         #[command(subcommand)]
         command: audit::AuditCommand,
     },
+    /// Read every stored object again and hold it against the index; 1 when one is not what was stored.
+    Verify(verify::VerifyArgs),
+    /// Copy the archive to another folder, while it is in use; what is there already is not copied again.
+    Backup(backup::BackupArgs),
+    /// Make an archive of a backup, in a folder of its own; 1 when an object is lacking.
+    Restore(backup::RestoreArgs),
+    /// Make a new index of the stored objects alone, where the index is lost; without a server.
+    Reindex(reindex::ReindexArgs),
     /// Add people, give them new passwords, list and disable them; beside a running server, too.
     User {
         #[command(subcommand)]
@@ -111,6 +122,8 @@ enum CliError {
     #[error("{0}")]
     User(String),
     #[error("{0}")]
+    Upkeep(String),
+    #[error("{0}")]
     Import(String),
     #[error("{0}")]
     Model(String),
@@ -157,6 +170,10 @@ impl Command {
             Self::Find(args) => block_on(find::run(&args)),
             Self::CheckConfig(flags) => check_config::run(&flags),
             Self::Audit { command } => block_on(command.run()),
+            Self::Backup(args) => block_on(backup::back_up(&args)),
+            Self::Restore(args) => block_on(backup::restore(&args)),
+            Self::Reindex(args) => block_on(reindex::run(&args)),
+            Self::Verify(args) => block_on(verify::run(&args)),
             Self::User { command } => block_on(user::run(&command)),
             Self::Model { command } => model::run(&command),
             Self::Eval(args) => block_on(eval::run(&args)),

@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod auth;
 mod database;
+mod disk;
 mod downloads;
 pub mod exports;
 mod groups;
@@ -36,6 +37,7 @@ pub use access::Access;
 pub use audit::{Audit, Syslog, SyslogTransport};
 pub use auth::{Auth, AuthMode};
 pub use database::Database;
+pub use disk::Disk;
 pub use downloads::{Downloads, Project};
 pub use exports::Export;
 pub use groups::{GROUP_NAME_BYTES_MAX, GroupRule, UngroupedStudies, UserIdentity};
@@ -101,6 +103,7 @@ pub struct Config {
     pub commitment: Commitment,
     pub ingest: Ingest,
     pub storage: Storage,
+    pub disk: Disk,
     pub deletion: Deletion,
     pub index: Index,
     pub database: Database,
@@ -214,6 +217,7 @@ impl Config {
         }
         let checked = nodes::check(&self.dimse.nodes)
             .and_then(|()| self.storage.check(self.ingest.instance_bytes_max))
+            .and_then(|()| self.disk.check())
             .and_then(|()| self.audit.check())
             .and_then(|()| self.telemetry.traces.check())
             .and_then(|()| self.auth.check().map_err(str::to_owned))

@@ -18,6 +18,7 @@ pub mod audit;
 pub mod changes;
 pub mod commitments;
 pub mod contents;
+pub mod copy;
 pub mod deletions;
 pub mod derived;
 pub mod downloads;
@@ -76,6 +77,8 @@ pub enum DbError {
     Full,
     #[error("column {column} of {statement} is not {wanted}")]
     Column { statement: &'static str, column: usize, wanted: &'static str },
+    #[error("the index is in PostgreSQL, which is backed up by its own means")]
+    NotAFile,
     #[error("the database is shut down")]
     Closed,
 }
@@ -376,6 +379,19 @@ impl Db {
     /// Opens an index that another process may be writing; its schema stays as it is.
     pub fn open_sqlite_beside(path: &Path) -> Result<Self, DbError> {
         sqlite::Sqlite::open_beside(path).map(Self::Sqlite)
+    }
+
+    /// One moment of the index in a file that is not there yet, while others write.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.copy_to(path).await,
+            Self::Postgres(_) => Err(DbError::NotAFile),
+        }
+    }
+
+    /// The newest schema that this program knows.
+    pub fn newest_schema() -> u32 {
+        sqlite::newest_schema()
     }
 
     /// Runs a batch; when this returns `Ok` the batch survives a power cut.

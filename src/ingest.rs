@@ -16,6 +16,7 @@ mod refusal;
 mod relay;
 mod rows;
 pub mod sniff;
+mod stored;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -47,6 +48,7 @@ pub use deletion::{DeleteError, RestoreError, Restored};
 pub use groups::Assignment;
 pub use outcome::{Outcome, Refused, Stored, Warning};
 pub use refusal::Refusal;
+pub use stored::NotIndexed;
 pub use sweep::{SweepError, Swept};
 
 use build::MadeFrom;
@@ -283,7 +285,11 @@ impl Ingest {
             Body::Built { reader, command, made_from } => (reader, Head::Built(command, made_from)),
         };
         let only_study = received.only_study.cloned();
-        let relay = Relay::new(Intake::new(self.blobs.clone(), Arc::clone(&self.policy), head, only_study));
+        let intake = Intake::new(self.blobs.clone(), Arc::clone(&self.policy), head, only_study);
+        let relay = Relay::new(match received.origin.source {
+            Source::Analysis => intake.into_reserve(),
+            _ => intake,
+        });
         loop {
             match filled(self.blobs.buffer(), &mut reader).await {
                 Ok(buffer) if buffer.is_full() => relay.write(buffer).await?,

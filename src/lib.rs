@@ -34,5 +34,6 @@ pub mod reporting;
 pub mod telemetry;
 pub mod tls;
 pub mod ul;
+pub mod upkeep;
 pub mod uploads;
 pub mod volume;

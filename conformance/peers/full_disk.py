@@ -1,17 +1,23 @@
 """A disk that is full is a refusal with its reason; the server goes on and leaves nothing half-written."""
 
+import shutil
 import subprocess
+import time
 
+import requests
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from . import dicomweb, dimse
 from .part10 import image, uid_of
-from .server import Server
+from .server import WITHOUT_ANALYSIS, Server
 from .tally import equal
 
 DISK = "24m"
 # 2 MB each: the disk is full after about ten.
 SIDE, OFFERED = 1024, 20
+REFUSE_BELOW_MB, LOOKED_AT_AGAIN_S = 10, 1.1
+MARKED = {"disk.warn_below_mb": "12", "disk.refuse_below_mb": str(REFUSE_BELOW_MB), "disk.accept_above_mb": "14"}
+UNMARKED = {"disk.warn_below_mb": "0", "disk.refuse_below_mb": "0", "disk.accept_above_mb": "0"}
 CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
 
 
@@ -23,10 +29,33 @@ def run(context, tally):
         tally.skip("full disk", f"a small file system cannot be mounted: {mounted.stderr.strip()}")
         return
     try:
-        with Server(context.binary, folder) as server:
+        with Server(context.binary, folder, WITHOUT_ANALYSIS | MARKED) as server:
+            check_mark(tally, server)
+        clear(folder)
+        with Server(context.binary, folder, WITHOUT_ANALYSIS | UNMARKED) as server:
             check(tally, server)
     finally:
         subprocess.run(["umount", str(folder)], check=False)
+
+
+def clear(folder):
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def check_mark(tally, server):
+    """One object after the other, with time for a look at the disk between them."""
+    study, answers = generate_uid(), []
+    with tally.check("full disk: objects are refused while there is room left"):
+        for number in range(1, OFFERED + 1):
+            answers += dimse.send_bytes(server, [image(study, number, SIDE)], CONTEXTS)
+            time.sleep(LOOKED_AT_AGAIN_S)
+        kept = answers.count(dimse.SUCCESS)
+        assert 0 < kept < OFFERED, f"{kept} were kept"
+        equal("answers", answers, [dimse.SUCCESS] * kept + [dimse.OUT_OF_RESOURCES] * (OFFERED - kept))
+        free = shutil.disk_usage(server.data_dir).free
+        assert free > (REFUSE_BELOW_MB - 4) << 20, f"{free} bytes are left"
+        equal("readiness", requests.get(f"{server.base}/readyz", timeout=60).json()["parts"]["storage"]["state"], "degraded")
 
 
 def check(tally, server):

@@ -1,6 +1,6 @@
 //! What keeps studies, without listeners and without a model: all that an import needs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::db::{Db, SqliteSettings, jobs};
 use crate::ingest::{self, Assignment, Ingest};
 
-const INDEX: &str = "index.sqlite";
+pub(super) const INDEX: &str = "index.sqlite";
 const SERIAL_NUMBER: &str = "serial-number";
 
 pub struct Archive {
@@ -35,7 +35,7 @@ impl Archive {
         let data_dir = &config.server.data_dir;
         let lock = DataDirLock::take(data_dir)?;
         let db = open_index(config)?;
-        let blobs = Blobs::open(data_dir, &config.storage)?;
+        let blobs = Blobs::open(data_dir, &config.storage)?.marked(settings::marks(config));
         futures::executor::block_on(blobs.begin())?;
         // The lock says that no other process is left to hold a lease or to receive a study. What an
         // instance held that shared its index is free when its time is over.
@@ -68,6 +68,12 @@ fn open_index_in_folder(config: &Config) -> Result<Db, AppError> {
     fs::create_dir_all(data_dir).map_err(failed)?;
     let settings = SqliteSettings { readers: config.index.readers, group_max: config.index.group_max };
     Ok(Db::open_sqlite(&data_dir.join(INDEX), settings)?)
+}
+
+/// What a data folder holds beside index and objects and cannot be made again.
+pub fn data_files(config: &Config) -> Vec<PathBuf> {
+    let data_dir = &config.server.data_dir;
+    vec![data_dir.join(SERIAL_NUMBER), config.audit.heads_file(data_dir)]
 }
 
 /// Read from the folder, or made when the folder is new.

@@ -7,11 +7,13 @@ use tokio_util::sync::CancellationToken;
 use super::vitals::Vital;
 use crate::ai::Health;
 use crate::analysis::{Lack, Model};
+use crate::blobs::{Room, Space};
 use crate::http::{HookFuture, ProbeOutcome, Readiness};
 
 pub(super) struct PartsReadiness {
     pub(super) database: Arc<Vital>,
     pub(super) storage: Arc<Vital>,
+    pub(super) room: Room,
     pub(super) model: Model,
     /// Cancelled when a balancer is to send others elsewhere.
     pub(super) leaving: CancellationToken,
@@ -23,6 +25,22 @@ impl PartsReadiness {
         match self.leaving.is_cancelled() {
             true => ProbeOutcome::Failed("the server is stopping".to_owned()),
             false => ProbeOutcome::Ready,
+        }
+    }
+
+    /// What is stored is given out for as long as it can be read: a full disk takes no server out of
+    /// a balancer.
+    fn storage(&self) -> ProbeOutcome {
+        let seen = self.room.look();
+        match (seen.space, self.storage.outcome()) {
+            (Space::Out, _) => ProbeOutcome::Degraded(format!(
+                "new objects are refused: {} bytes of the disk are free",
+                seen.free_bytes
+            )),
+            (Space::Low, ProbeOutcome::Ready) => {
+                ProbeOutcome::Degraded(format!("the disk is filling up: {} bytes are free", seen.free_bytes))
+            }
+            (_, outcome) => outcome,
         }
     }
 
@@ -49,7 +67,7 @@ impl Readiness for PartsReadiness {
     fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>> {
         let probes = vec![
             ("database", self.database.outcome()),
-            ("storage", self.storage.outcome()),
+            ("storage", self.storage()),
             ("listeners", self.listeners()),
             ("model", self.model()),
         ];

@@ -1,5 +1,6 @@
 //! The configuration as each part wants it.
 
+use crate::blobs::Marks;
 use crate::config::Config;
 use crate::db::PostgresSettings;
 use crate::dicom::header;
@@ -22,6 +23,14 @@ pub(super) fn ingest(config: &Config) -> ingest::Policy {
         picture_bytes_max: limits.picture_bytes_max,
         concurrency: limits.concurrency,
         quiet_time: config.analysis.quiet_time(),
+    }
+}
+
+pub(super) fn marks(config: &Config) -> Marks {
+    Marks {
+        warn_below: config.disk.warn_below_bytes(),
+        refuse_below: config.disk.refuse_below_bytes(),
+        accept_above: config.disk.accept_above_bytes(),
     }
 }
 

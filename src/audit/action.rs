@@ -116,6 +116,14 @@ actions! {
     AskCommitment "ask-commitment" Execute OWN;
     StorageCommitted "storage-committed" Execute OWN;
     VerifyInstance "verify-instance" Execute OWN;
+    /// A run over the whole archive, or a range of it.
+    VerifyArchive "verify-archive" Execute OWN;
+    BackUpArchive "back-up-archive" Read EXPORT;
+    RestoreArchive "restore-archive" Create IMPORT;
+    /// A new index was made of the stored objects.
+    ReindexArchive "reindex-archive" Create OWN;
+    /// Its bytes were put back from a copy.
+    RepairInstance "repair-instance" Update OWN;
 
     // deletion
     DeleteStudy "delete-study" Delete STUDY_DELETED;

@@ -22,7 +22,7 @@ use super::away::{Operation, not_there, told};
 use super::cache::{Block, Cache};
 use super::connect::Connected;
 use super::probe::Answer;
-use super::{BlobError, BlobKey};
+use super::{BlobError, BlobKey, Listed};
 use crate::clock::Timestamp;
 use crate::config::Storage;
 use crate::telemetry::metrics::bucket as metric;
@@ -99,20 +99,19 @@ impl Bucket {
     }
 
     /// By the clock of the store. Another server may be about to write the row of what is young.
-    pub(super) fn keys_older_than(
-        &self,
-        before: Timestamp,
-    ) -> BoxStream<'static, Result<BlobKey, BlobError>> {
+    pub(super) fn listed_before(&self, before: Timestamp) -> BoxStream<'static, Result<Listed, BlobError>> {
         let before = before.minus(self.settings.orphan_age);
         let folder = format!("{OBJECTS}/");
         let objects = self.store.list(Some(&Path::from(OBJECTS)));
         let objects = objects.map_err(|error| BlobError::List(told(Operation::List, &error)));
-        let keys = objects.try_filter_map(move |meta| {
-            let old = meta.last_modified.timestamp_micros() < before.0;
-            let key = meta.location.as_ref().strip_prefix(&folder).filter(|_| old).map(BlobKey::from_index);
-            futures::future::ready(Ok(key))
+        let listed = objects.try_filter_map(move |meta| {
+            let written = Timestamp(meta.last_modified.timestamp_micros());
+            let key = meta.location.as_ref().strip_prefix(&folder).filter(|_| written < before);
+            let listed =
+                key.map(|key| Listed { key: BlobKey::from_index(key), size_bytes: meta.size, written });
+            futures::future::ready(Ok(listed))
         });
-        keys.boxed()
+        listed.boxed()
     }
 
     pub(super) async fn size_of(&self, path: &Path) -> io::Result<u64> {

@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::buffers::Buffers;
 use super::reader::Reader;
-use super::{BlobError, BlobKey, Staged};
+use super::{BlobError, BlobKey, Listed, Staged};
 use crate::clock::Timestamp;
 
 const OBJECTS: &str = "objects";
@@ -73,20 +73,17 @@ impl Folder {
         }
     }
 
-    pub(super) fn keys_older_than(
-        &self,
-        before: Timestamp,
-    ) -> BoxStream<'static, Result<BlobKey, BlobError>> {
+    pub(super) fn listed_before(&self, before: Timestamp) -> BoxStream<'static, Result<Listed, BlobError>> {
         let objects = self.store.list(None).map_err(|error| BlobError::List(io::Error::other(error)));
-        objects
-            .try_filter_map(move |meta| async move {
-                let old = meta.last_modified.timestamp_micros() < before.0;
-                Ok(old.then(|| BlobKey::from_index(meta.location.as_ref())))
-            })
-            .boxed()
+        let listed = objects.map_ok(|meta| Listed {
+            key: BlobKey::from_index(meta.location.as_ref()),
+            size_bytes: meta.size,
+            written: Timestamp(meta.last_modified.timestamp_micros()),
+        });
+        listed.try_filter(move |object| std::future::ready(object.written < before)).boxed()
     }
 
-    fn path(&self, key: &BlobKey) -> PathBuf {
+    pub(super) fn path(&self, key: &BlobKey) -> PathBuf {
         self.objects.join(key.as_str())
     }
 }

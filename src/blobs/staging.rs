@@ -25,6 +25,18 @@ impl Staging {
         Ok(Self { folder })
     }
 
+    /// What is in it may be on its way elsewhere, and stays.
+    pub(super) fn beside(root: &Path) -> Result<Self, BlobError> {
+        let folder = root.join(STAGING);
+        let failed = |source| BlobError::Prepare { path: folder.display().to_string(), source };
+        fs::create_dir_all(&folder).map_err(failed)?;
+        Ok(Self { folder })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Blocking.
     pub(super) fn stage(&self) -> io::Result<Staged> {
         let path = self.folder.join(crate::ids::row_id());
@@ -41,6 +53,11 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// What lies somewhere for good already, and stays there.
+    pub(super) fn stored(path: PathBuf) -> io::Result<Self> {
+        Ok(Self { file: File::open(&path)?, path, kept: true })
+    }
+
     /// The file without its descriptor, of which a process has few.
     pub fn close(mut self) -> Closed {
         self.kept = true;

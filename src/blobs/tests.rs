@@ -31,7 +31,8 @@ async fn whole(blobs: &Blobs, key: &BlobKey) -> Result<Vec<u8>, BlobError> {
 }
 
 async fn keys(blobs: &Blobs, before: Timestamp) -> Vec<BlobKey> {
-    blobs.keys_older_than(before).try_collect().await.unwrap()
+    let objects = blobs.listed_before(before).map_ok(|object| object.key);
+    objects.try_collect().await.unwrap()
 }
 
 /// Each is a test of its own for every place.

@@ -180,6 +180,6 @@ fn failed(error: crate::db::DbError) -> CliError {
     CliError::Audit(super::sentence(&error))
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::from_rfc3339(text).ok_or_else(|| "not a time with its offset, RFC 3339".to_owned())
 }

@@ -330,6 +330,38 @@ async fn read_kept(db: &Db, statement: Statement) -> Result<Vec<Kept>, DbError> 
     db.read(statement).await?.iter().map(kept).collect()
 }
 
+/// An object that a deletion keeps, and its size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptObject {
+    pub row: i64,
+    pub key: BlobKey,
+    pub size_bytes: u64,
+}
+
+/// What all deletions keep, behind the row `after`.
+pub async fn kept_objects(db: &Db, after: i64) -> Result<Vec<KeptObject>, DbError> {
+    as_kept_objects(&db.search(select_kept_objects(after)).await?)
+}
+
+pub(super) fn select_kept_objects(after: i64) -> Statement {
+    Statement::named(
+        "kept_objects",
+        "select id, blob_key, size_bytes from deleted_instance
+         where id > $1 and state = 'kept' order by id limit $2",
+    )
+    .bind(after)
+    .bind(PAGE)
+}
+
+pub(super) fn as_kept_objects(rows: &[Row]) -> Result<Vec<KeptObject>, DbError> {
+    let one = |row: &Row| {
+        let (row, key, size_bytes) =
+            (row.int(0)?, BlobKey::from_index(row.text(1)?), row.int(2)?.unsigned_abs());
+        Ok(KeptObject { row, key, size_bytes })
+    };
+    rows.iter().map(one).collect()
+}
+
 /// kept → swept: the object belongs to nobody from now on.
 pub fn sweep(kept: &[Kept]) -> Batch {
     kept.iter().fold(Batch::new(), |batch, one| batch.then(let_go("swept", one.row)))

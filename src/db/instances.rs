@@ -123,6 +123,23 @@ pub fn insert(row: &InstanceRow, now: Timestamp) -> Batch {
     batch
 }
 
+/// As if the instance had come at `at`. Those of a study come in the order of their times.
+pub fn arrived(batch: Batch, row: &InstanceRow, at: Timestamp) -> Batch {
+    let instance = Statement::named(
+        "instance_arrived",
+        "update instance set created_at = $1 where sop_instance_uid = $2",
+    );
+    let study = Statement::named(
+        "study_arrived",
+        "update study set last_instance_at = $1,
+            created_at = case when instance_count = 1 then $1 else created_at end
+         where study_uid = $2",
+    );
+    batch
+        .then(instance.bind(at).bind(&row.identity.sop_instance))
+        .then(study.bind(at).bind(&row.identity.study))
+}
+
 /// The name of the guard that fails when the study of a result is gone.
 pub const REQUIRE_STUDY: &str = "require_study";
 
@@ -385,10 +402,15 @@ fn read_known(instance: SopInstanceUid, row: &Row) -> Result<KnownInstance, DbEr
 
 /// Whether any row refers to these bytes, of an instance or of a deletion that can be taken back.
 pub async fn is_referenced(db: &Db, key: &BlobKey) -> Result<bool, DbError> {
-    let statement = Statement::named(
+    Ok(db.look_up_one(select_referenced(key)).await?.is_some())
+}
+
+pub(super) fn select_referenced(key: &BlobKey) -> Statement {
+    Statement::named(
         "is_referenced",
         "select 1 from instance where sop_instance_uid = $1 and blob_key = $2
          union all select 1 from deleted_instance where blob_key = $2 limit 1",
-    );
-    Ok(db.look_up_one(statement.bind(key.instance()).bind(key.as_str())).await?.is_some())
+    )
+    .bind(key.instance())
+    .bind(key.as_str())
 }

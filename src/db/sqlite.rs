@@ -1,6 +1,6 @@
 //! SQLite: one writer at a time that commits in groups, and a pool of reader threads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ pub(super) use readers::Extent;
 use readers::Readers;
 use writer::{LOG_PAGES_MAX, Writer};
 
+pub(super) use copied::Copied;
+
+mod copied;
 mod earlier;
 mod readers;
 mod writer;
@@ -28,6 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Sqlite {
+    path: PathBuf,
     writer: Writer,
     readers: Readers,
     /// Wakes those who watch events.
@@ -45,7 +49,7 @@ impl Sqlite {
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX).map_err(open)?;
         let writer = Writer::start(connection, settings.group_max)?;
         let readers = Readers::start(path, settings.readers).map_err(open)?;
-        Ok(Self { writer, readers, told: Arc::default() })
+        Ok(Self { path: path.to_owned(), writer, readers, told: Arc::default() })
     }
 
     pub(super) fn told(&self) -> Arc<Notify> {
@@ -58,7 +62,13 @@ impl Sqlite {
         let connection = connect(path, OpenFlags::default()).map_err(open)?;
         let writer = Writer::start(connection, 1)?;
         let readers = Readers::start(path, 1).map_err(open)?;
-        Ok(Self { writer, readers, told: Arc::default() })
+        Ok(Self { path: path.to_owned(), writer, readers, told: Arc::default() })
+    }
+
+    pub(super) async fn copy_to(&self, path: &Path) -> Result<(), DbError> {
+        let (from, to) = (self.path.clone(), path.to_owned());
+        let copying = tokio::task::spawn_blocking(move || copied::copy(&from, &to));
+        copying.await.map_err(|_| DbError::Closed)?
     }
 
     pub(super) async fn run(&self, batch: Batch) -> Result<Vec<Effect>, DbError> {
@@ -89,6 +99,12 @@ impl Sqlite {
     pub(super) async fn look_up(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
         self.readers.look_up(statement).await
     }
+}
+
+pub(super) fn newest_schema() -> u32 {
+    let runner = migrations::migrations::runner();
+    let versions = runner.get_migrations().iter().map(|migration| migration.version());
+    versions.filter_map(|version| u32::try_from(version).ok()).max().unwrap_or_default()
 }
 
 /// WAL with a sync at every commit: durability is never traded, only shared.

@@ -87,6 +87,9 @@ pub(crate) enum HttpError {
     /// tus 1.0, Checksum: the bytes are not what was announced.
     #[error("the checksum is not that of the bytes")]
     ChecksumMismatch,
+    /// Of the disk (RFC 4918 11.5); what is there is given out all the same.
+    #[error("the disk has no room for more")]
+    NoRoom,
     /// Another system did not do what was asked of it.
     #[error("{0}")]
     BadGateway(String),
@@ -187,6 +190,7 @@ impl HttpError {
             Self::TooManyAtOnce(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Locked(_) => StatusCode::LOCKED,
             Self::ChecksumMismatch => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -227,6 +231,7 @@ impl HttpError {
             Self::TooManyAtOnce(_) => "too-many-at-once",
             Self::Locked(_) => "locked",
             Self::ChecksumMismatch => "checksum-mismatch",
+            Self::NoRoom => "no-room",
             Self::BadGateway(_) => "bad-gateway",
             Self::Internal { .. } => "internal",
         }
@@ -297,6 +302,7 @@ pub(crate) const KINDS: &[&str] = &[
     "locked",
     "checksum-mismatch",
     "bad-gateway",
+    "no-room",
     "internal",
 ];
 

@@ -48,6 +48,16 @@ pub enum PixelDataLayout {
     Encapsulated(Encapsulated),
 }
 
+impl PixelDataLayout {
+    /// Where it begins, and how many bytes it has.
+    fn extent(&self) -> (u64, u64) {
+        match self {
+            Self::Native { offset, length, .. } => (*offset, *length),
+            Self::Encapsulated(one) => (one.first_item, one.end.saturating_sub(one.first_item)),
+        }
+    }
+}
+
 /// The fragments behind the Basic Offset Table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "EncapsulatedText")]
@@ -133,6 +143,19 @@ pub enum LayoutError {
 }
 
 impl Layout {
+    /// Whether everything that it points to lies within a file of so many bytes.
+    pub fn fits(&self, size_bytes: u64) -> bool {
+        let Some(behind_front) = size_bytes.checked_sub(self.dataset_offset) else { return false };
+        let length = match self.deflated {
+            true => self.dataset_length.unwrap_or(u64::MAX),
+            false => behind_front,
+        };
+        let bulk = self.bulk.iter().map(|bulk| (bulk.offset, bulk.length));
+        let pixels = self.pixel_data.as_ref().map(PixelDataLayout::extent);
+        let ends = bulk.chain(pixels).map(|(offset, bytes)| offset.checked_add(bytes));
+        ends.into_iter().all(|end| end.is_some_and(|end| end <= length))
+    }
+
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let json = serde_json::to_vec(self)?;
         // Compressing into memory has nothing to fail on but the encoder's own parameters.

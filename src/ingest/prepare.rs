@@ -16,7 +16,7 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
 use super::build::MadeFrom;
 use super::{Digests, InstanceIdentity, Policy, Refusal, Refused, StoreCommand};
-use crate::blobs::{Blobs, Staged, is_away};
+use crate::blobs::{Blobs, Room, Staged, is_away};
 use crate::dicom::file_meta::{self, FileMeta, Identity};
 use crate::dicom::header::{self, Header, HeaderError};
 use crate::dicom::sop_class::is_stored;
@@ -108,21 +108,47 @@ pub(super) struct Intake {
     pub policy: Arc<Policy>,
     pub head: Head,
     pub only_study: Option<StudyUid>,
+    /// Asked before anything is written.
+    room: Option<Room>,
     spool: Option<Spool>,
 }
 
 impl Intake {
     pub(super) fn new(blobs: Blobs, policy: Arc<Policy>, head: Head, only_study: Option<StudyUid>) -> Self {
-        Self { blobs, policy, head, only_study, spool: None }
+        let room = Some(blobs.room().clone());
+        Self { blobs, policy, head, only_study, room, spool: None }
+    }
+
+    /// Of bytes that are under their key already: they are read, and nothing is written.
+    pub(super) fn of_stored(blobs: Blobs, policy: Arc<Policy>, staged: Staged) -> Self {
+        let spool = Some(Spool::over_stored(staged, &policy));
+        Self { blobs, policy, head: Head::InFile(None), only_study: None, room: None, spool }
+    }
+
+    /// Into what the marks of the disk keep free: results of what is here already.
+    pub(super) fn into_reserve(self) -> Self {
+        Self { room: None, ..self }
     }
 
     pub(super) fn write(mut self, bytes: &[u8]) -> Result<Self, Refused> {
         let mut spool = self.spool().map_err(|refusal| self.head.refused(refusal))?;
-        let written = spool.write(bytes);
+        let written = match self.require_room() {
+            Ok(()) => spool.write(bytes),
+            // As far as it takes to say which object it is.
+            Err(refusal) => spool.write(bytes).and_then(|()| spool.begin_file_at_end()).and(Err(refusal)),
+        };
         self.recognise(&spool);
         written.map_err(|refusal| self.head.refused(refusal))?;
         self.spool = Some(spool);
         Ok(self)
+    }
+
+    /// Again and again, while there are more bytes: one object may be what fills the disk.
+    fn require_room(&self) -> Result<(), Refusal> {
+        match self.room.as_ref().is_none_or(Room::admits) {
+            true => Ok(()),
+            false => Err(Refusal::OutOfSpace(io::ErrorKind::StorageFull.into())),
+        }
     }
 
     /// From here on a refusal can say which object it is about.

@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::Ingest;
-use crate::blobs::{BlobError, BlobKey};
+use crate::blobs::{BlobError, BlobKey, Listed};
 use crate::clock::Timestamp;
 use crate::db::{DbError, instances};
 
@@ -21,6 +21,7 @@ pub enum SweepError {
 pub struct Swept {
     pub examined: u64,
     pub deleted: u64,
+    pub deleted_bytes: u64,
 }
 
 impl Ingest {
@@ -29,13 +30,16 @@ impl Ingest {
     /// May be dropped at any point; runs beside listeners that store.
     pub async fn sweep(&self, before: Timestamp, stop: &CancellationToken) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
-        let mut keys = self.blobs.keys_older_than(before);
-        while let Some(key) = keys.try_next().await? {
+        let mut objects = self.blobs.listed_before(before);
+        while let Some(Listed { key, size_bytes, .. }) = objects.try_next().await? {
             if stop.is_cancelled() {
                 break;
             }
             swept.examined += 1;
-            swept.deleted += u64::from(self.delete_orphan(&key).await?);
+            if self.delete_orphan(&key).await? {
+                swept.deleted += 1;
+                swept.deleted_bytes += size_bytes;
+            }
             tokio::task::yield_now().await;
         }
         Ok(swept)

@@ -6,6 +6,7 @@ mod duplicates;
 mod groups;
 mod hostile;
 mod migration;
+mod room;
 mod store_faults;
 mod sweep;
 

@@ -179,6 +179,9 @@ pub struct PriorStudy {
     pub images: Vec<ImageReference>,
 }
 
+/// Of reports that this program makes.
+pub const MANUFACTURER: &str = "RadiantAI";
+
 /// The equipment that made the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -192,7 +195,7 @@ impl Device {
     /// This program, as an installation with this serial number.
     pub fn radiant(serial_number: impl Into<String>) -> Self {
         Self {
-            manufacturer: "RadiantAI".into(),
+            manufacturer: MANUFACTURER.into(),
             model: "radiant".into(),
             serial_number: serial_number.into(),
             software_version: env!("CARGO_PKG_VERSION").into(),

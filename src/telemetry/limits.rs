@@ -29,6 +29,7 @@ pub const LIMITS: &[&str] = &[
     "dimse.idle_timeout_s",
     "dimse.nodes.associations_max",
     "dimse.pdu_bytes_max",
+    "disk.refuse_below_mb",
     "downloads.attempts_max",
     "downloads.bytes_max",
     "downloads.instances_max",

@@ -244,10 +244,20 @@ pub mod export {
     pub const BREAKER: &str = "export_breaker";
 }
 
+/// The disk with the data folder and the objects.
+pub mod disk {
+    /// Gauge: of the fullest file system among them.
+    pub const FREE_BYTES: &str = "disk_free_bytes";
+    /// Gauge: 0 plenty, 1 below the mark of the warning, 2 new objects are refused.
+    pub const SPACE: &str = "disk_space_state";
+}
+
 /// The sweep after the start.
 pub mod sweep {
     /// Counter: objects without a row that were deleted.
     pub const DELETED: &str = "sweep_objects_deleted_total";
+    /// Counter: their bytes.
+    pub const DELETED_BYTES: &str = "sweep_bytes_deleted_total";
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -433,5 +443,12 @@ fn describe() {
     describe_gauge!(export::OLDEST, Unit::Seconds, "age of the oldest export that waits");
     describe_gauge!(export::DEAD, "exports that were given up");
     describe_gauge!(export::BREAKER, "0 sends, 1 asks, 2 leaves the destination alone");
+    describe_gauge!(
+        disk::FREE_BYTES,
+        Unit::Bytes,
+        "free bytes of the disk with the data folder or the objects"
+    );
+    describe_gauge!(disk::SPACE, "0 plenty, 1 below the mark of the warning, 2 new objects are refused");
+    describe_counter!(sweep::DELETED_BYTES, Unit::Bytes, "bytes of objects without a row that were deleted");
     describe_counter!(sweep::DELETED, "objects without a row that the sweep deleted");
 }

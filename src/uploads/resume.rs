@@ -28,6 +28,8 @@ pub enum ResumeError {
     Locked,
     #[error("more came than the upload was to have")]
     TooMuch,
+    #[error("the disk has no room for more")]
+    NoRoom,
     #[error("the checksum is not that of the bytes")]
     Checksum,
     #[error("the caller has as many unfinished uploads as he may have")]
@@ -99,6 +101,7 @@ impl Appending {
 impl Uploads {
     pub async fn create(&self, new: &New<'_>) -> Result<(), ResumeError> {
         let settings = &self.parts.settings;
+        self.require_room()?;
         let (count, bytes) = rows::unfinished(&self.parts.db, new.owner).await?;
         if count >= settings.unfinished_max as u64 {
             return Err(ResumeError::TooMany);
@@ -142,6 +145,7 @@ impl Uploads {
         let mut digest = expected.as_ref().map(|expected| ring::digest::Context::new(expected.algorithm));
         let (mut offset, mut durable) = (upload.bytes_received, upload.bytes_received);
         while let Some(chunk) = chunks.recv().await {
+            self.require_room()?;
             if chunk.len() as u64 > total - offset {
                 return Err(ResumeError::TooMuch);
             }
@@ -166,6 +170,10 @@ impl Uploads {
             false => self.acknowledge(upload, offset).await?,
         }
         Ok(offset)
+    }
+
+    fn require_room(&self) -> Result<(), ResumeError> {
+        if self.parts.blobs.room().admits() { Ok(()) } else { Err(ResumeError::NoRoom) }
     }
 
     async fn acknowledge(&self, upload: &Upload, offset: u64) -> Result<(), DbError> {

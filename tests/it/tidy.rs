@@ -28,7 +28,7 @@ const LAYERS: [&[&str]; 6] = [
         "media",
         "deidentify",
     ],
-    &["analysis", "export", "reporting", "uploads"],
+    &["analysis", "export", "reporting", "uploads", "upkeep"],
     &["dimse", "http"],
     &["app", "lifecycle", "cli", "main"],
 ];

@@ -197,7 +197,7 @@ impl Commitments {
             Verdict::NotStored if !stored() => failed(FailureReason::SopClassNotSupported),
             Verdict::NotStored => failed(FailureReason::NoSuchInstance),
             Verdict::OtherClass => failed(FailureReason::ClassInstanceConflict),
-            Verdict::Damaged { study, cause } => {
+            Verdict::Damaged { study, cause, .. } => {
                 self.tell_damage(commitment, reference, &study, &cause).await?;
                 failed(FailureReason::ProcessingFailure)
             }

@@ -52,7 +52,7 @@ const REPORTED: &[&str] = &["application/dicom+json", "application/dicom+xml"];
 const FOUND: &[u16] = &[200, 400, 406];
 const GOT: &[u16] = &[200, 304, 400, 404, 406, 410];
 const GOT_RANGE: &[u16] = &[200, 206, 304, 400, 404, 406, 410, 416];
-const KEPT: &[u16] = &[200, 202, 400, 406, 409, 413, 415, 503];
+const KEPT: &[u16] = &[200, 202, 400, 406, 409, 413, 415, 503, 507];
 const GONE: &[u16] = &[204, 403, 404, 410];
 
 const fn get(

@@ -124,6 +124,7 @@ async fn taken(call: Call, step: Step) -> Answer {
         (status = 413, description = "larger than an upload may be, or than the quota of the caller"),
         (status = 429, description = "the caller has as many unfinished uploads as one may have"),
         (status = 460, description = "the checksum is not that of the body"),
+        (status = 507, description = "the disk has no room for more"),
     )
 )]
 async fn create(state: Arc<State>, asked: Asked, body: Inbound) -> Answer {
@@ -353,6 +354,7 @@ fn refused(error: ResumeError, bytes_max: u64) -> HttpError {
         ResumeError::Locked => HttpError::Locked("somebody is writing this upload"),
         ResumeError::TooMuch => HttpError::TooLarge { bytes_max },
         ResumeError::Checksum => HttpError::ChecksumMismatch,
+        ResumeError::NoRoom => HttpError::NoRoom,
         ResumeError::TooMany => {
             limit_hit("uploads.unfinished_max");
             HttpError::TooManyAtOnce("unfinished uploads")

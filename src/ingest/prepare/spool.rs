@@ -20,9 +20,18 @@ pub(super) struct Spooled {
     pub(super) rebuilt_meta: bool,
 }
 
+/// Where the bytes come to lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bytes {
+    Written,
+    /// They are there, and are not to be others.
+    There,
+}
+
 /// Writes and hashes; the digest of the data set begins once the file meta has been seen.
 pub(super) struct Spool {
     staged: Staged,
+    bytes: Bytes,
     limit_bytes: u64,
     preamble: Preamble,
     size_bytes: u64,
@@ -38,6 +47,7 @@ impl Spool {
     pub(super) fn new(staged: Staged, policy: &Policy) -> Self {
         Self {
             staged,
+            bytes: Bytes::Written,
             limit_bytes: policy.instance_bytes_max,
             preamble: policy.preamble,
             size_bytes: 0,
@@ -47,6 +57,10 @@ impl Spool {
             identity: None,
             dataset: None,
         }
+    }
+
+    pub(super) fn over_stored(staged: Staged, policy: &Policy) -> Self {
+        Self { bytes: Bytes::There, ..Self::new(staged, policy) }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
@@ -74,6 +88,9 @@ impl Spool {
         if self.preamble == Preamble::Clear {
             front.clear_preamble();
         }
+        if self.bytes == Bytes::There && front.bytes[..] != head[..front.data_set_at] {
+            return Err(Refusal::NotDicom("its File Meta Information is not as it was stored".to_owned()));
+        }
         self.rebuilt_meta = front.rebuilt;
         self.identity = front.identity.clone();
         self.begin_dataset(&front.bytes, front.meta)?;
@@ -95,7 +112,10 @@ impl Spool {
             Some((_, digest)) => digest.update(bytes),
             None => self.front.update(bytes),
         }
-        self.staged.file.write_all(bytes).map_err(write_refusal)
+        match self.bytes {
+            Bytes::Written => self.staged.file.write_all(bytes).map_err(write_refusal),
+            Bytes::There => Ok(()),
+        }
     }
 
     /// A file shorter than what is held back begins where it ends.

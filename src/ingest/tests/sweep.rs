@@ -27,7 +27,7 @@ async fn an_orphan_goes_and_an_indexed_object_stays() {
     let bench = Bench::new();
     bench.store(&file(image("1.2.3.4.5"))).await.unwrap();
     bench.orphan().await;
-    assert_eq!(bench.sweep(LATER).await, Swept { examined: 2, deleted: 1 });
+    assert_eq!(bench.sweep(LATER).await, Swept { examined: 2, deleted: 1, deleted_bytes: 15 });
     assert_eq!((bench.count("instance").await, bench.files()), (1, 1));
 }
 

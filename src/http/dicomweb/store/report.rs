@@ -36,6 +36,8 @@ pub(super) enum Fault {
     TooLarge,
     /// The client was too slow to be waited for any longer.
     Slow,
+    /// There is no room for it.
+    Full,
     Server,
 }
 
@@ -43,6 +45,7 @@ impl Fault {
     fn of(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::TooLarge { .. } => Self::TooLarge,
+            Refusal::OutOfSpace(_) => Self::Full,
             Refusal::Interrupted(error) => Self::of_body(error),
             Refusal::NotDicom(_) | Refusal::Truncated(_) | Refusal::Unparsable(_) => Self::Syntax,
             other if other.is_ours() => Self::Server,
@@ -171,7 +174,10 @@ impl Report {
             (_, true) if self.stored.iter().all(|stored| stored.warning().is_none()) => StatusCode::OK,
             (false, _) => StatusCode::ACCEPTED,
             _ if self.faults.contains(&Fault::Slow) => StatusCode::REQUEST_TIMEOUT,
-            _ if all(Fault::Server) => StatusCode::SERVICE_UNAVAILABLE,
+            _ if all(Fault::Full) => StatusCode::INSUFFICIENT_STORAGE,
+            _ if self.faults.iter().all(|fault| matches!(fault, Fault::Full | Fault::Server)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ if all(Fault::Syntax) => StatusCode::BAD_REQUEST,
             _ if all(Fault::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => StatusCode::CONFLICT,
@@ -308,6 +314,8 @@ mod tests {
         check(vec![other(Fault::MediaType)], 415);
         check(vec![other(Fault::Syntax), other(Fault::Conflict)], 409);
         check(vec![other(Fault::Server)], 503);
+        check(vec![other(Fault::Full)], 507);
+        check(vec![other(Fault::Full), other(Fault::Server)], 503);
         check(vec![new("1.2"), Item::too_many_parts()], 413);
     }
 

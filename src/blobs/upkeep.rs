@@ -1,0 +1,67 @@
+//! What those need who look after the objects, beside a server that runs or without one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bucket::Bucket;
+use super::folder::Folder;
+use super::staging::{Staged, Staging};
+use super::{BlobError, BlobKey, Blobs, Place, connect};
+use crate::clock::Timestamp;
+use crate::config::{self, Storage};
+
+/// Beside the folder of the objects.
+const ASIDE: &str = "set-aside";
+
+/// A stored object as the store tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub key: BlobKey,
+    pub size_bytes: u64,
+    /// When it was last written.
+    pub written: Timestamp,
+}
+
+impl Blobs {
+    /// Objects that a server may be using: what it has in staging stays.
+    pub fn open_beside(data_dir: &Path, storage: &Storage) -> Result<Self, BlobError> {
+        match storage.place().map_err(BlobError::Url)? {
+            config::Place::Folder(root) => {
+                let root = root.unwrap_or_else(|| data_dir.to_owned());
+                Self::with(data_dir, Staging::beside(&root)?, Place::Folder(Folder::open(&root)?))
+            }
+            config::Place::Bucket(bucket) => {
+                let bucket = Bucket::new(connect::store(&bucket, storage)?, storage);
+                Self::with(data_dir, Staging::beside(data_dir)?, Place::Bucket(Arc::new(bucket)))
+            }
+        }
+    }
+
+    /// The file of an object, for who copies files; none in a bucket.
+    pub fn file(&self, key: &BlobKey) -> Option<PathBuf> {
+        match &self.place {
+            Place::Folder(folder) => Some(folder.path(key)),
+            Place::Bucket(_) => None,
+        }
+    }
+
+    pub fn is_in_folder(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
+    }
+
+    /// An object to be read as if it were on its way; it stays under its key. Blocking.
+    pub fn stored(&self, key: &BlobKey) -> io::Result<Staged> {
+        Staged::stored(self.file(key).ok_or(io::ErrorKind::Unsupported)?)
+    }
+
+    /// Takes an object from among the others, to where nobody sweeps. Blocking.
+    pub fn set_aside(&self, key: &BlobKey) -> io::Result<PathBuf> {
+        let file = self.file(key).ok_or(io::ErrorKind::Unsupported)?;
+        let target = self.staging.folder().with_file_name(ASIDE).join(key.as_str());
+        target.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(file, &target)?;
+        Ok(target)
+    }
+}
