@@ -33,7 +33,8 @@ impl Blobs {
                 Self::with(data_dir, Staging::beside(&root)?, Place::Folder(Folder::open(&root)?))
             }
             config::Place::Bucket(bucket) => {
-                let bucket = Bucket::new(connect::store(&bucket, storage)?, storage);
+                // Whoever has it open already keeps the cache.
+                let bucket = Bucket::new(connect::store(&bucket, storage)?, storage, None);
                 Self::with(data_dir, Staging::beside(data_dir)?, Place::Bucket(Arc::new(bucket)))
             }
         }
