@@ -35,6 +35,8 @@ KEYS = WITH_DEMO_MODEL | {
     "analysis.rules": '[{ name = "radiographs", modality = ["CR", "DX"], pipeline = "chest-radiograph" }]',
     "analysis.experimental": "[]", "database.patience_s": "5", "storage.retry_time_s": "3.0",
     "storage.part_bytes": "5242880", "analysis.delivery_timeout_s": "20",
+    # A study that comes while something is away is not taken for complete.
+    "analysis.quiet_time_s": "30.0",
 }
 BALANCER = """
 defaults

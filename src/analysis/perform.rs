@@ -12,6 +12,7 @@ use super::trigger::Content;
 use super::{Analyses, Event};
 use crate::ai::prompt::Pipeline;
 use crate::ai::{Engine, EngineError};
+use crate::blobs;
 use crate::causes::chain;
 use crate::db::analyses::{self, Pending};
 use crate::db::audit::{Actor, Entry, ObjectKind, Outcome};
@@ -26,7 +27,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What finds the queue of the model full has not failed, and comes back.
 const FULL_PAUSE: Duration = Duration::from_secs(15);
-/// A model service that is away is not asked for the same analysis sooner than this.
+/// What is away, the model service or the objects, is not asked for the same analysis sooner than this.
 const AWAY_LEAST: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,7 @@ impl Analyses {
                 self.show_away(id, &chain(error)).await;
                 Ending::Later(again_in.max(AWAY_LEAST), chain(error))
             }
+            Err(error) if blobs::is_away(&error) => Ending::Later(AWAY_LEAST, chain(&error)),
             Err(error) if error.is_retryable() => Ending::Retry(chain(&error)),
             Err(error) => Ending::Fail(chain(&error)),
         }

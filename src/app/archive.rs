@@ -42,6 +42,11 @@ impl Archive {
         if !db.is_shared() {
             futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
         }
+        if db.is_shared() && blobs.is_in_folder() {
+            tracing::warn!(
+                "the index is shared and the objects lie in a folder: every instance has to see that folder"
+            );
+        }
         let filled = futures::executor::block_on(ingest::backfill(&db))?;
         if filled > 0 {
             tracing::info!(rows = filled, "the index was brought up to date");

@@ -437,6 +437,11 @@ fn describe() {
         "0 asks the model service, 1 asks if it is back, 2 leaves it alone"
     );
     describe_gauge!(remote_model::UNDER_WAY, "requests to the model service that are under way");
+    describe_gauge!(remote_model::WAITING, "requests to the model service that wait for their turn");
+    describe_counter!(
+        remote_model::COST,
+        "estimated cost of the model service, in millionths of its currency"
+    );
     describe_counter!(export::EXPORTS, "exports that came to an end of an attempt, by outcome");
     describe_counter!(export::BYTES, Unit::Bytes, "bytes that destinations took");
     describe_gauge!(export::QUEUE, "exports that wait or are under way");
