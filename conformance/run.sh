@@ -17,6 +17,8 @@ install_system_peers() {
   local missing=()
   command -v storescu >/dev/null || missing+=(dcmtk)
   command -v pdftotext >/dev/null || missing+=(poppler-utils)
+  command -v h2load >/dev/null || missing+=(nghttp2-client)
+  command -v curl >/dev/null || missing+=(curl ca-certificates)
   command -v wrk >/dev/null || missing+=(wrk)
   [ -e /usr/lib/*/rsyslog/lmnsd_gtls.so ] || missing+=(rsyslog rsyslog-gnutls)
   command -v promtool >/dev/null || missing+=(prometheus)
