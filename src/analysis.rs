@@ -117,14 +117,14 @@ impl Analyses {
                 tracing::info!(model = name, version, "the model is ready");
             }
             Err(Lack::Failed(reason)) => tracing::error!(reason, "the model could not be loaded"),
-            Err(Lack::Absent | Lack::Loading) => {}
+            Err(Lack::Absent | Lack::Loading | Lack::OfOthers) => {}
         }
         self.resume_waiting().await
     }
 
     /// Queues again what waited for a model, if it is known by now what becomes of it.
     pub async fn resume_waiting(&self) -> Result<usize, DbError> {
-        if matches!(self.parts.model.engine(), Err(Lack::Absent | Lack::Loading)) {
+        if matches!(self.parts.model.engine(), Err(Lack::Absent | Lack::Loading | Lack::OfOthers)) {
             return Ok(0);
         }
         let waiting = analyses::waiting(&self.parts.db).await?;
@@ -147,7 +147,7 @@ impl Analyses {
     /// Of the objects of a study. Where the model runs elsewhere, some of them stay.
     async fn trigger(&self, study: &StudyUid, members: &[Member]) -> Result<trigger::Trigger<'_>, DbError> {
         let settings = &self.parts.settings;
-        let stays = match self.pixels_that_leave() {
+        let stays = match self.parts.model.pixels_that_leave() {
             Some(policy) => outside::staying(&self.parts.db, study, members, policy).await?,
             None => BTreeMap::new(),
         };
@@ -157,11 +157,6 @@ impl Analyses {
             experimental: &settings.experimental,
             stays,
         })
-    }
-
-    /// What is let go to the model, where that runs elsewhere.
-    fn pixels_that_leave(&self) -> Option<&config::RemotePixels> {
-        self.parts.model.engine().ok()?.pixels_that_leave()
     }
 
     fn tell(&self, event: Event) {

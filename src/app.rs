@@ -119,7 +119,10 @@ impl Listeners {
         let tls = Tls::load(&config.dimse.tls)?;
         let https = Https::load(&config.http.tls)?;
         let http = bind_http(&config.http, &https).await?;
-        let dimse = bind_dimse(&config.dimse, &tls).await?;
+        let dimse = match config.server.role.serves() {
+            true => bind_dimse(&config.dimse, &tls).await?,
+            false => dimse::Listeners { plain: None, tls: None },
+        };
         Ok(Self { http, https, dimse, tls })
     }
 
@@ -134,9 +137,14 @@ impl Listeners {
         address.transpose().map_err(AppError::Address)
     }
 
-    /// Of the plain listener, where there is one.
-    pub fn dimse_address(&self) -> Result<SocketAddr, AppError> {
-        address(self.dimse.plain.as_ref(), self.dimse.tls.as_ref().map(|(listener, _)| listener))
+    /// Of the plain listener, where there is one; none where no association is accepted.
+    pub fn dimse_address(&self) -> Result<Option<SocketAddr>, AppError> {
+        match (&self.dimse.plain, &self.dimse.tls) {
+            (None, None) => Ok(None),
+            (plain, over_tls) => {
+                address(plain.as_ref(), over_tls.as_ref().map(|(listener, _)| listener)).map(Some)
+            }
+        }
     }
 
     /// Where associations over TLS are accepted.
@@ -222,8 +230,8 @@ pub struct App {
     pub http_address: SocketAddr,
     /// Where it is answered over TLS.
     pub https_address: Option<SocketAddr>,
-    /// Where associations are accepted.
-    pub dimse_address: SocketAddr,
+    /// Where associations are accepted, if they are.
+    pub dimse_address: Option<SocketAddr>,
     /// Where they are accepted over TLS.
     pub dimse_tls_address: Option<SocketAddr>,
 }
@@ -232,7 +240,7 @@ impl App {
     /// Builds the parts and starts their tasks on the lifecycle.
     pub fn start(parts: Parts, lifecycle: &mut Lifecycle) -> Result<Self, AppError> {
         let Parts { config, archive, model, metrics, listeners } = parts;
-        announce(&listeners, &model, config.auth.mode)?;
+        announce(&listeners, &model, &config)?;
         let shown_model = model.clone();
         let directory = Directory::from_config(&config.dimse, listeners.tls.clone());
         let decodes = Decodes::new(settings::decodes());
@@ -259,7 +267,16 @@ impl App {
         app.start_reload(listeners.tls, listeners.https, lifecycle)?;
         app.start_measuring(metrics.clone(), lifecycle);
         let deliveries = work.deliveries;
-        app.start_dimse(listeners.dimse, directory, deliveries, decodes.clone(), audit.clone(), lifecycle);
+        if app.config.server.role.serves() {
+            app.start_dimse(
+                listeners.dimse,
+                directory,
+                deliveries,
+                decodes.clone(),
+                audit.clone(),
+                lifecycle,
+            );
+        }
         let readiness = app.start_vitals(shown_model, lifecycle);
         app.start_http(listeners.http, readiness, metrics, decodes, audit, lifecycle);
         app.start_sweep(lifecycle);
@@ -268,7 +285,7 @@ impl App {
 
     /// Somebody has to be able to come in before the door is there.
     fn start_access(&self, lifecycle: &mut Lifecycle) -> Result<(), AppError> {
-        if self.config.auth.mode == AuthMode::On {
+        if self.config.auth.mode == AuthMode::On && self.config.server.role.serves() {
             futures::executor::block_on(self.access.make_first_administrator())?;
         }
         let (access, stop) = (Arc::clone(&self.access), lifecycle.stop_token());
@@ -278,10 +295,7 @@ impl App {
 
     /// What waited for a model that is there now comes first.
     fn start_work(&self, work: &Work, lifecycle: &mut Lifecycle) {
-        let analyses = Arc::clone(&self.analyses);
-        lifecycle.spawn_once("start of the model and of waiting analyses", async move {
-            analyses.begin().await.map(drop)
-        });
+        let role = self.config.server.role;
         let (events, stop) = (self.analyses.subscribe(), lifecycle.stop_token());
         lifecycle.spawn_once("log of analyses", async move { endless(work::report(events, &stop).await) });
         for (name, kind) in [
@@ -293,10 +307,24 @@ impl App {
             ("upload driver", JobKind::StoreUpload),
             ("download driver", JobKind::Download),
         ] {
+            if !work::is_done_by(role, kind) {
+                continue;
+            }
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();
             lifecycle.spawn(name, async move { endless(driver::run(driver, stop).await) });
         }
+        if role.works() {
+            self.resume_work(lifecycle);
+        }
+    }
+
+    /// What an earlier process left.
+    fn resume_work(&self, lifecycle: &mut Lifecycle) {
+        let analyses = Arc::clone(&self.analyses);
+        lifecycle.spawn_once("start of the model and of waiting analyses", async move {
+            analyses.begin().await.map(drop)
+        });
         let reporting = Arc::clone(&self.reporting);
         lifecycle.spawn_once("start of signed reports", async move { reporting.resume().await.map(drop) });
         let exports = Arc::clone(&self.exports);
@@ -377,6 +405,7 @@ impl App {
             blobs: self.archive.blobs.clone(),
             ingest: self.archive.ingest.as_ref().clone(),
             settings: http::Settings {
+                role: self.config.server.role,
                 drain_timeout: self.config.server.stop_timeout(),
                 deletion_enabled: self.config.deletion.enabled,
                 auth_mode: self.config.auth.mode,
@@ -424,7 +453,8 @@ impl App {
             endless(vitals::watch_storage(vital, blobs, stop).await)
         });
         let room = self.archive.blobs.room().clone();
-        PartsReadiness { database, storage, room, model, leaving: lifecycle.leaving_token() }
+        let role = self.config.server.role;
+        PartsReadiness { database, storage, room, role, model, leaving: lifecycle.leaving_token() }
     }
 
     fn start_measuring(&self, handle: PrometheusHandle, lifecycle: &mut Lifecycle) {
@@ -440,20 +470,27 @@ impl App {
 
     /// In the background: a large store takes minutes to look through, and nobody waits for it.
     fn start_sweep(&self, lifecycle: &mut Lifecycle) {
-        let ingest = Arc::clone(&self.archive.ingest);
-        let (before, stop) = (self.archive.clock.now(), lifecycle.stop_token());
-        lifecycle.spawn_once("sweep", async move { endless(sweeps::sweep(&ingest, before, &stop).await) });
+        if self.config.server.role.works() {
+            self.start_shared_sweeps(lifecycle);
+        }
         let (room, stop) = (self.archive.blobs.room().clone(), lifecycle.stop_token());
         lifecycle.spawn("watch of the disk", async move { endless(sweeps::watch(&room, &stop).await) });
         let (downloads, stop) = (Arc::clone(&self.downloads), lifecycle.stop_token());
         lifecycle.spawn("sweep of downloads", async move { endless(downloads.sweep_until(&stop).await) });
+        let (uploads, stop) = (Arc::clone(&self.uploads), lifecycle.stop_token());
+        lifecycle.spawn("sweep of uploads", async move { endless(uploads.sweep(&stop).await) });
+    }
+
+    /// Of what instances may share.
+    fn start_shared_sweeps(&self, lifecycle: &mut Lifecycle) {
+        let ingest = Arc::clone(&self.archive.ingest);
+        let (before, stop) = (self.archive.clock.now(), lifecycle.stop_token());
+        lifecycle.spawn_once("sweep", async move { endless(sweeps::sweep(&ingest, before, &stop).await) });
         let (archive, settings) = (Arc::clone(&self.archive.ingest), self.config.deletion.clone());
         let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
         lifecycle.spawn("sweep of what was deleted", async move {
             endless(sweeps::sweep_deleted(&archive, &settings, &clock, &stop).await)
         });
-        let (uploads, stop) = (Arc::clone(&self.uploads), lifecycle.stop_token());
-        lifecycle.spawn("sweep of uploads", async move { endless(uploads.sweep(&stop).await) });
         let (db, settings) = (self.archive.db.clone(), self.config.events.clone());
         let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
         lifecycle.spawn("sweep of events", async move {
@@ -503,18 +540,20 @@ fn endless((): ()) -> Result<(), std::convert::Infallible> {
     Ok(())
 }
 
-fn announce(listeners: &Listeners, model: &Model, auth: AuthMode) -> Result<(), AppError> {
-    let (http, dimse) = (listeners.http_address()?, listeners.dimse_address()?);
+fn announce(listeners: &Listeners, model: &Model, config: &Config) -> Result<(), AppError> {
+    let (http, dimse) = (listeners.http_address()?, listeners.dimse_address()?.map(tracing::field::display));
+    let role = config.server.role.as_str();
+    metrics::gauge!(crate::telemetry::metrics::process::ROLE, "role" => role).set(1.0);
     if let Some(address) = listeners.https_address()? {
         tracing::info!(https = %address, "requests over TLS are answered");
     }
     if let Some(address) = listeners.dimse_tls_address()? {
         tracing::info!(dimse = %address, "associations over TLS are accepted");
     }
-    match auth {
-        AuthMode::On => tracing::info!(%http, %dimse, "listening"),
+    match config.auth.mode {
+        AuthMode::On => tracing::info!(role, %http, dimse, "listening"),
         AuthMode::Off => {
-            tracing::warn!(%http, %dimse, "access control is off: everybody on this machine may do everything");
+            tracing::warn!(role, %http, dimse, "access control is off: everybody on this machine may do everything");
         }
     }
     match model {
@@ -524,6 +563,7 @@ fn announce(listeners: &Listeners, model: &Model, auth: AuthMode) -> Result<(), 
             );
         }
         Model::Ready(_) => {}
+        Model::OfOthers(_) => tracing::info!("analyses are left to workers"),
         Model::Coming(_) => tracing::info!("the model is being loaded: studies wait for analysis"),
         Model::Absent => tracing::warn!("{NO_MODEL} (model.dir): studies are kept and wait for analysis"),
     }

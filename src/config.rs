@@ -54,7 +54,7 @@ pub use report::Report;
 pub use secret::Secret;
 pub use sections::{
     Analysis, AnswerCache, Commitment, Deletion, Dimse, Http, Index, Ingest, KernelChoice, Log, LogFormat,
-    Model, ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Rule, Server,
+    Model, ModelEngine, ModelPrecision, ModelTimeouts, OnDuplicate, Preamble, RateLimits, Role, Rule, Server,
     UrlForm, VisionPrecision,
 };
 pub use storage::{
@@ -182,8 +182,22 @@ impl Config {
         Ok(())
     }
 
+    /// A data folder with SQLite belongs to one process, which does everything.
+    fn check_role(&self) -> Result<(), ConfigError> {
+        let role = self.server.role;
+        if role == Role::All || self.database.is_shared() {
+            return Ok(());
+        }
+        let reason = format!(
+            "server.role = \"{}\" needs an index that instances share (database.url): a data folder with SQLite belongs to one process, whose role is \"all\"",
+            role.as_str()
+        );
+        Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason })
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         self.check_listeners()?;
+        self.check_role()?;
         if !is_public_base(&self.http.public_base) {
             let reason = "http.public_base must begin with http:// or https:// and a host".to_owned();
             return Err(ConfigError::BadValue { origin: "configuration".to_owned(), reason });
@@ -512,6 +526,18 @@ mod tests {
             let error = with_environment("RADIANT__DIMSE__NODES", nodes).unwrap_err().to_string();
             assert!(error.contains("dimse.nodes"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_server_needs_an_index_that_is_shared() {
+        for role in ["serve", "worker"] {
+            let error = with_keys(&[("server.role", role)]).unwrap_err().to_string();
+            assert!(error.contains(role) && error.contains("database.url"), "{error}");
+            let shared =
+                [("server.role", role), ("database.url", "postgres://a@127.0.0.1/b?sslmode=disable")];
+            assert_eq!(with_keys(&shared).unwrap().server.role.as_str(), role);
+        }
+        assert!(with_keys(&[("server.role", "none")]).is_err());
     }
 
     /// The configuration with these keys beside the defaults.

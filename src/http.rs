@@ -48,7 +48,7 @@ use crate::audit::Recorder;
 use crate::auth::Access;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
-use crate::config::AuthMode;
+use crate::config::{AuthMode, Role};
 use crate::db::{Db, worklist};
 use crate::dicom::temporal::Offset;
 use crate::export::Exports;
@@ -102,6 +102,8 @@ pub struct State {
 /// Limits of the listener and of single requests.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// A worker answers probes and metrics alone.
+    pub role: Role,
     pub auth_mode: AuthMode,
     /// Names and passwords are taken with every request, where nobody reads along.
     pub basic: bool,
@@ -171,6 +173,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            role: Role::All,
             auth_mode: AuthMode::Off,
             basic: false,
             naming: Naming::default(),

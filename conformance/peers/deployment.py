@@ -35,6 +35,10 @@ def run(context, tally):
     for name, text in configurations():
         with tally.check(f"check-config: {name}"):
             check_configuration(context.binary, folder, text)
+    with tally.check("roles: a part of a server is refused where the index is not shared"):
+        check_alone(context.binary, folder)
+    with tally.check("roles: the hospital and the cluster have servers and workers, and nobody is sent to a worker"):
+        check_roles(context.binary, folder)
     for path in sorted((OPS / "kubernetes").glob("*.yaml")):
         with tally.check(f"Kubernetes {KUBERNETES}: {path.name}"):
             check_manifests(path)
@@ -96,6 +100,43 @@ def check_configuration(binary, folder, text):
     command = [str(binary), "check-config", "--config", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment({"auth.mode": "on"}))
     equal("complaints", (done.returncode, done.stderr.strip()[-500:]), (0, ""))
+
+
+def refusal(binary, folder, role, *more):
+    command = [str(binary), "check-config", "--role", role, "--data-dir", str(folder / "alone"), *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment({"auth.mode": "on"}))
+    if done.returncode == 0:
+        equal("role", re.findall(r'^server\.role = "(\w+)"  # command line$', done.stdout, re.MULTILINE), [role])
+    return done.stderr.strip() if done.returncode else None
+
+
+def check_alone(binary, folder):
+    equal("all", refusal(binary, folder, "all"), None)
+    for role in ("serve", "worker"):
+        said = refusal(binary, folder, role)
+        assert said and role in said and "database.url" in said, said
+    assert refusal(binary, folder, "both"), "a role that is none"
+
+
+def role_of(command):
+    return command[command.index("--role") + 1]
+
+
+def check_roles(binary, folder):
+    compose = yaml.safe_load((OPS / "compose-hospital.yml").read_text())["services"]
+    roles = {name: role_of(one["command"]) for name, one in compose.items() if one.get("image", "").startswith("radiant")}
+    for role in sorted(set(roles.values())):
+        equal(role, refusal(binary, folder, role, "--config", str(OPS / "hospital/radiant.toml")), None)
+    sent_to = re.findall(r"^ +server (\S+) ", (OPS / "hospital/haproxy.cfg").read_text(), re.MULTILINE)
+    equal("behind the balancer", sorted(set(sent_to)), sorted(name for name, role in roles.items() if role == "serve"))
+    assert "worker" in roles.values(), "no workers"
+    manifests = list(yaml.safe_load_all((OPS / "kubernetes/radiant.yaml").read_text()))
+    pods = [one["spec"]["template"] for one in manifests if one["kind"] == "Deployment"]
+    labels = {role_of(pod["spec"]["containers"][0]["args"]): pod["metadata"]["labels"] for pod in pods}
+    equal("roles of the cluster", sorted(labels), ["serve", "worker"])
+    for service in (one for one in manifests if one["kind"] == "Service"):
+        selected = [role for role, label in labels.items() if service["spec"]["selector"].items() <= label.items()]
+        equal(service["metadata"]["name"], selected, ["serve"])
 
 
 def check_manifests(path):

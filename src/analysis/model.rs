@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::ai::Engine;
+use crate::config::RemotePixels;
 
 /// The model, if there is one. Nothing ever falls back to another model.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ pub enum Model {
     /// It is loaded while the server does everything else.
     Coming(Arc<Coming>),
     Absent,
+    /// Other instances analyse. What their model lets go where it is asked over HTTP.
+    OfOthers(Option<RemotePixels>),
 }
 
 /// Why there is no engine now.
@@ -21,6 +24,7 @@ pub enum Lack<'a> {
     Absent,
     Loading,
     Failed(&'a str),
+    OfOthers,
 }
 
 /// What waits for a model is told so in these words.
@@ -32,6 +36,7 @@ impl Lack<'_> {
             Self::Absent => NO_MODEL,
             Self::Loading => "the model is being loaded",
             Self::Failed(_) => "the model could not be loaded",
+            Self::OfOthers => "other instances analyse",
         }
     }
 }
@@ -41,11 +46,20 @@ impl Model {
         match self {
             Self::Ready(engine) => Ok(engine),
             Self::Absent => Err(Lack::Absent),
+            Self::OfOthers(_) => Err(Lack::OfOthers),
             Self::Coming(coming) => match coming.loaded.get() {
                 None => Err(Lack::Loading),
                 Some(Ok(engine)) => Ok(engine),
                 Some(Err(reason)) => Err(Lack::Failed(reason)),
             },
+        }
+    }
+
+    /// What is let go to the model, where that runs elsewhere.
+    pub fn pixels_that_leave(&self) -> Option<&RemotePixels> {
+        match self {
+            Self::OfOthers(pixels) => pixels.as_ref(),
+            _ => self.engine().ok()?.pixels_that_leave(),
         }
     }
 

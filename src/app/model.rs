@@ -35,6 +35,10 @@ const DEMO_MODEL: &[(&str, &[u8])] = &[
 /// while the server does everything else, the small model of the demonstration here. Blocking, on a
 /// thread of the runtime.
 pub fn open(config: &Config, clock: &Clock) -> Result<Model, AppError> {
+    if !config.server.role.works() {
+        let is_remote = config.model.engine == ModelEngine::Remote;
+        return Ok(Model::OfOthers(is_remote.then(|| config.model.remote.pixels.clone())));
+    }
     match config.model.engine {
         ModelEngine::Local => local(config, clock),
         ModelEngine::Remote => remote(config, clock),

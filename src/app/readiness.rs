@@ -8,12 +8,14 @@ use super::vitals::Vital;
 use crate::ai::Health;
 use crate::analysis::{Lack, Model};
 use crate::blobs::{Room, Space};
+use crate::config::Role;
 use crate::http::{HookFuture, ProbeOutcome, Readiness};
 
 pub(super) struct PartsReadiness {
     pub(super) database: Arc<Vital>,
     pub(super) storage: Arc<Vital>,
     pub(super) room: Room,
+    pub(super) role: Role,
     pub(super) model: Model,
     /// Cancelled when a balancer is to send others elsewhere.
     pub(super) leaving: CancellationToken,
@@ -53,6 +55,7 @@ impl PartsReadiness {
             },
             Err(lack @ Lack::Loading) => ProbeOutcome::Loading(waits(lack, "")),
             Err(lack @ Lack::Failed(reason)) => ProbeOutcome::Lost(waits(lack, reason)),
+            Err(Lack::OfOthers) => ProbeOutcome::Ready,
             Err(lack @ Lack::Absent) => ProbeOutcome::Degraded(waits(lack, "")),
         }
     }
@@ -64,13 +67,19 @@ fn waits(lack: Lack<'_>, reason: &str) -> String {
 }
 
 impl Readiness for PartsReadiness {
+    fn role(&self) -> &'static str {
+        self.role.as_str()
+    }
+
     fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>> {
-        let probes = vec![
+        let mut probes = vec![
             ("database", self.database.outcome()),
             ("storage", self.storage()),
             ("listeners", self.listeners()),
-            ("model", self.model()),
         ];
+        if self.role.works() {
+            probes.push(("model", self.model()));
+        }
         Box::pin(async move { probes })
     }
 }

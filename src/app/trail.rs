@@ -62,8 +62,10 @@ impl App {
         };
         let version = env!("CARGO_PKG_VERSION");
         format!(
-            "version {version}, http {}, dimse {}, access control {access}",
-            self.http_address, self.dimse_address
+            "version {version}, role {}, http {}, dimse {}, access control {access}",
+            self.config.server.role.as_str(),
+            self.http_address,
+            self.dimse_address.map_or_else(|| "none".to_owned(), |address| address.to_string())
         )
     }
 }

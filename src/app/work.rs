@@ -6,7 +6,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::{self, Analyses, Event, Model};
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::export::commitment::{self, Commitments};
 use crate::export::content::{self, Downloads};
 use crate::export::plan::Plan;
@@ -25,6 +25,14 @@ use super::Archive;
 const DECIDERS: usize = 2;
 /// Uploads whose files are stored at the same time.
 const UPLOADERS: usize = 2;
+
+/// A storage commitment is reported on the association that asked, which is of the instance that serves.
+pub(super) fn is_done_by(role: Role, kind: JobKind) -> bool {
+    match kind {
+        JobKind::ReportCommitment => role.serves(),
+        _ => role.works(),
+    }
+}
 
 /// Everything that happens to studies once they are stored.
 pub(super) struct Work {

@@ -31,7 +31,8 @@ const DATA_DIR: &str = "radiant-demo-data";
 /// The demonstration's own lines are what is to be seen.
 const LOG_FILTER: &str = "warn";
 /// What makes the demonstration one: its model, its patience, and that phantoms are analysed.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
+    ("server.role", "all"),
     ("auth.mode", "off"),
     ("model.engine", "local"),
     ("model.demo", "true"),
@@ -59,6 +60,8 @@ pub(super) struct DemoArgs {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
+    #[error("the demonstration sends studies by C-STORE: server.role is all, or serve")]
+    NoListener,
     #[error("the studies cannot be drawn")]
     Draw(#[from] PhantomError),
     #[error("every synthetic study of this kind is in the data folder already; use another --data-dir")]
@@ -96,7 +99,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), CliError> {
     let config = Config::load(&args.overrides())?;
     let interrupts = lifecycle::interrupts().map_err(CliError::Runtime)?;
     let (app, mut lifecycle) = start(config).await?;
-    let demonstration = Demonstration::of(&app, args.studies);
+    let demonstration = Demonstration::of(&app, args.studies)?;
     let (stop, once) = (lifecycle.stop_token(), args.once);
     lifecycle.spawn_once("demonstration", async move {
         match stop.run_until_cancelled(demonstration.play()).await {
@@ -130,15 +133,15 @@ struct Demonstration {
 }
 
 impl Demonstration {
-    fn of(app: &App, studies: u64) -> Self {
-        Self {
+    fn of(app: &App, studies: u64) -> Result<Self, DemoError> {
+        Ok(Self {
             db: app.archive.db.clone(),
             config: app.config.clone(),
             http: app.http_address,
-            dimse: app.dimse_address,
+            dimse: app.dimse_address.ok_or(DemoError::NoListener)?,
             events: app.analyses.subscribe(),
             studies,
-        }
+        })
     }
 
     async fn play(mut self) -> Result<(), DemoError> {

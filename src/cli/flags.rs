@@ -26,6 +26,9 @@ pub(super) struct DataFlags {
 pub(super) struct ServerFlags {
     #[command(flatten)]
     pub(super) data: DataFlags,
+    /// What this instance does, server.role: all, serve or worker.
+    #[arg(long, value_name = "ROLE")]
+    pub(super) role: Option<String>,
     /// Address of the HTTP listener, http.listen.
     #[arg(long, value_name = "ADDR")]
     pub(super) http: Option<SocketAddr>,
@@ -47,6 +50,7 @@ impl DataFlags {
 impl ServerFlags {
     pub(super) fn overrides(&self) -> Overrides {
         let mut overrides = self.data.overrides();
+        overrides.set("server.role", self.role.clone());
         overrides.set("http.listen", text(self.http));
         overrides.set("dimse.listen", text(self.dimse));
         overrides

@@ -16,10 +16,40 @@ use crate::dicom::temporal::Offset;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
+    pub role: Role,
     pub data_dir: PathBuf,
     drain_s: u64,
     stop_timeout_s: u64,
     probe_every_s: u64,
+}
+
+/// What an instance does of all that a server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    All,
+    Serve,
+    Worker,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Serve => "serve",
+            Self::Worker => "worker",
+        }
+    }
+
+    /// Answers HTTP and DIMSE.
+    pub fn serves(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Does what is queued, and sweeps.
+    pub fn works(self) -> bool {
+        self != Self::Serve
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

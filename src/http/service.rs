@@ -196,6 +196,12 @@ where
     }
     let endpoint = Endpoint::parse(request.method(), request.uri().path());
     match endpoint {
+        Ok(endpoint) if !endpoint.is_probe() && !state.settings.role.serves() => {
+            state.rate_limits.arrived(visit.client, &mut visit.standing)?;
+            Err(HttpError::NotFound(
+                "resource on a worker, which answers /healthz, /readyz and /metrics alone",
+            ))
+        }
         Ok(endpoint) => {
             visit.endpoint = endpoint.name();
             handle(state, visit, endpoint, request).await

@@ -105,6 +105,10 @@ impl AnalysisRequests for Hooks {
 }
 
 impl Readiness for Hooks {
+    fn role(&self) -> &'static str {
+        "all"
+    }
+
     fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>> {
         let model = ProbeOutcome::Degraded("no model configured".into());
         Box::pin(async { vec![("storage", ProbeOutcome::Ready), ("model", model)] })
@@ -571,4 +575,14 @@ async fn a_missing_model_degrades_but_the_server_is_ready() {
     assert_eq!(ready.status, StatusCode::OK);
     assert_eq!(ready.json()["parts"]["model"]["reason"], "no model configured");
     assert_eq!(ready.json()["parts"]["storage"]["state"], "ready");
+}
+
+#[tokio::test]
+async fn a_worker_answers_probes_alone() {
+    let worker = Bench::with(Settings { role: Role::Worker, ..Settings::default() });
+    assert_eq!(worker.get("/readyz", &[]).await.status, StatusCode::OK);
+    assert_eq!(worker.get("/metrics", &[]).await.status, StatusCode::OK);
+    for path in ["/", "/dicom-web/studies", "/api/v1/studies", "/api/docs", "/nothing"] {
+        assert_eq!(worker.get(path, &[]).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
 }

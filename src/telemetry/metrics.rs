@@ -14,6 +14,8 @@ pub const LIMIT_HITS: &str = "limit_hits_total";
 pub mod process {
     /// Gauge: always 1, by `version`, `revision` and `features`.
     pub const BUILD: &str = "radiant_build_info";
+    /// Gauge: always 1, by `role` (all, serve, worker).
+    pub const ROLE: &str = "radiant_role_info";
     /// Gauge: memory that is in use.
     pub const RESIDENT_BYTES: &str = "process_resident_memory_bytes";
     /// Gauge: open file descriptors …
@@ -373,6 +375,7 @@ fn describe_model() {
 
 fn describe_server() {
     describe_gauge!(process::BUILD, "1, by what was built");
+    describe_gauge!(process::ROLE, "1, by what this instance does");
     describe_gauge!(process::RESIDENT_BYTES, Unit::Bytes, "resident memory of this process");
     describe_gauge!(process::OPEN_FDS, "open file descriptors");
     describe_gauge!(process::MAX_FDS, "file descriptors that may be open");

@@ -96,7 +96,7 @@ impl TestApp {
     }
 
     pub(crate) fn peer(&self) -> Peer {
-        Peer::new(self.app.dimse_address.to_string(), "RADIANT", "TEST")
+        Peer::new(self.app.dimse_address.unwrap().to_string(), "RADIANT", "TEST")
     }
 
     pub(crate) async fn get(&self, path: &str, accept: &str) -> (StatusCode, Bytes) {

@@ -28,7 +28,7 @@ pub(crate) async fn ready(state: &State) -> Answer {
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let parts: Map<String, Value> =
         probes.iter().map(|(name, outcome)| ((*name).into(), described(outcome))).collect();
-    Ok(answer(status, &json!({ "ready": !failed, "parts": parts })))
+    Ok(answer(status, &json!({ "ready": !failed, "role": state.readiness.role(), "parts": parts })))
 }
 
 fn described(outcome: &ProbeOutcome) -> Value {

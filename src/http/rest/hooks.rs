@@ -60,6 +60,9 @@ pub enum AnalysisRefused {
 
 /// Parts of the server that may not be ready, beside index and storage.
 pub trait Readiness: Send + Sync {
+    /// What this instance does: `all`, `serve` or `worker`.
+    fn role(&self) -> &'static str;
+
     /// Name and state of each.
     fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>>;
 }
