@@ -39,7 +39,7 @@ pub use self::buffers::{BUFFER_BYTES, Buffer};
 use self::cache::Cache;
 use self::folder::Folder;
 pub use self::room::{Marks, Room, Seen, Space};
-pub use self::spool::Spool;
+pub use self::spool::{Keeping, Spool};
 use self::staging::Staging;
 pub use self::staging::{Closed, Staged};
 pub use self::upkeep::Listed;
@@ -69,7 +69,19 @@ pub enum BlobError {
     List(#[source] io::Error),
 }
 
-/// Where an object lies: `hh/study/instance.digest`.
+/// Of keys of what is no instance: no shard of a study is called so.
+const UPLOADS: &str = "uploads/";
+const DOWNLOADS: &str = "downloads/";
+
+/// What lies under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Instance,
+    Upload,
+    Download,
+}
+
+/// Where an instance lies: `hh/study/instance.digest`; or a file that instances of the server pass on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BlobKey(String);
 
@@ -79,6 +91,24 @@ impl BlobKey {
         let shard = Sha256::digest(study.as_str())[0];
         let digest: String = file_sha256.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         Self(format!("{shard:02x}/{study}/{instance}.{digest}"))
+    }
+
+    /// A stretch of a file that is uploaded to any of several instances.
+    pub fn of_upload(upload: &str, start: u64) -> Self {
+        Self(format!("{UPLOADS}{upload}.{start}")).unshared()
+    }
+
+    /// A file that one of several instances made and any of them gives out.
+    pub fn of_download(download: &str) -> Self {
+        Self(format!("{DOWNLOADS}{download}")).unshared()
+    }
+
+    pub fn holds(&self) -> Holds {
+        match &self.0 {
+            key if key.starts_with(UPLOADS) => Holds::Upload,
+            key if key.starts_with(DOWNLOADS) => Holds::Download,
+            _ => Holds::Instance,
+        }
     }
 
     /// A key as the index holds it.

@@ -7,6 +7,7 @@ pub mod label;
 pub mod receive;
 mod record;
 pub mod resume;
+mod shared;
 pub mod sight;
 
 use std::pin::Pin;
@@ -18,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 pub use record::{Counts, Recorder};
 
 use crate::audit::Actor;
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Keeping};
 use crate::causes::chain;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::db::{Db, DbError, uploads as rows};
 use crate::ingest::zips::Limits;
@@ -35,6 +36,10 @@ pub struct Parts {
     pub clock: Clock,
     pub bell: Bell,
     pub settings: config::Uploads,
+    /// Where the bytes of resumable uploads lie until they are objects.
+    pub keeping: Keeping,
+    /// Names this installation among those that receive forms.
+    pub server: String,
     /// Of one object.
     pub instance_bytes_max: u64,
     /// A study is not looked at while it is being uploaded, and soon after.
@@ -44,11 +49,19 @@ pub struct Parts {
 pub struct Uploads {
     pub parts: Parts,
     writers: resume::Writers,
+    /// Forms from before are of a process that is dead.
+    begun: Timestamp,
 }
+
+/// What has not been heard of for so long receives nothing any more.
+const SILENT: Duration = Duration::from_secs(300);
+/// What cannot be stored now is looked at again.
+const AWAY: Duration = Duration::from_secs(30);
 
 impl Uploads {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, writers: resume::Writers::default() }
+        let begun = parts.clock.now();
+        Self { parts, writers: resume::Writers::default(), begun }
     }
 
     fn origin(id: &str, actor: &Actor) -> Origin {
@@ -83,7 +96,8 @@ impl Uploads {
 
     /// Forms that a dead process was receiving come to no end any more; files of no upload go.
     async fn begin(&self) -> Result<(), DbError> {
-        self.parts.db.run(rows::abort_forms(self.parts.clock.now())).await?;
+        let abort = rows::abort_own_forms(&self.parts.server, self.begun, self.parts.clock.now());
+        self.parts.db.run(abort).await?;
         for id in self.parts.blobs.spool().ids().unwrap_or_default() {
             let upload = rows::one(&self.parts.db, &id).await?;
             if upload.is_none_or(|upload| upload.finished_at.is_some()) {
@@ -97,11 +111,23 @@ impl Uploads {
     /// The index failed.
     pub async fn sweep_once(&self) -> Result<(), DbError> {
         let now = self.parts.clock.now();
+        self.parts.db.run(rows::abort_forms_of_the_dead(now.minus(SILENT), now)).await?;
         for id in rows::expire(&self.parts.db, now).await? {
-            self.forget_file(&id);
+            self.forget_bytes(&id).await;
+        }
+        for id in rows::left_behind(&self.parts.db).await? {
+            self.forget_parts(&id).await;
         }
         let before = now.minus(self.parts.settings.retention());
         self.parts.db.run(rows::forget(before)).await.map(drop)
+    }
+
+    /// Of an upload that has come to its end.
+    async fn forget_bytes(&self, id: &str) {
+        match self.parts.keeping {
+            Keeping::Here => self.forget_file(id),
+            Keeping::Shared => self.forget_parts(id).await,
+        }
     }
 
     /// One unlink; what stays is looked for again at the next start.
@@ -123,6 +149,7 @@ impl Handler for Uploads {
             match &job.task {
                 Task::StoreUpload { upload } => match self.store(upload).await {
                     Ok(ending) => ending,
+                    Err(error) if error.may_pass() => Ending::Later(AWAY, chain(&error)),
                     Err(error) => Ending::Retry(chain(&error)),
                 },
                 other => Ending::Fail(format!("{} is no work of an upload", other.kind().as_str())),

@@ -6,6 +6,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::{self, Analyses, Event, Model};
+use crate::blobs::Keeping;
 use crate::config::{Config, Role};
 use crate::export::commitment::{self, Commitments};
 use crate::export::content::{self, Downloads};
@@ -99,6 +100,7 @@ impl Work {
             bell: bell.clone(),
             decodes: decodes.clone(),
             settings: config.downloads.clone(),
+            keeping: keeping(archive),
             folder: config.server.data_dir.join("downloads"),
         }));
         let parts = export::Parts {
@@ -118,6 +120,8 @@ impl Work {
             clock: archive.clock.clone(),
             bell: bell.clone(),
             settings: config.uploads.clone(),
+            keeping: keeping(archive),
+            server: archive.serial_number.clone(),
             instance_bytes_max: config.ingest.instance_bytes_max,
             release_delay: config.analysis.release_delay(),
         }));
@@ -185,6 +189,11 @@ fn log(event: &Event) {
         Event::Cancelled { study, analysis } => tracing::info!(%study, analysis, "analysis cancelled"),
         Event::Done { .. } | Event::Failed { .. } | Event::Progress { .. } => {}
     }
+}
+
+/// Who shares the index shares the objects.
+fn keeping(archive: &Archive) -> Keeping {
+    if archive.db.is_shared() { Keeping::Shared } else { Keeping::Here }
 }
 
 fn patience(config: &Config) -> Patience {

@@ -9,6 +9,15 @@ use std::path::{Path, PathBuf};
 
 const SPOOL: &str = "uploads";
 
+/// Where files lie that one request leaves for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// In the data folder, where no other instance sees them.
+    Here,
+    /// Among the objects, where any instance goes on with them.
+    Shared,
+}
+
 #[derive(Clone)]
 pub struct Spool {
     folder: PathBuf,

@@ -38,6 +38,7 @@ pub struct Uploads {
     pub zip_ratio_max: u64,
     pub quota_bytes: u64,
     pub unfinished_max: usize,
+    pub parts_max: u64,
     expire_h: u64,
     retention_h: u64,
 }

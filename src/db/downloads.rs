@@ -1,5 +1,6 @@
 //! Downloads: asked for, under way, waiting to be fetched, gone.
 
+use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
 use crate::db::page::{self, Conditions, Found, List, Page};
 use crate::db::{Batch, Db, DbError, Row, Statement};
@@ -55,6 +56,8 @@ pub struct Download {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub expires_at: Timestamp,
+    /// Where its file lies, once it is made, if that is not the data folder.
+    pub key: Option<BlobKey>,
 }
 
 /// What is asked for.
@@ -104,7 +107,7 @@ pub fn create(new: New<'_>, instances: i64, now: Timestamp) -> Batch {
 }
 
 const COLUMNS: &str = "id, owner, form, options, secret, state, reason, studies, instances_total, \
-    instances_done, size_bytes, left_out, left_out_count, created_at, updated_at, expires_at";
+    instances_done, size_bytes, left_out, left_out_count, created_at, updated_at, expires_at, blob_key";
 
 pub async fn one(db: &Db, id: &str) -> Result<Option<Download>, DbError> {
     let statement =
@@ -179,14 +182,15 @@ pub struct Made {
     pub left_out: Vec<u8>,
     pub left_out_count: i64,
     pub expires_at: Timestamp,
+    pub key: Option<BlobKey>,
 }
 
 pub fn finish(id: &str, made: Made, now: Timestamp) -> Statement {
     Statement::named(
         "finish_download",
         "update download set state = 'done', secret = null, instances_done = $1, size_bytes = $2, left_out = $3,
-            left_out_count = $4, expires_at = $5, updated_at = $6
-         where id = $7 and state = 'running'",
+            left_out_count = $4, expires_at = $5, updated_at = $6, blob_key = $7
+         where id = $8 and state = 'running'",
     )
     .bind(made.instances)
     .bind(i64::try_from(made.bytes).unwrap_or(i64::MAX))
@@ -194,6 +198,7 @@ pub fn finish(id: &str, made: Made, now: Timestamp) -> Statement {
     .bind(made.left_out_count)
     .bind(made.expires_at)
     .bind(now)
+    .bind(made.key.as_ref().map(BlobKey::as_str))
     .bind(id)
 }
 
@@ -201,7 +206,7 @@ pub fn finish(id: &str, made: Made, now: Timestamp) -> Statement {
 pub fn end(id: &str, state: State, reason: &str, now: Timestamp) -> Statement {
     Statement::named(
         "end_download",
-        "update download set state = $1, reason = $2, secret = null, size_bytes = 0, updated_at = $3
+        "update download set state = $1, reason = $2, secret = null, size_bytes = 0, blob_key = null, updated_at = $3
          where id = $4 and state in ('queued', 'running', 'done')",
     )
     .bind(state.as_str())
@@ -211,11 +216,17 @@ pub fn end(id: &str, state: State, reason: &str, now: Timestamp) -> Statement {
 }
 
 /// Whose time is over, some at a time.
-pub async fn overdue(db: &Db, now: Timestamp) -> Result<Vec<String>, DbError> {
-    let sql =
-        "select id from download where state = 'done' and expires_at <= $1 order by expires_at limit 100";
+pub async fn overdue(db: &Db, now: Timestamp) -> Result<Vec<Download>, DbError> {
+    let sql = format!(
+        "select {COLUMNS} from download where state = 'done' and expires_at <= $1 order by expires_at limit 100"
+    );
     let rows = db.read(Statement::named("overdue_downloads", sql).bind(now)).await?;
-    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+    rows.iter().map(read).collect()
+}
+
+pub(super) fn select_kept(key: &BlobKey) -> Statement {
+    let sql = "select 1 from download where blob_key = $1 limit 1";
+    Statement::named("is_download", sql).bind(key.as_str())
 }
 
 fn read(row: &Row) -> Result<Download, DbError> {
@@ -238,5 +249,6 @@ fn read(row: &Row) -> Result<Download, DbError> {
         created_at: Timestamp(row.int(13)?),
         updated_at: Timestamp(row.int(14)?),
         expires_at: Timestamp(row.int(15)?),
+        key: row.opt_text(16)?.map(BlobKey::from_index),
     })
 }

@@ -3,9 +3,9 @@
 mod replacement;
 
 use super::groups::Owner;
-use super::{Batch, Db, DbError, Row, Statement};
+use super::{Batch, Db, DbError, Row, Statement, downloads, uploads};
 use crate::auth::Reach;
-use crate::blobs::BlobKey;
+use crate::blobs::{BlobKey, Holds};
 use crate::clock::Timestamp;
 use crate::dicom::person_name::{self, NameKeys};
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
@@ -402,7 +402,12 @@ fn read_known(instance: SopInstanceUid, row: &Row) -> Result<KnownInstance, DbEr
 
 /// Whether any row refers to these bytes, of an instance or of a deletion that can be taken back.
 pub async fn is_referenced(db: &Db, key: &BlobKey) -> Result<bool, DbError> {
-    Ok(db.look_up_one(select_referenced(key)).await?.is_some())
+    let statement = match key.holds() {
+        Holds::Instance => select_referenced(key),
+        Holds::Upload => uploads::select_part(key),
+        Holds::Download => downloads::select_kept(key),
+    };
+    Ok(db.look_up_one(statement).await?.is_some())
 }
 
 pub(super) fn select_referenced(key: &BlobKey) -> Statement {

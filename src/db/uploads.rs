@@ -1,6 +1,9 @@
 //! Uploads and what became of their files.
 
+use std::ops::Range;
+
 use super::{Batch, Db, DbError, Row, Statement};
+use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
 
 /// An upload as its owner sees it.
@@ -32,6 +35,8 @@ pub struct New<'a> {
     pub metadata: Option<&'a str>,
     pub bytes_total: Option<u64>,
     pub expires_at: Option<Timestamp>,
+    /// The installation that receives a form.
+    pub server: Option<&'a str>,
 }
 
 /// Fails on its unique key when there is an upload of that id.
@@ -39,8 +44,8 @@ pub fn insert(new: &New<'_>, now: Timestamp) -> Statement {
     Statement::named(
         "insert_upload",
         "insert into upload (id, owner, reach, kind, state, name, metadata, bytes_total, bytes_received, created_at,
-            updated_at, expires_at)
-         values ($1, $2, $3, $4, 'receiving', $5, $6, $7, 0, $8, $8, $9)",
+            updated_at, expires_at, server)
+         values ($1, $2, $3, $4, 'receiving', $5, $6, $7, 0, $8, $8, $9, $10)",
     )
     .bind(new.id)
     .bind(new.owner)
@@ -51,6 +56,7 @@ pub fn insert(new: &New<'_>, now: Timestamp) -> Statement {
     .bind(new.bytes_total.map(signed))
     .bind(now)
     .bind(new.expires_at)
+    .bind(new.server)
 }
 
 fn signed(bytes: u64) -> i64 {
@@ -105,14 +111,16 @@ pub async fn unfinished(db: &Db, owner: &str) -> Result<(u64, u64), DbError> {
     row.map_or(Ok((0, 0)), |row| Ok((row.int(0)?.unsigned_abs(), row.int(1)?.unsigned_abs())))
 }
 
-/// So many bytes are durable; the upload lives on until `expires_at`.
-pub fn received(id: &str, bytes: u64, expires_at: Option<Timestamp>, now: Timestamp) -> Batch {
+/// Bytes that are durable now, in place of those that were; the upload lives on until `expires_at`. The
+/// batch fails when somebody else went on with it.
+pub fn received(id: &str, bytes: Range<u64>, expires_at: Option<Timestamp>, now: Timestamp) -> Batch {
     let statement = Statement::named(
         "upload_received",
         "update upload set bytes_received = $1, updated_at = $2, expires_at = $3
-         where id = $4 and state = 'receiving'",
+         where id = $4 and state = 'receiving' and bytes_received = $5",
     );
-    Batch::new().then_exactly(1, statement.bind(signed(bytes)).bind(now).bind(expires_at).bind(id))
+    let statement = statement.bind(signed(bytes.end)).bind(now).bind(expires_at).bind(id);
+    Batch::new().then_exactly(1, statement.bind(signed(bytes.start)))
 }
 
 /// From one state to the next; the batch fails when it was in none of them.
@@ -191,16 +199,81 @@ pub async fn counts(db: &Db, upload: &str) -> Result<Vec<(String, u64)>, DbError
     rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.int(1)?.unsigned_abs()))).collect()
 }
 
-/// Forms that were being received when the process died will never come to their end.
-pub fn abort_forms(now: Timestamp) -> Batch {
-    Batch::new().then(
-        Statement::named(
-            "abort_forms",
-            "update upload set state = 'aborted', reason = 'the server stopped', updated_at = $1, finished_at = $1
-             where kind = 'form' and state in ('receiving', 'storing')",
-        )
-        .bind(now),
+/// Forms that an installation was receiving before its process began will never come to their end.
+pub fn abort_own_forms(server: &str, begun: Timestamp, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "abort_own_forms",
+        "update upload set state = 'aborted', reason = 'the server stopped', updated_at = $1, finished_at = $1
+         where kind = 'form' and state in ('receiving', 'storing') and created_at < $2
+            and (server is null or server = $3)",
+    );
+    Batch::new().then(statement.bind(now).bind(begun).bind(server))
+}
+
+/// Nor will those of installations that were last heard of before `silent`.
+pub fn abort_forms_of_the_dead(silent: Timestamp, now: Timestamp) -> Batch {
+    let statement = Statement::named(
+        "abort_forms_of_the_dead",
+        "update upload set state = 'aborted', reason = 'the server stopped', updated_at = $1, finished_at = $1
+         where kind = 'form' and state in ('receiving', 'storing') and created_at < $2 and server is not null
+            and not exists (select 1 from heartbeat where heartbeat.server = upload.server and heartbeat.at >= $2)",
+    );
+    Batch::new().then(statement.bind(now).bind(silent))
+}
+
+/// A stretch of an upload among the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub bytes: Range<u64>,
+    pub key: BlobKey,
+}
+
+/// Fails on its key where somebody else has acknowledged a part that begins there.
+pub fn insert_part(upload: &str, part: &Part) -> Statement {
+    Statement::named(
+        "insert_upload_part",
+        "insert into upload_part (upload, start_at, length_bytes, blob_key) values ($1, $2, $3, $4)",
     )
+    .bind(upload)
+    .bind(signed(part.bytes.start))
+    .bind(signed(part.bytes.end - part.bytes.start))
+    .bind(part.key.as_str())
+}
+
+/// In their order.
+pub async fn parts(db: &Db, upload: &str) -> Result<Vec<Part>, DbError> {
+    let sql = "select start_at, length_bytes, blob_key from upload_part where upload = $1 order by start_at";
+    let rows = db.read(Statement::named("upload_parts", sql).bind(upload)).await?;
+    let part = |row: &Row| {
+        let start = row.int(0)?.unsigned_abs();
+        let bytes = start..start + row.int(1)?.unsigned_abs();
+        Ok(Part { bytes, key: BlobKey::from_index(row.text(2)?) })
+    };
+    rows.iter().map(part).collect()
+}
+
+pub async fn count_parts(db: &Db, upload: &str) -> Result<u64, DbError> {
+    let sql = "select count(*) from upload_part where upload = $1";
+    let row = db.read_one(Statement::named("count_upload_parts", sql).bind(upload)).await?;
+    row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
+}
+
+/// Its bytes are gone.
+pub fn forget_part(key: &BlobKey) -> Statement {
+    Statement::named("forget_upload_part", "delete from upload_part where blob_key = $1").bind(key.as_str())
+}
+
+pub(super) fn select_part(key: &BlobKey) -> Statement {
+    let sql = "select 1 from upload_part where blob_key = $1 limit 1";
+    Statement::named("is_upload_part", sql).bind(key.as_str())
+}
+
+/// Uploads that have come to their end and still have bytes, some at a time.
+pub async fn left_behind(db: &Db) -> Result<Vec<String>, DbError> {
+    let sql = "select distinct part.upload from upload_part part left join upload on upload.id = part.upload
+         where upload.id is null or upload.finished_at is not null limit 100";
+    let rows = db.read(Statement::named("uploads_left_behind", sql)).await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
 /// Resumable uploads whose rest never came; they are gone with this.

@@ -3,7 +3,8 @@
 //!
 //! A download belongs to whoever asked. Its row says which studies it has: what a query finds is
 //! settled when it is asked. A job writes the file below the data folder beside its name and moves it
-//! there when it is whole, so that a restart begins anew; after its time the sweep takes it away.
+//! there when it is whole, so that a restart begins anew; where instances share their objects the file becomes
+//! one of these, and any instance gives it out. After its time the sweep takes it away.
 
 mod archive;
 mod bundles;
@@ -13,12 +14,17 @@ mod opened;
 mod stated;
 mod sweep;
 
+use std::io::SeekFrom;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
 
-use crate::blobs::Blobs;
+use crate::blobs::{BlobKey, Blobs, Keeping};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::db::audit::{self, Action, Actor, Entry, ObjectKind};
@@ -29,7 +35,7 @@ use crate::deidentify::{Key, Options, Profile};
 use crate::dicom::uid::StudyUid;
 use crate::ids;
 use crate::jobs::{Bell, Task};
-use crate::media::zip::Content;
+use crate::media::zip::{BoxError, Content};
 use crate::query::decoding::Decodes;
 use crate::telemetry::limits;
 
@@ -144,7 +150,9 @@ pub struct Parts {
     pub bell: Bell,
     pub decodes: Decodes,
     pub settings: config::Downloads,
-    /// Where files are kept.
+    /// Where files wait to be fetched …
+    pub keeping: Keeping,
+    /// … and the folder of those that wait here.
     pub folder: PathBuf,
 }
 
@@ -292,9 +300,19 @@ impl Downloads {
         }
     }
 
-    /// Where the file of a download is, once it is done.
-    pub fn file(&self, download: &Download) -> PathBuf {
-        self.path(&download.id)
+    /// Some bytes of a download that is done.
+    ///
+    /// # Errors
+    /// [`crate::blobs::is_away`] says whether they can be read later.
+    pub async fn read(&self, download: &Download, bytes: Range<u64>) -> Result<Content, BoxError> {
+        if let Some(key) = &download.key {
+            let stream = self.parts.blobs.stream(key, Some(bytes)).await?;
+            return Ok(stream.map_err(BoxError::from).boxed());
+        }
+        let mut file = tokio::fs::File::open(self.path(&download.id)).await?;
+        file.seek(SeekFrom::Start(bytes.start)).await?;
+        let stream = ReaderStream::with_capacity(file.take(bytes.end - bytes.start), READ_BYTES);
+        Ok(stream.map_err(BoxError::from).boxed())
     }
 
     fn path(&self, id: &str) -> PathBuf {
@@ -326,10 +344,26 @@ impl Downloads {
         let entry = Entry::new(actor, Action::DeleteResource).object(ObjectKind::Download, id);
         let end = downloads::end(id, downloads::State::Cancelled, "cancelled by its owner", now);
         self.parts.db.run(Batch::new().then(end).then(audit::append(&entry, now))).await?;
-        remove(&self.path(id)).await;
+        self.remove_file(download).await;
         Ok(())
     }
+
+    /// Wherever it lies. What cannot be deleted is found again by a sweep.
+    async fn remove_file(&self, download: &Download) {
+        match &download.key {
+            None => remove(&self.path(&download.id)).await,
+            Some(key) => self.delete(key).await,
+        }
+    }
+
+    async fn delete(&self, key: &BlobKey) {
+        if let Err(error) = self.parts.blobs.delete(key).await {
+            tracing::warn!(%error, "the file of a download could not be deleted");
+        }
+    }
 }
+
+const READ_BYTES: usize = 1 << 16;
 
 /// Someone gets to have patient data.
 fn disclosed(

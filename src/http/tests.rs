@@ -5,6 +5,7 @@ mod audit;
 mod drafts;
 mod events;
 mod exports;
+mod fleet;
 mod gate;
 mod https;
 mod lifecycle;
@@ -35,6 +36,7 @@ use tower::ServiceExt;
 use super::{body, service, *};
 use crate::audit::Actor;
 use crate::audit::recorder;
+use crate::blobs::Keeping;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble};
 use crate::dicom::header;
@@ -55,7 +57,7 @@ const SERIES: &str = "/dicom-web/studies/1.2.3/series/1.2.3.4";
 const BOUNDARY: &str = "b";
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     state: Arc<State>,
 }
 
@@ -130,15 +132,31 @@ impl Bench {
 
     fn with(settings: Settings) -> Self {
         let limits = Config::load(&Overrides::default()).unwrap().http.rate_limits;
-        Self::made(settings, &limits)
+        Self::made(settings, &limits, Arc::new(tempfile::tempdir().unwrap()), Keeping::Here)
+    }
+
+    /// One of several instances.
+    fn of_a_fleet(dir: Arc<tempfile::TempDir>) -> Self {
+        let limits = Config::load(&Overrides::default()).unwrap().http.rate_limits;
+        Self::made(Settings::default(), &limits, dir, Keeping::Shared)
+    }
+
+    /// Another instance, with the same index and objects.
+    fn beside(&self) -> Self {
+        Self::of_a_fleet(Arc::clone(&self.dir))
     }
 
     fn limited(limits: &crate::config::RateLimits) -> Self {
-        Self::made(Settings::default(), limits)
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::made(Settings::default(), limits, dir, Keeping::Here)
     }
 
-    fn made(settings: Settings, limits: &crate::config::RateLimits) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    fn made(
+        settings: Settings,
+        limits: &crate::config::RateLimits,
+        dir: Arc<tempfile::TempDir>,
+        keeping: Keeping,
+    ) -> Self {
         let db = Db::for_test(dir.path());
         let blobs = Blobs::open_local(dir.path()).unwrap();
         let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
@@ -172,6 +190,7 @@ impl Bench {
             bell: Bell::default(),
             decodes: Decodes::new(1),
             settings: config.downloads.clone(),
+            keeping,
             folder: dir.path().join("downloads"),
         }));
         let exports = Arc::new(Exports::new(parts, &config).unwrap());
@@ -196,6 +215,8 @@ impl Bench {
             clock: Clock::manual(Timestamp(1)),
             bell: Bell::default(),
             settings: config.uploads.clone(),
+            keeping,
+            server: "1".into(),
             instance_bytes_max: 1 << 20,
             release_delay: Duration::from_secs(1),
         }));
@@ -228,7 +249,7 @@ impl Bench {
             live: Live::new(&config, Clock::manual(Timestamp(1)), uploads, volumes, CancellationToken::new()),
             totals: worklist::Totals::default(),
         });
-        Self { _dir: dir, state }
+        Self { dir, state }
     }
 
     /// With one series of two images and a PDF.
@@ -575,14 +596,4 @@ async fn a_missing_model_degrades_but_the_server_is_ready() {
     assert_eq!(ready.status, StatusCode::OK);
     assert_eq!(ready.json()["parts"]["model"]["reason"], "no model configured");
     assert_eq!(ready.json()["parts"]["storage"]["state"], "ready");
-}
-
-#[tokio::test]
-async fn a_worker_answers_probes_alone() {
-    let worker = Bench::with(Settings { role: Role::Worker, ..Settings::default() });
-    assert_eq!(worker.get("/readyz", &[]).await.status, StatusCode::OK);
-    assert_eq!(worker.get("/metrics", &[]).await.status, StatusCode::OK);
-    for path in ["/", "/dicom-web/studies", "/api/v1/studies", "/api/docs", "/nothing"] {
-        assert_eq!(worker.get(path, &[]).await.status, StatusCode::NOT_FOUND, "{path}");
-    }
 }

@@ -85,6 +85,7 @@ pub const LIMITS: &[&str] = &[
     "uploads.at_a_time",
     "uploads.bytes_max",
     "uploads.files_max",
+    "uploads.parts_max",
     "uploads.path_bytes_max",
     "uploads.quota_bytes",
     "uploads.unfinished_max",

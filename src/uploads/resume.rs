@@ -1,16 +1,21 @@
-//! Uploads that go on after a break: bytes appended to a file at an offset that the index holds.
+//! Uploads that go on after a break: bytes appended at an offset that the index holds, to a file, or where
+//! instances share their objects as one more of these ([`super::shared`]).
 //!
-//! An offset that was told survives a power cut: the file is synced first, then the row says so.
+//! An offset that was told survives a power cut: the bytes are durable first, then the row says so.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::sync::mpsc;
 
 use super::{Recorder, Uploads, sight};
 use crate::audit::{Actor, ActorKind};
+use crate::blobs::{BlobError, Keeping, is_away};
 use crate::causes::chain;
 use crate::db::uploads::{self as rows, New, Upload};
 use crate::db::{Batch, DbError, jobs as job_rows};
@@ -18,7 +23,7 @@ use crate::ingest::sniff::{self, Kind};
 use crate::jobs::{Ending, Task};
 
 /// After so many bytes the offset is made durable.
-const DURABLE_EVERY: u64 = 16 << 20;
+pub(super) const DURABLE_EVERY: u64 = 16 << 20;
 /// Chunks between the network and the disk.
 const CHUNKS_WAITING: usize = 8;
 
@@ -26,6 +31,10 @@ const CHUNKS_WAITING: usize = 8;
 pub enum ResumeError {
     #[error("somebody is writing this upload")]
     Locked,
+    #[error("somebody went on with this upload elsewhere")]
+    Moved,
+    #[error("the upload came in as many pieces as one may have")]
+    TooManyParts,
     #[error("more came than the upload was to have")]
     TooMuch,
     #[error("the disk has no room for more")]
@@ -38,13 +47,23 @@ pub enum ResumeError {
     Quota(u64),
     #[error("the file of the upload failed")]
     File(#[from] io::Error),
+    #[error("the bytes of the upload cannot be read")]
+    Object(#[from] BlobError),
     #[error("the index failed")]
     Index(#[from] DbError),
     #[error("writing stopped unexpectedly")]
     Stopped(#[from] tokio::task::JoinError),
 }
 
-/// The uploads that somebody is writing in this process, which alone has the data folder.
+impl ResumeError {
+    /// Nothing is wrong with the upload: there is no room, or the object store is away.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NoRoom) || is_away(self)
+    }
+}
+
+/// The uploads that somebody is writing in this process. Where others may write them too, the offset in the
+/// index tells who was first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Writers(Arc<Mutex<BTreeSet<String>>>);
 
@@ -109,8 +128,10 @@ impl Uploads {
         if bytes.saturating_add(new.bytes_total.unwrap_or(0)) > settings.quota_bytes {
             return Err(ResumeError::Quota(settings.quota_bytes));
         }
-        let (spool, id) = (self.parts.blobs.spool(), new.id.to_owned());
-        tokio::task::spawn_blocking(move || spool.create(&id)).await??;
+        if self.parts.keeping == Keeping::Here {
+            let (spool, id) = (self.parts.blobs.spool(), new.id.to_owned());
+            tokio::task::spawn_blocking(move || spool.create(&id)).await??;
+        }
         let now = self.parts.clock.now();
         self.parts.db.run(Batch::new().then(rows::insert(new, now))).await?;
         Ok(())
@@ -128,7 +149,10 @@ impl Uploads {
         let here = tokio::runtime::Handle::current();
         let written = tokio::task::spawn_blocking(move || {
             let _writer = writer;
-            here.block_on(uploads.write(&upload, receiver, expected))
+            here.block_on(match uploads.parts.keeping {
+                Keeping::Here => uploads.write(&upload, receiver, expected).boxed(),
+                Keeping::Shared => uploads.write_shared(&upload, receiver, expected).boxed(),
+            })
         });
         Ok(Appending { chunks, written })
     }
@@ -155,7 +179,7 @@ impl Uploads {
                 digest.update(&chunk);
             } else if offset - durable >= DURABLE_EVERY && offset < total {
                 file.sync_data()?;
-                self.acknowledge(upload, offset).await?;
+                self.acknowledge(upload, durable..offset).await?;
                 durable = offset;
             }
         }
@@ -165,33 +189,42 @@ impl Uploads {
             return Err(ResumeError::Checksum);
         }
         file.sync_all()?;
-        match offset == total {
-            true => self.complete(upload, offset).await?,
-            false => self.acknowledge(upload, offset).await?,
-        }
+        self.acknowledge(upload, durable..offset).await?;
         Ok(offset)
     }
 
-    fn require_room(&self) -> Result<(), ResumeError> {
+    pub(super) fn require_room(&self) -> Result<(), ResumeError> {
         if self.parts.blobs.room().admits() { Ok(()) } else { Err(ResumeError::NoRoom) }
     }
 
-    async fn acknowledge(&self, upload: &Upload, offset: u64) -> Result<(), DbError> {
-        let now = self.parts.clock.now();
-        let expires_at = now.plus(self.parts.settings.expire());
-        self.parts.db.run_here(rows::received(&upload.id, offset, Some(expires_at), now)).await.map(drop)
+    async fn acknowledge(&self, upload: &Upload, bytes: Range<u64>) -> Result<(), ResumeError> {
+        self.run_next(self.received(upload, bytes)).await
     }
 
-    /// The last byte and the job that stores what they are, in one batch.
-    async fn complete(&self, upload: &Upload, offset: u64) -> Result<(), DbError> {
+    /// The row, and with the last byte the job that stores what they are.
+    pub(super) fn received(&self, upload: &Upload, bytes: Range<u64>) -> Batch {
         let now = self.parts.clock.now();
+        if upload.bytes_total != Some(bytes.end) {
+            let expires_at = now.plus(self.parts.settings.expire());
+            return rows::received(&upload.id, bytes, Some(expires_at), now);
+        }
         let task = Task::StoreUpload { upload: upload.id.clone() };
-        let mut batch = rows::received(&upload.id, offset, None, now);
+        let mut batch = rows::received(&upload.id, bytes, None, now);
         batch.append(rows::step(&upload.id, "queued", now));
         batch.push(job_rows::enqueue(&task, now, now));
-        self.parts.db.run_here(batch).await?;
-        self.parts.bell.ring();
-        Ok(())
+        batch
+    }
+
+    /// A batch of [`Self::received`]: none where somebody else went on.
+    pub(super) async fn run_next(&self, batch: Batch) -> Result<(), ResumeError> {
+        match self.parts.db.run_here(batch).await {
+            Ok(_) => {
+                self.parts.bell.ring();
+                Ok(())
+            }
+            Err(DbError::Affected { .. } | DbError::Unique { .. }) => Err(ResumeError::Moved),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// By its owner.
@@ -199,7 +232,7 @@ impl Uploads {
         let _writer = self.writers.enter(&upload.id)?;
         let now = self.parts.clock.now();
         self.parts.db.run(rows::finish(&upload.id, "aborted", Some("given up by its owner"), now)).await?;
-        self.forget_file(&upload.id);
+        self.forget_bytes(&upload.id).await;
         Ok(())
     }
 
@@ -213,7 +246,7 @@ impl Uploads {
         }
         self.parts.db.run(rows::step(id, "storing", self.parts.clock.now())).await?;
         let name = upload.name.clone().unwrap_or_else(|| "upload".to_owned());
-        let (kind, file) = self.finished_file(id, &name).await?;
+        let (kind, file) = self.finished_file(&upload, &name).await?;
         let mut recorder =
             Recorder::new(self, id, &upload.owner, sender(&upload.owner), &sight::read(&upload.reach));
         recorder.came(upload.bytes_received);
@@ -225,19 +258,26 @@ impl Uploads {
             kind => recorder.other(&name, kind).await?,
         }
         recorder.finish("done", None).await?;
-        self.forget_file(id);
+        self.forget_bytes(id).await;
         Ok(Ending::Done("stored".to_owned()))
     }
 
     /// What it is, and the file from its beginning.
-    async fn finished_file(&self, id: &str, name: &str) -> Result<(Kind, std::fs::File), ResumeError> {
-        let (spool, id) = (self.parts.blobs.spool(), id.to_owned());
+    async fn finished_file(&self, upload: &Upload, name: &str) -> Result<(Kind, File), ResumeError> {
+        let mut file = match self.parts.keeping {
+            Keeping::Here => {
+                let (spool, id) = (self.parts.blobs.spool(), upload.id.clone());
+                tokio::task::spawn_blocking(move || spool.read(&id)).await??
+            }
+            Keeping::Shared => self.put_together(upload).await?,
+        };
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
-        let opened = tokio::task::spawn_blocking(move || {
-            let kind = sniff::kind(&name, &sniff::head(&mut spool.read(&id)?)?);
-            Ok::<_, io::Error>((kind, spool.read(&id)?))
+        let sniffed = tokio::task::spawn_blocking(move || {
+            let kind = sniff::kind(&name, &sniff::head(&mut file)?);
+            file.rewind()?;
+            Ok::<_, io::Error>((kind, file))
         });
-        Ok(opened.await??)
+        Ok(sniffed.await??)
     }
 
     pub(super) async fn failed(&self, id: &str, reason: &str) {
@@ -249,7 +289,7 @@ impl Uploads {
                 "the failure of an upload could not be recorded"
             );
         }
-        self.forget_file(id);
+        self.forget_bytes(id).await;
     }
 }
 

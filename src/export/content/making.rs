@@ -1,4 +1,5 @@
-//! The job: the file of a download, written beside its name and moved there when it is whole.
+//! The job: the file of a download, written beside its name and moved there when it is whole, or put among the
+//! objects that instances share.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,9 +9,12 @@ use std::time::Duration;
 use futures::stream::TryStreamExt;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::{Downloads, Kind, Tally, WishError, Wishes, remove};
+use crate::blobs::{BlobKey, Keeping};
 use crate::causes::chain;
 use crate::clock::Timestamp;
 use crate::db::downloads::{self, Download, Made, State};
@@ -39,6 +43,8 @@ enum MakeError {
     Content(#[source] BoxError),
     #[error("there is no room for more than {0} bytes")]
     NoRoom(u64),
+    #[error("writing the file ended early")]
+    Stopped(#[from] tokio::task::JoinError),
     /// Nobody wants it any more.
     #[error("it was cancelled")]
     Cancelled,
@@ -46,7 +52,7 @@ enum MakeError {
 
 impl MakeError {
     fn is_retryable(&self) -> bool {
-        matches!(self, Self::Index(_) | Self::Write(_) | Self::Content(_))
+        matches!(self, Self::Index(_) | Self::Write(_) | Self::Content(_) | Self::Stopped(_))
     }
 }
 
@@ -84,19 +90,52 @@ impl Downloads {
         let now = self.parts.clock.now();
         let told = progressed(&download, &serde_json::json!({ "state": "running" }), now);
         self.guarded(downloads::start(id, now), told).await?;
-        let made = self.write(&download).await;
-        if made.is_err() {
-            remove(&self.part(id)).await;
-        }
-        let made = made?;
-        fs::rename(self.part(id), self.path(id)).await?;
+        let made = match self.parts.keeping {
+            Keeping::Here => self.make_here(&download).await?,
+            Keeping::Shared => self.make_shared(&download).await?,
+        };
+        let key = made.key.clone();
         let now = self.parts.clock.now();
         let told = progressed(&download, &serde_json::json!({ "state": "done" }), now);
         let finished = self.guarded(downloads::finish(id, made, now), told).await;
-        if finished.is_err() {
-            remove(&self.path(id)).await;
+        // Whether the index knows of it is known only where nobody wants it any more.
+        match (&finished, key) {
+            (Err(MakeError::Cancelled), Some(key)) => self.delete(&key).await,
+            (Err(_), None) => remove(&self.path(id)).await,
+            _ => {}
         }
         finished.map(|()| "made")
+    }
+
+    /// Beside its name in the data folder first.
+    async fn make_here(&self, download: &Download) -> Result<Made, MakeError> {
+        fs::create_dir_all(&self.parts.folder).await?;
+        let part = self.part(&download.id);
+        let made = match File::create(&part).await {
+            Ok(file) => self.write(download, file).await,
+            Err(error) => Err(error.into()),
+        };
+        if made.is_err() {
+            remove(&part).await;
+        }
+        let made = made?;
+        fs::rename(part, self.path(&download.id)).await?;
+        Ok(made)
+    }
+
+    /// On its way to the objects first.
+    async fn make_shared(&self, download: &Download) -> Result<Made, MakeError> {
+        let blobs = self.parts.blobs.clone();
+        let staged = spawn_blocking(move || blobs.stage()).await??;
+        let made = self.write(download, File::from_std(staged.file.try_clone()?)).await?;
+        let key = BlobKey::of_download(&download.id);
+        let (blobs, kept, here) = (self.parts.blobs.clone(), key.clone(), Handle::current());
+        let keeping = spawn_blocking(move || here.block_on(blobs.keep(staged, &kept))).await?;
+        if keeping.is_err() {
+            self.delete(&key).await;
+        }
+        keeping?;
+        Ok(Made { key: Some(key), ..made })
     }
 
     /// Fails when the download is not under way any more.
@@ -108,7 +147,7 @@ impl Downloads {
         }
     }
 
-    async fn write(&self, download: &Download) -> Result<Made, MakeError> {
+    async fn write(&self, download: &Download, mut file: File) -> Result<Made, MakeError> {
         let kind = Kind::named(&download.form).ok_or_else(|| MakeError::Kind(download.form.clone()))?;
         let wishes: Wishes = serde_json::from_slice(&download.options)?;
         let key = Key::of_secret(download.secret.as_deref().unwrap_or_default());
@@ -118,8 +157,6 @@ impl Downloads {
         let room = self.parts.settings.bytes_max.saturating_sub(held);
         let tally = Tally::default();
         let mut content = self.content(kind, form, &wishes, studies, tally.clone());
-        fs::create_dir_all(&self.parts.folder).await?;
-        let mut file = File::create(self.part(&download.id)).await?;
         let (mut bytes, mut told) = (0_u64, Instant::now());
         while let Some(chunk) = content.try_next().await.map_err(MakeError::Content)? {
             file.write_all(&chunk).await?;
@@ -140,6 +177,7 @@ impl Downloads {
             left_out: serde_json::to_vec(&tally.left_out())?,
             left_out_count: tally.left_out_count() as i64,
             expires_at: self.parts.clock.now().plus(self.parts.settings.retention()),
+            key: None,
         })
     }
 

@@ -33,10 +33,10 @@ impl Downloads {
 
     pub async fn sweep(&self) -> Result<(), SweepError> {
         let now = self.parts.clock.now();
-        for id in downloads::overdue(&self.parts.db, now).await? {
-            let end = downloads::end(&id, State::Expired, "its time was over", now);
+        for download in downloads::overdue(&self.parts.db, now).await? {
+            let end = downloads::end(&download.id, State::Expired, "its time was over", now);
             self.parts.db.run(Batch::new().then(end)).await?;
-            remove(&self.path(&id)).await;
+            self.remove_file(&download).await;
         }
         self.sweep_files().await
     }

@@ -4,13 +4,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use dicom_dictionary_std::tags;
-use futures::stream::{StreamExt, TryStreamExt};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use tokio_util::io::ReaderStream;
 
 use super::page::{List, Page, PageParameters};
 use super::routes::{Route, routes};
@@ -30,7 +27,7 @@ use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 use crate::http::visible;
 use crate::http::{State, limit_hit};
-use crate::media::zip::{BoxError, Content};
+use crate::media::zip::Content;
 use crate::query::search::{self, Cell};
 
 pub(super) const ROUTES: &[Route] = routes! {
@@ -344,16 +341,13 @@ async fn content(state: &State, id: &str, asked: &Asked) -> Answer {
         visible::study(state, &asked.caller, &study).await?;
     }
     let kind = Kind::named(&found.form).unwrap_or(Kind::DicomZip);
-    let file = tokio::fs::File::open(state.downloads.file(&found)).await;
-    let mut file = file.map_err(HttpError::internal("opening a download"))?;
     let selected = dicomweb::Selected::of_version(&asked.headers, found.id.as_bytes(), found.size_bytes)?;
-    let (start, length) = (selected.part.start, selected.part.end - selected.part.start);
-    if start == 0 {
+    let part = selected.part.clone();
+    let bytes = state.downloads.read(&found, part.clone()).await;
+    let bytes = bytes.map_err(HttpError::internal("reading a download"))?;
+    if part.start == 0 {
         state.downloads.fetched(&asked.who(), &found).await?;
     }
-    file.seek(SeekFrom::Start(start)).await.map_err(HttpError::internal("reading a download"))?;
-    let bytes: Content =
-        ReaderStream::with_capacity(file.take(length), 1 << 16).map_err(BoxError::from).boxed();
     let mut response = selected.response(bytes, kind.media_type());
     name(&mut response, &found.id, kind);
     Ok(response)

@@ -149,6 +149,7 @@ async fn create(state: Arc<State>, asked: Asked, body: Inbound) -> Answer {
         metadata: metadata.as_it_came.as_deref(),
         bytes_total: Some(length),
         expires_at: Some(now.plus(settings.expire())),
+        server: None,
     };
     uploads.create(&new).await.map_err(|error| refused(error, settings.bytes_max))?;
     let with_body = asked.headers.get(CONTENT_TYPE).is_some_and(|value| value == OFFSET_OCTETS);
@@ -352,6 +353,11 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, HttpError> {
 fn refused(error: ResumeError, bytes_max: u64) -> HttpError {
     match error {
         ResumeError::Locked => HttpError::Locked("somebody is writing this upload"),
+        ResumeError::Moved => HttpError::Conflict("somebody went on with this upload elsewhere".to_owned()),
+        ResumeError::TooManyParts => {
+            limit_hit("uploads.parts_max");
+            HttpError::TooBroad("the upload came in as many pieces as one may have".to_owned())
+        }
         ResumeError::TooMuch => HttpError::TooLarge { bytes_max },
         ResumeError::Checksum => HttpError::ChecksumMismatch,
         ResumeError::NoRoom => HttpError::NoRoom,

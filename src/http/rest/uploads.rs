@@ -150,6 +150,7 @@ async fn receive(call: Call) -> Answer {
         metadata: None,
         bytes_total: None,
         expires_at: None,
+        server: Some(&uploads.parts.server),
     };
     match state.db.run(Batch::new().then(rows::insert(&new, state.live.clock.now()))).await {
         Err(DbError::Unique { .. }) => {

@@ -7,20 +7,24 @@ use super::*;
 use crate::db::Batch;
 use crate::db::events::{Event, EventKind, append};
 
-async fn tell(bench: &Bench, kind: EventKind, study: &str) {
+pub(super) async fn tell(bench: &Bench, kind: EventKind, study: &str) {
     let study: StudyUid = study.parse().unwrap();
     let event = append(&Event::about(kind, &study, "a1"), Timestamp(1));
     bench.state.db.run(Batch::new().then(event)).await.unwrap();
 }
 
 /// Reads a stream until a text is in it.
-struct Reader {
+pub(super) struct Reader {
     body: std::pin::Pin<Box<dyn futures::Stream<Item = Bytes>>>,
     text: String,
 }
 
 impl Reader {
-    async fn open(bench: &Bench, path: &str, headers: &[(&'static str, &str)]) -> Result<Self, StatusCode> {
+    pub(super) async fn open(
+        bench: &Bench,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, StatusCode> {
         let mut request = Request::get(path).header(HOST, "127.0.0.1:8080");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -36,7 +40,7 @@ impl Reader {
         Ok(Self { body: Box::pin(body), text: String::new() })
     }
 
-    async fn until(&mut self, needle: &str) -> &str {
+    pub(super) async fn until(&mut self, needle: &str) -> &str {
         while !self.text.contains(needle) {
             let more = self.body.next().await.expect("the stream goes on");
             self.text.push_str(std::str::from_utf8(&more).unwrap());

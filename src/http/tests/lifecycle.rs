@@ -109,7 +109,7 @@ impl Bench {
             let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
             entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
         }
-        files(&self._dir.path().join("objects"))
+        files(&self.dir.path().join("objects"))
     }
 }
 

@@ -388,7 +388,7 @@ impl Bench {
 
     /// The bytes of one stored object are gone, its row is not.
     fn lose_one_object(&self) {
-        let mut folders = vec![self._dir.path().join("objects")];
+        let mut folders = vec![self.dir.path().join("objects")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
                 match entry.is_dir() {

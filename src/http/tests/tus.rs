@@ -6,7 +6,13 @@ use crate::jobs::{Handler, Job, Task};
 
 const OCTETS: &str = "application/offset+octet-stream";
 
-async fn ask(bench: &Bench, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(super) async fn ask(
+    bench: &Bench,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
     let mut request = Request::builder().method(method).uri(path).header("tus-resumable", "1.0.0");
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -16,7 +22,7 @@ async fn ask(bench: &Bench, method: &str, path: &str, headers: &[(&str, &str)], 
     reply
 }
 
-async fn create(bench: &Bench, bytes: usize) -> String {
+pub(super) async fn create(bench: &Bench, bytes: usize) -> String {
     let headers = [("upload-length", &*bytes.to_string()), ("upload-metadata", "filename YS5kY20=")];
     let reply = ask(bench, "POST", "/api/v1/uploads/tus", &headers, b"").await;
     assert_eq!(reply.status, StatusCode::CREATED, "{:?}", reply.body);
@@ -25,18 +31,24 @@ async fn create(bench: &Bench, bytes: usize) -> String {
     location[location.find("/api").unwrap()..].to_owned()
 }
 
-async fn patch(bench: &Bench, path: &str, offset: usize, more: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(super) async fn patch(
+    bench: &Bench,
+    path: &str,
+    offset: usize,
+    more: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
     let offset = offset.to_string();
     let headers = [&[("content-type", OCTETS), ("upload-offset", &*offset)], more].concat();
     ask(bench, "PATCH", path, &headers, body).await
 }
 
-async fn offset(bench: &Bench, path: &str) -> String {
+pub(super) async fn offset(bench: &Bench, path: &str) -> String {
     let reply = ask(bench, "HEAD", path, &[], b"").await;
     reply.headers["upload-offset"].to_str().unwrap().to_owned()
 }
 
-async fn run_job(bench: &Bench, path: &str) {
+pub(super) async fn run_job(bench: &Bench, path: &str) {
     let upload = path.rsplit('/').next().unwrap().to_owned();
     let task = Task::StoreUpload { upload };
     let job = Job { id: "j".into(), task, attempts: 1, run_after: Timestamp(1), trace: None };
