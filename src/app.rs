@@ -423,7 +423,11 @@ impl App {
             decodes,
             audit,
             answers: http::Answers::new(self.config.http.answers_bytes_max),
-            rate_limits: http::RateLimits::from_config(&self.config.http.rate_limits),
+            rate_limits: http::RateLimits::from_config(&self.config.http.rate_limits).shared_by(
+                &self.archive.db,
+                &self.archive.clock,
+                &self.config.http.rate_limits,
+            ),
             metrics: Arc::new(move || metrics.render()),
             clock: self.archive.clock.clone(),
             live: http::Live::new(

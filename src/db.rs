@@ -36,6 +36,7 @@ pub mod page;
 mod postgres;
 pub mod priors;
 pub mod provider_logins;
+pub mod rate_limits;
 pub mod reports;
 pub mod results;
 pub mod retrieve;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::Room;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Deletion};
-use crate::db::{Db, events};
+use crate::db::{Db, events, rate_limits};
 use crate::ingest::Ingest;
 use crate::telemetry::metrics::sweep as metric;
 
@@ -48,7 +48,7 @@ pub(super) async fn sweep_deleted(
     }
 }
 
-/// Until the stop, every hour.
+/// Until the stop, every hour: events that nobody is told again, and buckets of requests that are full.
 pub(super) async fn sweep_events(
     db: &Db,
     settings: &config::Events,
@@ -59,6 +59,9 @@ pub(super) async fn sweep_events(
     loop {
         if let Err(error) = events::forget(db, clock.now().minus(settings.retention())).await {
             tracing::warn!(%error, "old events could not be let go of");
+        }
+        if let Err(error) = db.run(rate_limits::forget(clock.now())).await {
+            tracing::warn!(%error, "limits of requests could not be let go of");
         }
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;

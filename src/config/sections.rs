@@ -126,6 +126,7 @@ pub struct RateLimits {
     pub recorded_refusals_per_min: u32,
     pub exempt: Vec<Network>,
     pub keys_max: usize,
+    pub told_parts: u32,
 }
 
 /// How answers name resources of this server.

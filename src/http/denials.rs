@@ -23,7 +23,7 @@ pub(super) async fn at_the_door(state: &State, visit: &Visit, endpoint: &Endpoin
     let status = error.status();
     let is_known = visit.caller.means != Means::Nothing;
     let is_told = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    if is_told && (is_known || state.rate_limits.may_record(visit.client)) {
+    if is_told && (is_known || state.rate_limits.may_record(visit.client).await) {
         recorded::turned_away(state, visit, endpoint, status).await;
     }
 }

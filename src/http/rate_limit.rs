@@ -1,7 +1,10 @@
 //! How many requests one address and one user may make: a burst at once, and so many each second
 //! afterwards (GCRA). What is left is told in every answer (draft-ietf-httpapi-ratelimit-headers).
 //!
-//! The memory for keys is bounded: strangers beyond it share buckets.
+//! The memory for keys is bounded: strangers beyond it share buckets. Instances that share an index share
+//! the buckets too ([`shared`]).
+
+mod shared;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -10,17 +13,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
-use governor::middleware::{StateInformationMiddleware, StateSnapshot};
+use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use http::Response;
 use http::header::{HeaderName, HeaderValue};
 
+use self::shared::{Accounts, Drawn, Meeting};
 use super::error::HttpError;
 use super::forwarded;
 use super::limit_hit;
 use crate::auth::{Caller, Subject};
+use crate::clock;
 use crate::config::{self, Network};
+use crate::db::Db;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
@@ -70,6 +76,8 @@ struct Buckets<C: Clock> {
     seen: AtomicUsize,
     limiter: RateLimiter<Key, DashMapStateStore<Key>, C, StateInformationMiddleware>,
     clock: C,
+    /// In place of the limiter, where instances share the buckets.
+    accounts: Option<Accounts>,
 }
 
 impl RateLimits {
@@ -79,6 +87,19 @@ impl RateLimits {
 }
 
 impl<C: Clock + Clone> RateLimits<C> {
+    /// With all instances on an index, where several can be.
+    pub fn shared_by(mut self, db: &Db, clock: &clock::Clock, section: &config::RateLimits) -> Self {
+        if db.is_shared() && section.told_parts > 0 {
+            let meeting = Meeting { db: db.clone(), clock: clock.clone(), parts: section.told_parts };
+            let all =
+                [&mut self.addresses, &mut self.subjects, &mut self.log_ins, &mut self.recorded_refusals];
+            for buckets in all.into_iter().flatten() {
+                buckets.accounts = Some(Accounts::new(meeting.clone(), buckets.policy, buckets.quota));
+            }
+        }
+        self
+    }
+
     fn with_clock(section: &config::RateLimits, clock: &C) -> Self {
         let keys_max = section.keys_max;
         let buckets = |policy, limit, burst, period| {
@@ -117,35 +138,33 @@ impl<C: Clock + Clone> RateLimits<C> {
 
     /// Whether a refusal of somebody unknown gets a row of its own: strangers do not fill the disk,
     /// from whichever address.
-    pub(super) fn may_record(&self, client: IpAddr) -> bool {
-        let draw = |buckets: &Buckets<C>| {
-            buckets.draw(Key::Address(network(client)), &mut Standing::default()).is_ok()
-        };
-        self.recorded_refusals.as_ref().is_none_or(draw)
+    pub(super) async fn may_record(&self, client: IpAddr) -> bool {
+        let Some(buckets) = &self.recorded_refusals else { return true };
+        buckets.draw(Key::Address(network(client)), &mut Standing::default()).await.is_ok()
     }
 
     /// Before anything is known about a request but where it comes from.
-    pub(super) fn arrived(&self, client: IpAddr, standing: &mut Standing) -> Result<(), HttpError> {
-        self.draw(self.addresses.as_ref(), client, || Key::Address(network(client)), standing)
+    pub(super) async fn arrived(&self, client: IpAddr, standing: &mut Standing) -> Result<(), HttpError> {
+        self.draw(self.addresses.as_ref(), client, || Key::Address(network(client)), standing).await
     }
 
     /// Once it is known who asks.
-    pub(super) fn asked(
+    pub(super) async fn asked(
         &self,
         client: IpAddr,
         caller: &Caller,
         standing: &mut Standing,
     ) -> Result<(), HttpError> {
         let (Subject::User { id, .. } | Subject::ApiKey { id, .. }) = &caller.subject else { return Ok(()) };
-        self.draw(self.subjects.as_ref(), client, || Key::Subject(id.clone()), standing)
+        self.draw(self.subjects.as_ref(), client, || Key::Subject(id.clone()), standing).await
     }
 
     /// Before a password is tried.
-    pub(super) fn logs_in(&self, client: IpAddr, standing: &mut Standing) -> Result<(), HttpError> {
-        self.draw(self.log_ins.as_ref(), client, || Key::Address(network(client)), standing)
+    pub(super) async fn logs_in(&self, client: IpAddr, standing: &mut Standing) -> Result<(), HttpError> {
+        self.draw(self.log_ins.as_ref(), client, || Key::Address(network(client)), standing).await
     }
 
-    fn draw(
+    async fn draw(
         &self,
         buckets: Option<&Buckets<C>>,
         client: IpAddr,
@@ -153,7 +172,9 @@ impl<C: Clock + Clone> RateLimits<C> {
         standing: &mut Standing,
     ) -> Result<(), HttpError> {
         match buckets {
-            Some(buckets) if !forwarded::contains(&self.exempt, client) => buckets.draw(key(), standing),
+            Some(buckets) if !forwarded::contains(&self.exempt, client) => {
+                buckets.draw(key(), standing).await
+            }
             _ => Ok(()),
         }
     }
@@ -182,31 +203,45 @@ impl<C: Clock + Clone> Buckets<C> {
             seen: AtomicUsize::new(0),
             limiter,
             clock: clock.clone(),
+            accounts: None,
         })
     }
 
-    fn draw(&self, key: Key, standing: &mut Standing) -> Result<(), HttpError> {
+    async fn draw(&self, key: Key, standing: &mut Standing) -> Result<(), HttpError> {
         let key = self.bounded(key);
-        match self.limiter.check_key(&key) {
-            Ok(snapshot) => {
-                standing.0.push(self.left(&snapshot));
+        let drawn = match &self.accounts {
+            Some(accounts) => accounts.draw(&key),
+            None => self.draw_alone(&key),
+        };
+        match drawn {
+            Ok(Drawn { left, tell }) => {
+                standing.0.push(Left { remaining: left, ..self.empty() });
+                if let Some((accounts, requests)) = self.accounts.as_ref().zip(tell) {
+                    accounts.tell(key, requests).await;
+                }
                 Ok(())
             }
-            Err(not_until) => {
+            Err(wait) => {
                 limit_hit(self.limit);
-                let wait = not_until.wait_time_from(self.clock.now());
                 standing.0.push(Left { remaining: 0, ..self.empty() });
                 Err(HttpError::TooManyRequests { retry_after_s: whole_seconds(wait).max(1) })
             }
         }
     }
 
+    fn draw_alone(&self, key: &Key) -> Result<Drawn, Duration> {
+        match self.limiter.check_key(key) {
+            Ok(snapshot) => Ok(Drawn { left: snapshot.remaining_burst_capacity(), tell: None }),
+            Err(not_until) => Err(not_until.wait_time_from(self.clock.now())),
+        }
+    }
+
     /// The key, or the crowd that it belongs to when there are too many.
     fn bounded(&self, key: Key) -> Key {
         if self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
-            self.limiter.retain_recent();
+            self.forget_idle();
         }
-        if self.limiter.len() < self.keys_max {
+        if self.remembered() < self.keys_max {
             return key;
         }
         limit_hit("http.rate_limits.keys_max");
@@ -215,8 +250,15 @@ impl<C: Clock + Clone> Buckets<C> {
         Key::Crowd(hasher.finish() % CROWDS)
     }
 
-    fn left(&self, snapshot: &StateSnapshot) -> Left {
-        Left { remaining: snapshot.remaining_burst_capacity(), ..self.empty() }
+    fn forget_idle(&self) {
+        match &self.accounts {
+            Some(accounts) => accounts.forget_idle(),
+            None => self.limiter.retain_recent(),
+        }
+    }
+
+    fn remembered(&self) -> usize {
+        self.accounts.as_ref().map_or_else(|| self.limiter.len(), Accounts::len)
     }
 
     fn empty(&self) -> Left {
@@ -288,6 +330,7 @@ mod tests {
             recorded_refusals_burst: 2,
             recorded_refusals_per_min: 1,
             keys_max: 4,
+            told_parts: 32,
             exempt: vec!["127.0.0.0/8".parse().unwrap()],
         }
     }
@@ -303,62 +346,66 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_burst_is_let_through_and_what_follows_waits() {
+    #[tokio::test]
+    async fn a_burst_is_let_through_and_what_follows_waits() {
         let clock = FakeRelativeClock::default();
         let limits = limits(&clock);
-        let arrive = || wait(limits.arrived(STRANGER, &mut Standing::default()));
-        assert_eq!([arrive(), arrive(), arrive(), arrive()], [None, None, None, Some(1)]);
+        let arrive = async || wait(limits.arrived(STRANGER, &mut Standing::default()).await);
+        assert_eq!(
+            [arrive().await, arrive().await, arrive().await, arrive().await],
+            [None, None, None, Some(1)]
+        );
         clock.advance(Duration::from_secs(1));
-        assert_eq!([arrive(), arrive()], [None, Some(1)]);
+        assert_eq!([arrive().await, arrive().await], [None, Some(1)]);
     }
 
-    #[test]
-    fn an_answer_says_what_is_left() {
+    #[tokio::test]
+    async fn an_answer_says_what_is_left() {
         let limits = limits(&FakeRelativeClock::default());
         let mut standing = Standing::default();
-        limits.arrived(STRANGER, &mut standing).unwrap();
-        limits.logs_in(STRANGER, &mut standing).unwrap();
+        limits.arrived(STRANGER, &mut standing).await.unwrap();
+        limits.logs_in(STRANGER, &mut standing).await.unwrap();
         let mut response = Response::new(());
         standing.mark(&mut response);
         assert_eq!(response.headers()[POLICY], "\"address\";q=3;w=3, \"log-in\";q=1;w=30");
         assert_eq!(response.headers()[LEFT], "\"address\";r=2;t=1, \"log-in\";r=0;t=30");
     }
 
-    #[test]
-    fn who_is_exempt_and_what_has_no_limit_is_let_through_unmarked() {
+    #[tokio::test]
+    async fn who_is_exempt_and_what_has_no_limit_is_let_through_unmarked() {
         let limits = limits(&FakeRelativeClock::default());
         let mut standing = Standing::default();
         for _ in 0..9 {
-            limits.arrived("127.0.0.2".parse().unwrap(), &mut standing).unwrap();
+            limits.arrived("127.0.0.2".parse().unwrap(), &mut standing).await.unwrap();
         }
         assert!(standing.0.is_empty() && limits.subjects.is_none());
     }
 
-    #[test]
-    fn not_every_refusal_of_a_stranger_is_a_row() {
+    #[tokio::test]
+    async fn not_every_refusal_of_a_stranger_is_a_row() {
         let limits = limits(&FakeRelativeClock::default());
         let local = "127.0.0.1".parse().unwrap();
-        assert_eq!([(); 3].map(|()| limits.may_record(local)), [true, true, false]);
+        let may = async || limits.may_record(local).await;
+        assert_eq!([may().await, may().await, may().await], [true, true, false]);
     }
 
-    #[test]
-    fn the_addresses_of_one_subnet_of_ipv6_are_one() {
+    #[tokio::test]
+    async fn the_addresses_of_one_subnet_of_ipv6_are_one() {
         let limits = limits(&FakeRelativeClock::default());
         for address in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1:2:3"] {
-            limits.arrived(address.parse().unwrap(), &mut Standing::default()).unwrap();
+            limits.arrived(address.parse().unwrap(), &mut Standing::default()).await.unwrap();
         }
-        let next = limits.arrived("2001:db8::9".parse().unwrap(), &mut Standing::default());
+        let next = limits.arrived("2001:db8::9".parse().unwrap(), &mut Standing::default()).await;
         assert_eq!(wait(next), Some(1));
     }
 
-    #[test]
-    fn strangers_beyond_the_memory_share_buckets() {
+    #[tokio::test]
+    async fn strangers_beyond_the_memory_share_buckets() {
         let limits = limits(&FakeRelativeClock::default());
         for n in 0..u32::from(u16::MAX) {
             let address = IpAddr::V4((0x0A00_0000 + n).into());
             // Most are refused: that is what a crowd is.
-            let _ = limits.arrived(address, &mut Standing::default());
+            let _ = limits.arrived(address, &mut Standing::default()).await;
         }
         let kept = limits.addresses.unwrap().limiter.len();
         assert!(kept <= 4 + usize::try_from(CROWDS).unwrap(), "{kept}");

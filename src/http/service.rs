@@ -192,12 +192,12 @@ where
 {
     if request.method() == Method::OPTIONS {
         visit.endpoint = "options";
-        return options(state, visit, request);
+        return options(state, visit, request).await;
     }
     let endpoint = Endpoint::parse(request.method(), request.uri().path());
     match endpoint {
         Ok(endpoint) if !endpoint.is_probe() && !state.settings.role.serves() => {
-            state.rate_limits.arrived(visit.client, &mut visit.standing)?;
+            state.rate_limits.arrived(visit.client, &mut visit.standing).await?;
             Err(HttpError::NotFound(
                 "resource on a worker, which answers /healthz, /readyz and /metrics alone",
             ))
@@ -207,16 +207,16 @@ where
             handle(state, visit, endpoint, request).await
         }
         Err(error) => {
-            state.rate_limits.arrived(visit.client, &mut visit.standing)?;
+            state.rate_limits.arrived(visit.client, &mut visit.standing).await?;
             Err(error.into())
         }
     }
 }
 
 /// What a browser asks before a request of another origin, or what the resource can do.
-fn options<B>(state: &State, visit: &mut Visit, request: Request<B>) -> Answer {
+async fn options<B>(state: &State, visit: &mut Visit, request: Request<B>) -> Answer {
     let (head, _) = request.into_parts();
-    state.rate_limits.arrived(visit.client, &mut visit.standing)?;
+    state.rate_limits.arrived(visit.client, &mut visit.standing).await?;
     check_head(&state.settings, &head)?;
     let allow = capabilities::allow(head.uri.path())?;
     let tus_bytes_max = state.live.uploads.parts.settings.bytes_max;
@@ -269,13 +269,13 @@ async fn admit(
     head: &http::request::Parts,
 ) -> Result<(), HttpError> {
     if !endpoint.is_probe() {
-        state.rate_limits.arrived(visit.client, &mut visit.standing)?;
+        state.rate_limits.arrived(visit.client, &mut visit.standing).await?;
     }
     if endpoint.is_log_in() {
-        state.rate_limits.logs_in(visit.client, &mut visit.standing)?;
+        state.rate_limits.logs_in(visit.client, &mut visit.standing).await?;
     }
     visit.caller = access::caller(state, visit, endpoint.needs(), &head.headers).await?;
-    state.rate_limits.asked(visit.client, &visit.caller, &mut visit.standing)?;
+    state.rate_limits.asked(visit.client, &visit.caller, &mut visit.standing).await?;
     access::check(&visit.caller, endpoint.needs())?;
     if !access::is_explicit(visit.caller.means) {
         cross_site::check(&state.settings, &head.method, &head.uri, &head.headers)?;
