@@ -9,6 +9,7 @@ mod buffers;
 mod cache;
 mod connect;
 mod folder;
+mod gate;
 mod probe;
 mod reader;
 mod room;

@@ -7,6 +7,7 @@ import requests
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from . import crash, dicomweb, dimse, large_object
+from .by_hand import hits
 from .command_line import addresses, radiant, refused
 from .part10 import data_set, digest, image, uid_of
 from .server import WITHOUT_ANALYSIS, Server
@@ -19,6 +20,8 @@ CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
 KEYS = WITHOUT_ANALYSIS | {
     "storage.part_bytes": "5242880", "storage.parts_at_once": "2", "storage.retry_time_s": "3.0",
     "storage.connect_timeout_s": "2.0", "storage.ready_every_s": "1",
+    # What reads behind a kill is not to find the store left alone.
+    "storage.pause_first_s": "0.1", "storage.pause_max_s": "0.1",
     "deletion.enabled": "true", "deletion.retention_h": "0", "deletion.sweep_every_s": "1",
 }
 # 1024 x 1024 x 2 bytes each.
@@ -256,6 +259,11 @@ def away(server, store, held):
         equal("WADO-RS", (got.status_code, "Retry-After" in got.headers), (503, True))
         wait_for("readiness", server.is_ready, False)
         equal("rows", len(dicomweb.locations(server)), len(where))
+        posts = iter(range(100))
+        while not hits(server, "storage.failures_max"):
+            assert next(posts, None) is not None, "nothing was refused at once"
+            answer = dicomweb.posted(server, [file])
+            equal("STOW-RS", (answer.status_code, "Retry-After" in answer.headers), (503, True))
     finally:
         store.start()
     wait_for("readiness", server.is_ready, True)

@@ -70,6 +70,12 @@ pub(super) fn not_there(operation: Operation, limit: std::time::Duration) -> io:
     io::Error::other(Away { operation, reason })
 }
 
+/// It was not asked: what it said last, or did not say.
+pub(super) fn left_alone(operation: Operation, said: &str) -> io::Error {
+    let reason = format!("it is left alone for a while ({said})");
+    io::Error::other(Away { operation, reason })
+}
+
 pub(super) fn told(operation: Operation, error: &object_store::Error) -> io::Error {
     let text = deepest(error);
     match error {

@@ -21,9 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::away::{Operation, not_there, told};
 use super::cache::{Block, Cache};
 use super::connect::Connected;
+use super::gate::Gate;
 use super::probe::Answer;
 use super::{BlobError, BlobKey, Listed};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Storage;
 use crate::telemetry::metrics::bucket as metric;
 
@@ -38,6 +39,7 @@ pub(super) struct Bucket {
     pub(super) memory: Semaphore,
     pub(super) settings: Settings,
     pub(super) answer: Mutex<Option<Answer>>,
+    pub(super) gate: Gate,
     cache: Option<Cache>,
 }
 
@@ -78,6 +80,7 @@ impl Bucket {
             memory: Semaphore::new(kib),
             settings: Settings::of(storage),
             answer: Mutex::default(),
+            gate: Gate::new(storage, Clock::System),
             cache,
         }
     }
@@ -88,7 +91,7 @@ impl Bucket {
 
     pub(super) async fn delete(&self, key: &BlobKey) -> io::Result<()> {
         let path = path_of(key);
-        let deleted = match asked(Operation::Delete, self.store.delete(&path)).await {
+        let deleted = match self.asked(Operation::Delete, self.store.delete(&path)).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             deleted => deleted,
         };
@@ -115,7 +118,7 @@ impl Bucket {
     }
 
     pub(super) async fn size_of(&self, path: &Path) -> io::Result<u64> {
-        asked(Operation::Look, self.store.head(path)).await.map(|meta| meta.size)
+        self.asked(Operation::Look, self.store.head(path)).await.map(|meta| meta.size)
     }
 
     /// A range in one request.
@@ -126,12 +129,30 @@ impl Bucket {
             let object_bytes = result.meta.size;
             Ok(Block { bytes: result.bytes().await?, object_bytes })
         };
-        asked(Operation::Read, request).await
+        self.asked(Operation::Read, request).await
     }
 }
 
 pub(super) fn path_of(key: &BlobKey) -> Path {
     Path::from(format!("{OBJECTS}/{key}"))
+}
+
+impl Bucket {
+    /// A request, unless the bucket is left alone for a while.
+    pub(super) async fn asked<T>(
+        &self,
+        operation: Operation,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> io::Result<T> {
+        let pass = self.gate.enter(operation).inspect_err(|_| count(operation, "refused"))?;
+        let answer = asked(operation, request).await;
+        pass.saw(&answer);
+        answer
+    }
+}
+
+fn count(operation: Operation, outcome: &'static str) {
+    counter!(metric::REQUESTS, "operation" => operation.name(), "outcome" => outcome).increment(1);
 }
 
 /// A request, measured.
@@ -146,7 +167,7 @@ pub(super) async fn asked<T>(
         Err(error) if super::is_away(error) => "failed",
         Err(_) => "missing",
     };
-    counter!(metric::REQUESTS, "operation" => operation.name(), "outcome" => outcome).increment(1);
+    count(operation, outcome);
     histogram!(metric::SECONDS, "operation" => operation.name()).record(begun.elapsed().as_secs_f64());
     answer
 }

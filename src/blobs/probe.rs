@@ -30,11 +30,11 @@ impl Bucket {
             move |source| BlobError::Probe { url, endpoint, step, source }
         };
         let put = self.store.put(&path, CONTENT.into());
-        asked(Operation::Write, put).await.map_err(failed("written"))?;
+        self.asked(Operation::Write, put).await.map_err(failed("written"))?;
         self.read_probe(&path, 0..CONTENT.len()).await.map_err(failed("read"))?;
         self.read_probe(&path, 3..9).await.map_err(failed("read in part"))?;
         self.list_probe(&path).await.map_err(failed("listed"))?;
-        asked(Operation::Delete, self.store.delete(&path)).await.map_err(failed("deleted"))
+        self.asked(Operation::Delete, self.store.delete(&path)).await.map_err(failed("deleted"))
     }
 
     async fn read_probe(&self, path: &Path, range: std::ops::Range<usize>) -> io::Result<()> {
@@ -47,7 +47,7 @@ impl Bucket {
 
     async fn list_probe(&self, path: &Path) -> io::Result<()> {
         let listed = self.store.list(Some(&Path::from(PROBE)));
-        let listed: Vec<_> = asked(Operation::List, listed.try_collect()).await?;
+        let listed: Vec<_> = self.asked(Operation::List, listed.try_collect()).await?;
         match listed.iter().any(|meta| meta.location == *path) {
             true => Ok(()),
             false => Err(io::Error::other("it is not among the objects")),
@@ -72,7 +72,8 @@ impl Bucket {
     /// There is next to nothing in this part of the bucket.
     async fn ask(&self) -> io::Result<()> {
         let mut listed = self.store.list(Some(&Path::from(PROBE)));
-        let first = in_time(Operation::List, asked(Operation::List, listed.try_next()));
-        first.await.map(drop)
+        let first = in_time(Operation::List, asked(Operation::List, listed.try_next())).await;
+        self.gate.ask().saw(&first);
+        first.map(drop)
     }
 }

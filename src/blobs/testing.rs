@@ -79,6 +79,8 @@ pub(crate) fn with(dir: &FilePath, change: impl FnOnce(&mut Storage)) -> (Blobs,
     let mut storage = Config::load(&Overrides::default()).unwrap().storage;
     (storage.part_bytes, storage.block_bytes) = (PART_BYTES, BLOCK_BYTES);
     storage.cache.bytes_max = 0;
+    // Calls are counted: each is made.
+    storage.failures_max = 0;
     change(&mut storage);
     let cache = Blobs::cache(dir, &storage).unwrap();
     let faults = Arc::new(Faults::default());

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::SemaphorePermit;
 
 use super::away::Operation;
-use super::bucket::{Bucket, asked, path_of};
+use super::bucket::{Bucket, path_of};
 use super::{BlobKey, Staged};
 impl Bucket {
     /// Durable when this returns. Blocks its thread while it reads the file.
@@ -39,19 +39,19 @@ impl Bucket {
     async fn put_whole(&self, file: &File, size: u64, path: &Path) -> io::Result<()> {
         let _room = self.room(size).await?;
         let bytes = read(file, 0..size)?;
-        asked(Operation::Write, self.store.put(path, bytes.into())).await.map(drop)
+        self.asked(Operation::Write, self.store.put(path, bytes.into())).await.map(drop)
     }
 
     async fn put_in_parts(&self, file: &File, size: u64, path: &Path) -> io::Result<()> {
-        let mut upload = asked(Operation::Write, self.store.put_multipart(path)).await?;
+        let mut upload = self.asked(Operation::Write, self.store.put_multipart(path)).await?;
         if let Err(error) = self.send_parts(file, size, &mut *upload).await {
             // What cannot be given up now is swept by the rules of the bucket.
-            if let Err(left) = asked(Operation::GiveUp, upload.abort()).await {
+            if let Err(left) = self.asked(Operation::GiveUp, upload.abort()).await {
                 tracing::warn!(%path, error = %left, "parts of an upload that failed stay in the bucket");
             }
             return Err(error);
         }
-        asked(Operation::Write, upload.complete()).await.map(drop)
+        self.asked(Operation::Write, upload.complete()).await.map(drop)
     }
 
     async fn send_parts(&self, file: &File, size: u64, upload: &mut dyn MultipartUpload) -> io::Result<()> {
@@ -72,7 +72,7 @@ impl Bucket {
             };
             let sending = upload.put_part(read(file, part)?.into());
             under_way.push(async move {
-                let sent = asked(Operation::WritePart, sending).await;
+                let sent = self.asked(Operation::WritePart, sending).await;
                 drop(room);
                 sent
             });

@@ -33,6 +33,9 @@ pub struct Storage {
     retry_first_s: f64,
     retry_max_s: f64,
     retry_time_s: f64,
+    pub failures_max: u32,
+    pause_first_s: f64,
+    pause_max_s: f64,
     pub part_bytes: u64,
     pub parts_at_once: usize,
     pub upload_bytes_max: u64,
@@ -175,6 +178,14 @@ impl Storage {
     /// From the first attempt of a request.
     pub fn retry_time(&self) -> Duration {
         seconds(self.retry_time_s)
+    }
+
+    pub fn pause_first(&self) -> Duration {
+        seconds(self.pause_first_s)
+    }
+
+    pub fn pause_max(&self) -> Duration {
+        seconds(self.pause_max_s.max(self.pause_first_s))
     }
 
     /// Objects of a bucket that no row refers to are younger while their row may be on its way.

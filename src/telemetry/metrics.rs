@@ -136,8 +136,8 @@ pub mod ingest {
 
 /// Objects in a bucket.
 pub mod bucket {
-    /// Counter by `operation` and `outcome` (ok, missing, failed): requests to the object store, each
-    /// with the attempts that it took.
+    /// Counter by `operation` and `outcome` (ok, missing, failed, refused): requests to the object store, each
+    /// with the attempts that it took; those that were refused were not made.
     pub const REQUESTS: &str = "bucket_requests_total";
     /// Histogram by `operation`: from the first attempt to the answer.
     pub const SECONDS: &str = "bucket_request_seconds";
@@ -147,6 +147,8 @@ pub mod bucket {
     pub const CACHE_EVICTED: &str = "bucket_cache_evicted_total";
     /// Gauge: bytes of the cache.
     pub const CACHE_BYTES: &str = "bucket_cache_bytes";
+    /// Gauge: 0 it is asked, 1 one request asks whether it is back, 2 it is left alone.
+    pub const BREAKER: &str = "bucket_breaker";
 }
 
 /// Deletions.
@@ -424,6 +426,7 @@ fn describe() {
     describe_counter!(bucket::REQUESTS, "requests to the object store, by operation and outcome");
     describe_counter!(bucket::CACHE, "blocks looked for in the cache of the object store, by outcome");
     describe_counter!(bucket::CACHE_EVICTED, "blocks that left the cache to make room");
+    describe_gauge!(bucket::BREAKER, "0 asks, 1 asks whether it is back, 2 leaves the object store alone");
     describe_gauge!(bucket::CACHE_BYTES, Unit::Bytes, "bytes of the cache of the object store");
     describe_histogram!(bucket::SECONDS, Unit::Seconds, "time of requests to the object store");
     describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");

@@ -53,6 +53,7 @@ const NOT_COUNTED: &[(&str, &str)] = &[
     ("storage.silence_timeout_s", "bucket_requests_total has the failure"),
     ("storage.retries_max", "bucket_requests_total has the failure"),
     ("storage.retry_max_s", "bounds a pause"),
+    ("storage.pause_max_s", "bounds a pause"),
     ("storage.upload_bytes_max", "who comes later waits"),
     ("storage.cache.bytes_max", "a cache: what is over is fetched again"),
     ("storage.requests_max", "who comes later waits"),
