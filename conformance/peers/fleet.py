@@ -1,6 +1,7 @@
 """Three instances behind HAProxy, with one PostgreSQL and one S3 server: senders deliver through the balancer while
 an instance, the database and the object store are killed one after the other. What was acknowledged is there once,
-with its bytes, and every study is analysed exactly once.
+with its bytes, and every study is analysed exactly once. What one instance begins another goes on with; limits of
+requests are those of all together; instances have roles.
 """
 
 import shutil
@@ -13,12 +14,13 @@ from itertools import count
 import requests
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from . import crash, dicomweb, dimse
+from . import crash, dicomweb, dimse, instances
+from .by_hand import wait_for
 from .database import Postgres, programs
 from .one_study_at_once import IMAGES, check_study, fresh_study
 from .part10 import data_set, digest, image, uid_of
 from .phantoms import draw
-from .server import WITH_DEMO_MODEL, Server, free_port
+from .server import QUICK, WITH_DEMO_MODEL, Server, free_port
 from .stores import SeaweedFs
 
 INSTANCES = 3
@@ -84,10 +86,13 @@ class Balancer:
         with (self.folder / "haproxy.log").open("ab") as log:
             process = subprocess.Popen(["haproxy", "-db", "-f", str(configuration)], stdout=log, stderr=log)
         try:
+            wait_for(self.is_ready, "the balancer knows no server that is ready")
             yield self
         finally:
             process.terminate()
             process.wait(30)
+
+    is_ready = Server.is_ready
 
     def configuration(self):
         def lines(port_of):
@@ -159,7 +164,13 @@ def run(context, tally):
         keys = KEYS | store.keys("fleet") | {"database.url": postgres.address()}
         servers = [stack.enter_context(Server(context.binary, folder / f"radiant{n}", keys)) for n in range(INSTANCES)]
         balancer = stack.enter_context(Balancer(folder, servers).running())
+        instances.judge_passed_on(tally, balancer, servers)
         judged(tally, balancer, servers, postgres, store, template)
+        for server in servers:
+            server.stop()
+        elsewhere = lambda name: store.keys(name) | {"database.url": postgres.database_for(folder / name)}
+        instances.judge_limits(context, tally, folder, elsewhere("limited"))
+        instances.judge_roles(context, tally, folder, KEYS | elsewhere("roles") | QUICK, template)
 
 
 def judged(tally, balancer, servers, postgres, store, template):
