@@ -23,7 +23,8 @@ use crate::blobs::{Blobs, Keeping};
 use crate::causes::chain;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
-use crate::db::{Db, DbError, uploads as rows};
+use crate::db::uploads::{self as rows, Upload};
+use crate::db::{Db, DbError};
 use crate::ingest::zips::Limits;
 use crate::ingest::{Ingest, Origin, Source};
 use crate::jobs::{Bell, Ending, Handler, HandlerFuture, Job, Task};
@@ -99,12 +100,21 @@ impl Uploads {
         let abort = rows::abort_own_forms(&self.parts.server, self.begun, self.parts.clock.now());
         self.parts.db.run(abort).await?;
         for id in self.parts.blobs.spool().ids().unwrap_or_default() {
-            let upload = rows::one(&self.parts.db, &id).await?;
-            if upload.is_none_or(|upload| upload.finished_at.is_some()) {
-                self.forget_file(&id);
+            match rows::one(&self.parts.db, &id).await? {
+                Some(upload) if upload.finished_at.is_none() => self.see_to(&upload).await,
+                _ => self.forget_file(&id),
             }
         }
         Ok(())
+    }
+
+    /// A file in the data folder of an upload that is under way.
+    async fn see_to(&self, upload: &Upload) {
+        if self.parts.keeping == Keeping::Shared
+            && let Err(error) = self.adopt(upload).await
+        {
+            tracing::warn!(upload = upload.id, %error, "an upload of before cannot be gone on with elsewhere");
+        }
     }
 
     /// # Errors

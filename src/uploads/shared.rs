@@ -4,11 +4,13 @@
 //! An object that was written and not acknowledged is nobody's: it is deleted here, or by the sweep.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 
 use bytes::Bytes;
 use ring::digest::Context;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::Uploads;
 use super::resume::{DURABLE_EVERY, Expected, ResumeError};
@@ -82,6 +84,21 @@ impl Uploads {
         Ok(())
     }
 
+    /// The file of an upload that began while this instance was alone becomes its first piece.
+    pub(super) async fn adopt(&self, upload: &Upload) -> Result<(), ResumeError> {
+        let parts = rows::parts(&self.parts.db, &upload.id).await?;
+        let end = parts.first().map_or(upload.bytes_received, |part| part.bytes.start);
+        if end > 0 {
+            let part = Part { bytes: 0..end, key: BlobKey::of_upload(&upload.id, 0) };
+            let insert = rows::insert_part(&upload.id, &part);
+            let (blobs, id, here) = (self.parts.blobs.clone(), upload.id.clone(), Handle::current());
+            spawn_blocking(move || here.block_on(keep_file(&blobs, &id, &part))).await??;
+            self.parts.db.run(Batch::new().then(insert)).await?;
+        }
+        self.forget_file(&upload.id);
+        Ok(())
+    }
+
     /// All of it, from its beginning, in a file that is gone when it is closed.
     pub(super) async fn put_together(&self, upload: &Upload) -> Result<File, ResumeError> {
         self.require_room()?;
@@ -92,8 +109,18 @@ impl Uploads {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why).into());
         }
         let blobs = self.parts.blobs.clone();
-        tokio::task::spawn_blocking(move || put_together(&blobs, &parts)).await?
+        spawn_blocking(move || put_together(&blobs, &parts)).await?
     }
+}
+
+/// Blocks its thread.
+async fn keep_file(blobs: &Blobs, id: &str, part: &Part) -> Result<(), ResumeError> {
+    let mut staged = blobs.stage()?;
+    let copied = io::copy(&mut blobs.spool().read(id)?.take(part.bytes.end), &mut staged.file)?;
+    if copied != part.bytes.end {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Ok(blobs.keep(staged, &part.key).await?)
 }
 
 /// Blocking, on a thread of the runtime.

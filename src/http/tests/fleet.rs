@@ -182,6 +182,22 @@ async fn a_reader_of_events_goes_on_at_another_instance() {
 }
 
 #[tokio::test]
+async fn an_upload_from_before_there_were_others_is_gone_on_with() {
+    let alone = Bench::new();
+    let path = create(&alone, 5).await;
+    assert_eq!(patch(&alone, &path, 0, &[], b"hel").await.status, StatusCode::NO_CONTENT);
+    let one = alone.beside();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    one.state.live.uploads.sweep(&stop).await;
+    assert_eq!((objects(&one, "uploads/").await.len(), one.state.blobs.spool().ids().unwrap().len()), (1, 0));
+    assert_eq!(patch(&one.beside(), &path, 3, &[], b"lo").await.status, StatusCode::NO_CONTENT);
+    run_job(&one, &path).await;
+    let files = one.get(&format!("{}/files", path.replace("/tus", "")), &[]).await.json();
+    assert_eq!(files["items"][0]["outcome"], "ignored", "five bytes are no object: {files}");
+}
+
+#[tokio::test]
 async fn a_worker_answers_probes_alone() {
     let worker = Bench::with(Settings { role: Role::Worker, ..Settings::default() });
     assert_eq!(worker.get("/readyz", &[]).await.status, StatusCode::OK);
