@@ -306,6 +306,7 @@ impl App {
             ("report driver", JobKind::PublishReport),
             ("upload driver", JobKind::StoreUpload),
             ("download driver", JobKind::Download),
+            ("retention driver", JobKind::RetainStudies),
         ] {
             if !work::is_done_by(role, kind) {
                 continue;
@@ -315,6 +316,8 @@ impl App {
             lifecycle.spawn(name, async move { endless(driver::run(driver, stop).await) });
         }
         if role.works() {
+            let retention = Arc::clone(&work.retention);
+            lifecycle.spawn_once("start of the retention", async move { retention.begin().await });
             self.resume_work(lifecycle);
         }
     }

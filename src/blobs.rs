@@ -15,6 +15,7 @@ mod reader;
 mod room;
 mod spool;
 mod staging;
+mod taken;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use self::room::{Marks, Room, Seen, Space};
 pub use self::spool::{Keeping, Spool};
 use self::staging::Staging;
 pub use self::staging::{Closed, Staged};
+pub use self::taken::Taken;
 pub use self::upkeep::Listed;
 
 use crate::config::{self, Storage};

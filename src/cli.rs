@@ -10,12 +10,14 @@ mod echo;
 mod eval;
 mod find;
 mod flags;
+mod gc;
 mod import;
 mod model;
 mod moving;
 mod peer;
 mod phantom;
 mod reindex;
+mod retention;
 mod send;
 mod serve;
 mod statuses;
@@ -75,6 +77,10 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Make a new index of the stored objects alone, where the index is lost; without a server.
     Reindex(reindex::ReindexArgs),
+    /// Show which studies the rules of the retention would delete now; beside a running server, too.
+    Retention(retention::RetentionArgs),
+    /// Remove what nothing refers to any more: objects without a row, left-overs of uploads and downloads.
+    Gc(gc::GcArgs),
     /// Add people, give them new passwords, list and disable them; beside a running server, too.
     User {
         #[command(subcommand)]
@@ -174,6 +180,8 @@ impl Command {
             Self::Restore(args) => block_on(backup::restore(&args)),
             Self::Reindex(args) => block_on(reindex::run(&args)),
             Self::Verify(args) => block_on(verify::run(&args)),
+            Self::Retention(args) => block_on(retention::run(&args)),
+            Self::Gc(args) => block_on(gc::run(&args)),
             Self::User { command } => block_on(user::run(&command)),
             Self::Model { command } => model::run(&command),
             Self::Eval(args) => block_on(eval::run(&args)),

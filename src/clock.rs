@@ -65,6 +65,12 @@ impl From<Timestamp> for std::time::SystemTime {
     }
 }
 
+impl From<std::time::SystemTime> for Timestamp {
+    fn from(at: std::time::SystemTime) -> Self {
+        Self(0).plus(at.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -18,6 +18,7 @@ mod oidc;
 mod pipelines;
 mod remote;
 mod report;
+mod retention;
 mod secret;
 mod sections;
 mod storage;
@@ -51,6 +52,7 @@ pub use remote::{
     RemoteKind, RemoteModel, RemotePixels, RemotePrompts, SchemaUse, Vertex, VertexForm, is_near,
 };
 pub use report::Report;
+pub use retention::{AgeBy, Retention, RetentionRule, WorkStatus};
 pub use secret::Secret;
 pub use sections::{
     Analysis, AnswerCache, Commitment, Deletion, Dimse, Http, Index, Ingest, KernelChoice, Log, LogFormat,
@@ -105,6 +107,7 @@ pub struct Config {
     pub storage: Storage,
     pub disk: Disk,
     pub deletion: Deletion,
+    pub retention: Retention,
     pub index: Index,
     pub database: Database,
     pub events: Events,
@@ -232,6 +235,7 @@ impl Config {
         let checked = nodes::check(&self.dimse.nodes)
             .and_then(|()| self.storage.check(self.ingest.instance_bytes_max))
             .and_then(|()| self.disk.check())
+            .and_then(|()| self.retention.check(self.deletion.enabled))
             .and_then(|()| self.audit.check())
             .and_then(|()| self.telemetry.traces.check())
             .and_then(|()| self.auth.check().map_err(str::to_owned))

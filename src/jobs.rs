@@ -29,10 +29,11 @@ pub enum JobKind {
     PublishReport,
     StoreUpload,
     Download,
+    RetainStudies,
 }
 
 impl JobKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CompleteStudy,
         Self::AnalyseStudy,
         Self::ReportCommitment,
@@ -40,6 +41,7 @@ impl JobKind {
         Self::PublishReport,
         Self::StoreUpload,
         Self::Download,
+        Self::RetainStudies,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -51,13 +53,16 @@ impl JobKind {
             Self::PublishReport => "publish-report",
             Self::StoreUpload => "store-upload",
             Self::Download => "download",
+            Self::RetainStudies => "retain-studies",
         }
     }
 
     /// The key of the configuration that bounds the attempts of such a job.
     pub fn attempts_limit(self) -> &'static str {
         match self {
-            Self::CompleteStudy | Self::AnalyseStudy | Self::StoreUpload => "analysis.attempts_max",
+            Self::CompleteStudy | Self::AnalyseStudy | Self::StoreUpload | Self::RetainStudies => {
+                "analysis.attempts_max"
+            }
             Self::ReportCommitment => "commitment.attempts_max",
             Self::PublishReport => "report.attempts_max",
             Self::Download => "downloads.attempts_max",
@@ -84,6 +89,8 @@ pub enum Task {
     StoreUpload { upload: String },
     /// Make the file of a download.
     Download { download: String },
+    /// Delete the studies whose time is over, again and again.
+    RetainStudies {},
 }
 
 impl Task {
@@ -96,6 +103,7 @@ impl Task {
             Self::PublishReport { .. } => JobKind::PublishReport,
             Self::StoreUpload { .. } => JobKind::StoreUpload,
             Self::Download { .. } => JobKind::Download,
+            Self::RetainStudies {} => JobKind::RetainStudies,
         }
     }
 
@@ -108,6 +116,7 @@ impl Task {
             Self::PublishReport { report, version } => format!("publish-report:{report}:{version}"),
             Self::StoreUpload { upload } => format!("store-upload:{upload}"),
             Self::Download { download } => format!("download:{download}"),
+            Self::RetainStudies {} => "retain-studies".to_owned(),
         }
     }
 

@@ -3,7 +3,9 @@
 //! configuration, and told in the audit trail.
 
 pub mod backup;
+pub mod garbage;
 pub mod reindex;
 pub mod repair;
 pub mod restore;
+pub mod retention;
 pub mod verify;

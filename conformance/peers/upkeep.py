@@ -1,4 +1,4 @@
-"""Looking after an archive from outside: damage that is named and repaired, and a disk that fills up."""
+"""Looking after an archive from outside: damage, a full disk, backups, holds, retention and what is left over."""
 
 import json
 import os
@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import threading
 import time
+from io import BytesIO
 
+import pydicom
 import requests
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from . import dicomweb, dimse
-from .part10 import data_set, image, uid_of
-from .server import WITHOUT_ANALYSIS, Server, environment
+from .part10 import data_set, encoded, image, uid_of
+from .server import QUICK, WITHOUT_ANALYSIS, Server, environment
 from .tally import equal
 
 CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
@@ -21,6 +23,10 @@ COMMAND_TIMEOUT_S = 600
 # No disk has so much: every look finds it below its mark.
 FULL = {"disk.refuse_below_mb": "1000000000", "disk.accept_above_mb": "1000000000"}
 DELETING = {**WITHOUT_ANALYSIS, "deletion.enabled": "true", "deletion.retention_h": "0", "deletion.sweep_every_s": "1"}
+DELETING_OLD = {**DELETING, **QUICK, "deletion.retention_h": "720", "ingest.on_duplicate": "replace", "retention.run_every_s": "1",
+                "retention.rules": '[{ name = "old", keep_days = 1, age_by = "study-date", modality = ["CT"] }]',
+                "retention.settled_days": "0"}
+TIMEOUT_S = 120
 ROOMY = {"disk.warn_below_mb": "0", "disk.refuse_below_mb": "0", "disk.accept_above_mb": "0"}
 
 
@@ -29,6 +35,8 @@ def run(context, tally):
     watermark(context, tally)
     backup(context, tally)
     reindex(context, tally)
+    holds(context, tally)
+    garbage(context, tally)
 
 
 def commanded(context, folder, *arguments, keys=WITHOUT_ANALYSIS):
@@ -39,9 +47,9 @@ def commanded(context, folder, *arguments, keys=WITHOUT_ANALYSIS):
     return done
 
 
-def told(context, folder, status, *arguments):
+def told(context, folder, status, *arguments, keys=WITHOUT_ANALYSIS):
     """The lines that `--json` gives."""
-    done = commanded(context, folder, *arguments, "--json", "--log", "error")
+    done = commanded(context, folder, *arguments, "--json", "--log", "error", keys=keys)
     equal(f"exit status ({done.stderr.strip()[-500:]})", done.returncode, status)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -270,3 +278,110 @@ def reindex(context, tally):
             server.start()
             assert everything(server) == expected, "the answers differ"
             equal("verify", commanded(context, folder, "verify").returncode, 0)
+
+
+def held(server, study, reason):
+    """A hold on a study: its answer."""
+    return requests.put(f"{server.base}/api/v1/studies/{study}/hold", json={"reason": reason}, timeout=60)
+
+
+def other(file):
+    """Another object with the same UID."""
+    read = pydicom.dcmread(BytesIO(file))
+    read.PatientName = "Conformance^Other"
+    return encoded(read)
+
+
+def holds(context, tally):
+    folder = context.folder("upkeep") / "held"
+    with Server(context.binary, folder, DELETING_OLD) as server:
+        study, files = filled(server)
+        free, _ = filled(server)
+        with tally.check("upkeep: a held study is deleted neither by DICOMweb nor by a part of it: 409"):
+            equal("PUT", held(server, study, "a trial").status_code, 200)
+            [first, *_] = [place for place in dicomweb.locations(server).values() if place[0] == study]
+            series = f"studies/{first[0]}/series/{first[1]}"
+            for path in (f"studies/{study}", series, f"{series}/instances/{first[2]}"):
+                answer = requests.delete(f"{server.web}/{path}", timeout=60)
+                equal(path, (answer.status_code, answer.json()["type"]), (409, "urn:radiant:problem:held"))
+            equal("deleted", server.rest("deleted")["total"], 0)
+        with tally.check("upkeep: nothing of a held study is replaced: 0111H by C-STORE, 0111H by STOW-RS"):
+            uid, file = next(iter(files.items()))
+            equal("C-STORE", dimse.send_bytes(server, [other(file)], CONTEXTS), [dimse.CONFLICT])
+            equal("STOW-RS", dicomweb.store(server, [other(file)]), ([], {uid: dimse.CONFLICT}))
+            kept = dicomweb.retrieve(server, dicomweb.locations(server)[uid])
+            assert data_set(kept) == data_set(file), "it was replaced"
+        with tally.check("upkeep: the study, the lists and the trail tell of the hold"):
+            equal("reason", server.rest(f"studies/{study}")["hold"]["reason"], "a trial")
+            equal("held", [item["study_uid"] for item in server.rest("studies?held=true")["items"]], [study])
+            equal("trail", server.rest("audit?action=hold-study")["items"][0]["resource"]["study_uid"], study)
+        with tally.check("upkeep: what the rules would delete is shown, and nothing is deleted while they are off"):
+            shown, end = due(context, folder)
+            equal("study", (shown["study"], shown["rule"], end["enabled"]), (free, "old", False))
+            equal("studies", server.rest("studies")["total"], 2)
+        server.stop()
+        server.keys = DELETING_OLD | {"retention.enabled": "true"}
+        server.start()
+        with tally.check("upkeep: the rules delete what is old, leave what is held, and name themselves in the trail"):
+            equal("left", remaining(server, 1), [study])
+            [deletion] = server.rest("deleted")["items"]
+            equal("deletion", (deletion["study_uid"], deletion["actor"], deletion["kept"]), (free, "retention rule old", SLICES))
+            metrics = requests.get(f"{server.base}/metrics", timeout=60).text
+            assert 'retention_studies_deleted_total{rule="old"} 1' in metrics, "no metric"
+        with tally.check("upkeep: once released it goes as the others did, and what went can be taken back"):
+            equal("release", requests.delete(f"{server.base}/api/v1/studies/{study}/hold", timeout=60).status_code, 204)
+            equal("left", remaining(server, 0), [])
+            server.stop()
+            server.keys = DELETING_OLD
+            server.start()
+            restored = requests.post(f"{server.base}/api/v1/deleted/{deletion['id']}/restore", timeout=60).json()
+            equal("restored", restored, {"restored": SLICES, "refused": 0})
+
+
+def due(context, folder):
+    """What the rules would delete, once the study that came last is complete."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        lines = told(context, folder, 0, "retention", "--dry-run", keys=DELETING_OLD)
+        if len(lines) > 1 or time.monotonic() > deadline:
+            return lines
+        time.sleep(1)
+
+
+def remaining(server, studies):
+    """The studies once there are so many."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while server.rest("studies")["total"] > studies and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return [item["study_uid"] for item in server.rest("studies")["items"]]
+
+
+def garbage(context, tally):
+    folder = context.folder("upkeep") / "left-over"
+    with Server(context.binary, folder) as server:
+        _, files = filled(server)
+        objects = [object_of(folder, uid) for uid in files]
+        for path in objects:
+            os.utime(path, (1, 1))
+        orphan, fresh = folder / "objects" / stray(folder), folder / "objects" / "ab" / "1.2.9" / "1.2.9.2.0123456789ab"
+        staged, upload = folder / "staging" / "left", folder / "uploads" / "left"
+        for path in (fresh, staged, upload):
+            path.write_bytes(b"nobody's")
+        for path in (staged, upload):
+            os.utime(path, (1, 1))
+        expected = {"object": {"count": 1, "bytes": 8}, "staged": {"count": 1, "bytes": 8},
+                    "upload": {"count": 1, "bytes": 8}, "download": {"count": 0, "bytes": 0}}
+        with tally.check("upkeep: what nothing refers to is shown, and stays"):
+            *found, end = told(context, folder, 0, "gc", "--dry-run")
+            equal("counts", (end["counts"], end["removed"], len(found)), (expected, False, 3))
+            assert orphan.exists() and staged.exists() and upload.exists(), "a look removed it"
+        with tally.check("upkeep: gc removes it beside the server, and nothing that is young or has a row"):
+            *_, end = told(context, folder, 0, "gc")
+            equal("counts", (end["counts"], end["removed"]), (expected, True))
+            assert not (orphan.exists() or staged.exists() or upload.exists()), "it is there"
+            assert fresh.exists() and all(path.exists() for path in objects), "it took too much"
+            equal("verify", commanded(context, folder, "verify").returncode, 0)
+            *found, _ = told(context, folder, 0, "gc")
+            equal("left over", found, [])
+        with tally.check("upkeep: the removal is in the trail"):
+            assert server.rest("audit?action=collect-garbage")["total"] > 0

@@ -18,6 +18,7 @@ use crate::jobs::driver::Driver;
 use crate::jobs::{Bell, Handler, JobKind};
 use crate::query::decoding::Decodes;
 use crate::reporting::{self, Reporting};
+use crate::upkeep::retention::{Retention, RetentionJob};
 use crate::uploads::{self, Uploads};
 
 use super::Archive;
@@ -44,6 +45,7 @@ pub(super) struct Work {
     pub(super) reporting: Arc<Reporting>,
     pub(super) uploads: Arc<Uploads>,
     pub(super) downloads: Arc<Downloads>,
+    pub(super) retention: Arc<RetentionJob>,
     /// Wakes the drivers.
     bell: Bell,
 }
@@ -75,16 +77,7 @@ impl Work {
             model,
             serial_number: archive.serial_number.clone(),
         });
-        let reporting = Arc::new(Reporting::new(reporting::Parts {
-            db: archive.db.clone(),
-            blobs: archive.blobs.clone(),
-            ingest: archive.ingest.as_ref().clone(),
-            clock: archive.clock.clone(),
-            bell: bell.clone(),
-            exports: Plan::new(config),
-            settings: config.report.clone(),
-            serial_number: archive.serial_number.clone(),
-        }));
+        let reporting = Arc::new(reporting(config, archive, &bell));
         let commitments = Arc::new(Commitments::new(commitment::Parts {
             db: archive.db.clone(),
             blobs: archive.blobs.clone(),
@@ -101,7 +94,7 @@ impl Work {
             decodes: decodes.clone(),
             settings: config.downloads.clone(),
             keeping: keeping(archive),
-            folder: config.server.data_dir.join("downloads"),
+            folder: config.server.data_dir.join(content::FOLDER),
         }));
         let parts = export::Parts {
             db: archive.db.clone(),
@@ -126,7 +119,17 @@ impl Work {
             release_delay: config.analysis.release_delay(),
         }));
         let analyses = Arc::new(analyses);
-        Ok(Self { deliveries, analyses, commitments, exports, downloads, reporting, uploads, bell })
+        Ok(Self {
+            deliveries,
+            analyses,
+            commitments,
+            exports,
+            downloads,
+            reporting,
+            uploads,
+            retention: Arc::new(retention(config, archive)),
+            bell,
+        })
     }
 
     pub(super) fn driver(&self, kind: JobKind, config: &Config, archive: &Archive) -> Driver {
@@ -144,6 +147,8 @@ impl Work {
             JobKind::Download => {
                 (self.downloads.clone(), config.downloads.workers, config.downloads.attempts_max)
             }
+            // Never given up either: who kills servers while it runs keeps nothing for ever.
+            JobKind::RetainStudies => (self.retention.clone(), 1, u32::MAX),
             // A worker for each destination. Its job is never given up: attempts are those of rows.
             JobKind::Export => (self.exports.clone(), self.exports.workers(), u32::MAX),
             JobKind::StoreUpload => (self.uploads.clone(), UPLOADERS, config.analysis.attempts_max),
@@ -194,6 +199,24 @@ fn log(event: &Event) {
 /// Who shares the index shares the objects.
 fn keeping(archive: &Archive) -> Keeping {
     if archive.db.is_shared() { Keeping::Shared } else { Keeping::Here }
+}
+
+fn reporting(config: &Config, archive: &Archive, bell: &Bell) -> Reporting {
+    Reporting::new(reporting::Parts {
+        db: archive.db.clone(),
+        blobs: archive.blobs.clone(),
+        ingest: archive.ingest.as_ref().clone(),
+        clock: archive.clock.clone(),
+        bell: bell.clone(),
+        exports: Plan::new(config),
+        settings: config.report.clone(),
+        serial_number: archive.serial_number.clone(),
+    })
+}
+
+fn retention(config: &Config, archive: &Archive) -> RetentionJob {
+    let (db, clock, settings) = (archive.db.clone(), archive.clock.clone(), config.retention.clone());
+    RetentionJob { retention: Retention { db, clock, settings }, ingest: Arc::clone(&archive.ingest) }
 }
 
 fn patience(config: &Config) -> Patience {

@@ -131,6 +131,11 @@ actions! {
     DeleteInstance "delete-instance" Delete ACCESSED;
     Restore "restore" Create ACCESSED;
     SweepDeleted "sweep-deleted" Delete ACCESSED;
+    /// Nobody deletes it from now on; why, says the hold.
+    HoldStudy "hold-study" Update OBJECT_SECURITY;
+    ReleaseStudy "release-study" Update OBJECT_SECURITY;
+    /// What nothing refers to any more was removed.
+    CollectGarbage "collect-garbage" Delete OWN;
 
     // the worklist
     ChangeStudy "change-study" Update ACCESSED;

@@ -101,6 +101,11 @@ impl Bucket {
         deleted
     }
 
+    /// What is younger is never listed.
+    pub(super) fn orphan_age(&self) -> Duration {
+        self.settings.orphan_age
+    }
+
     /// By the clock of the store. Another server may be about to write the row of what is young.
     pub(super) fn listed_before(&self, before: Timestamp) -> BoxStream<'static, Result<Listed, BlobError>> {
         let before = before.minus(self.settings.orphan_age);

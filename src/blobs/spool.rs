@@ -30,6 +30,10 @@ impl Spool {
         Ok(Self { folder })
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// An empty file, whose name is durable. Blocking.
     pub fn create(&self, id: &str) -> io::Result<()> {
         File::create_new(self.path(id)?)?.sync_all()?;

@@ -4,6 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
 
 use super::bucket::Bucket;
 use super::folder::Folder;
@@ -45,6 +48,24 @@ impl Blobs {
         match &self.place {
             Place::Folder(folder) => Some(folder.path(key)),
             Place::Bucket(_) => None,
+        }
+    }
+
+    /// Where files lie that are on their way to a key.
+    pub fn staging_folder(&self) -> &Path {
+        self.staging.folder()
+    }
+
+    /// As [`Self::listed_before`], by the age of an object; in a bucket it is `storage.orphan_age_h` at
+    /// least.
+    pub fn listed_older_than(
+        &self,
+        now: Timestamp,
+        age: Duration,
+    ) -> BoxStream<'static, Result<Listed, BlobError>> {
+        match &self.place {
+            Place::Folder(folder) => folder.listed_before(now.minus(age)),
+            Place::Bucket(bucket) => bucket.listed_before(now.minus(age.saturating_sub(bucket.orphan_age()))),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Deletion in SQL: rows leave the index in one batch, and what is needed to take that back stays.
 
 use super::audit::{Action, Actor, Entry, ObjectKind};
+use super::holds::IS_FREE;
 use super::instances::OF_SERIES;
 use super::page::{self, Conditions, Found, List, Page};
+use super::retention::IS_IDLE;
 use super::{Batch, Db, DbError, Row, Statement, Value, audit};
 use crate::auth::Reach;
 use crate::blobs::BlobKey;
@@ -16,9 +18,18 @@ pub struct Act<'a> {
     pub scope: &'a Scope,
     pub actor: &'a Actor,
     pub reason: Option<&'a str>,
+    pub unless: Unless,
 }
 
-/// The name of the guard that fails when the scope holds nothing.
+/// What keeps a study from being deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unless {
+    Held,
+    /// By a rule, which waits for whatever is under way.
+    HeldOrBusy,
+}
+
+/// The name of the guard that fails when the scope holds nothing, or what it is of is kept.
 pub const INSERT_DELETION: &str = "insert_deletion";
 
 /// Moves the instances of a scope into the tombstones, corrects the counts, takes parents along
@@ -84,9 +95,13 @@ fn insert_deletion(act: &Act<'_>, now: Timestamp) -> Statement {
     let mut values: Vec<Value> = vec![act.id.into(), now.into(), act.actor.name.as_str().into()];
     values.extend([text(act.reason), act.scope.study().into(), text(series), text(instance)]);
     let from = members(act.scope, &mut values);
+    let kept = match act.unless {
+        Unless::Held => IS_FREE.to_owned(),
+        Unless::HeldOrBusy => format!("{IS_FREE} and {IS_IDLE}"),
+    };
     let sql = format!(
         "insert into deletion (id, at, actor, reason, study_uid, series_uid, sop_instance_uid, patient)
-         select $1, $2, $3, $4, $5, $6, $7, study.patient {from} limit 1"
+         select $1, $2, $3, $4, $5, $6, $7, study.patient {from} and {kept} limit 1"
     );
     bound(INSERT_DELETION, sql, values)
 }
@@ -308,12 +323,14 @@ pub async fn kept(db: &Db, id: &str, after: i64) -> Result<Vec<Kept>, DbError> {
     read_kept(db, statement.bind(id).bind(after).bind(PAGE)).await
 }
 
-/// What has been kept since before a time.
+/// What has been kept since before a time, other than of studies that are held.
 pub async fn expired(db: &Db, before: Timestamp) -> Result<Vec<Kept>, DbError> {
     let statement = Statement::named(
         "expired_deletions",
         "select id, blob_key, source, source_aet from deleted_instance
-         where state = 'kept' and deleted_at < $1 order by deleted_at, id limit $2",
+         where state = 'kept' and deleted_at < $1 and not exists (select 1 from hold
+            where hold.study_uid = deleted_instance.study_uid and hold.released_at is null)
+         order by deleted_at, id limit $2",
     );
     read_kept(db, statement.bind(before).bind(PAGE)).await
 }

@@ -40,6 +40,7 @@ pub struct Item {
     pub analysis_state: Option<String>,
     pub analysis_reason: Option<String>,
     pub report: Option<String>,
+    pub held: bool,
 }
 
 /// What narrows the list; each that is given.
@@ -58,6 +59,7 @@ pub struct Filter {
     pub arrived_from: Option<Timestamp>,
     pub arrived_to: Option<Timestamp>,
     pub finding: Option<Code>,
+    pub held: Option<bool>,
     /// Beginnings of words of name, patient ID, accession number, study ID and description.
     pub text: Option<String>,
     /// Of the same patient and not later than this one.
@@ -90,7 +92,8 @@ const COLUMNS: &str = "worklist.study_uid, worklist.status, worklist.priority, w
     (select report.id from report left join analysis on analysis.id = report.analysis
      where report.study_uid = worklist.study_uid and (analysis.deletion is null or report.versions > 1)
         and report.status <> 'superseded'
-     order by report.created_at desc limit 1)";
+     order by report.created_at desc limit 1),
+    (select count(*) from hold where hold.study_uid = worklist.study_uid and hold.released_at is null)";
 
 /// Totals that hold until the list or its visibility changes.
 #[derive(Debug, Clone, Default)]
@@ -166,12 +169,16 @@ fn conditions(reach: &Reach, filter: &Filter) -> Conditions {
     filter.arrived_from.iter().for_each(|at| all.and_value("worklist.arrived_at >= {}", *at));
     filter.arrived_to.iter().for_each(|at| all.and_value("worklist.arrived_at <= {}", *at));
     filter.finding.iter().for_each(|code| finding(&mut all, code));
+    filter.held.into_iter().for_each(|held| all.and(if held { HELD } else { NOT_HELD }));
     for word in filter.text.iter().flat_map(|text| person_name::words(text)).take(WORDS_MAX) {
         all.and_value("worklist.words like {} escape '!'", format!("% {word}%"));
     }
     filter.before.iter().for_each(|study| before(&mut all, study));
     all
 }
+
+const HELD: &str = "worklist.study_uid in (select study_uid from hold where released_at is null)";
+const NOT_HELD: &str = "worklist.study_uid not in (select study_uid from hold where released_at is null)";
 
 /// Of one text; the others would hardly narrow further.
 const WORDS_MAX: usize = 8;
@@ -271,6 +278,7 @@ fn entry(row: &Row) -> Result<Item, DbError> {
         analysis_state: optional(20)?,
         analysis_reason: optional(21)?,
         report: optional(22)?,
+        held: row.int(23)? > 0,
     })
 }
 

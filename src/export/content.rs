@@ -42,6 +42,7 @@ use crate::telemetry::limits;
 pub use archive::Tally;
 pub use bundles::bundle;
 pub use findings::{Encoding, head, of_report};
+pub use making::PART;
 pub use opened::Form;
 
 /// What a download is made as.
@@ -140,6 +141,9 @@ pub enum AskError {
     #[error("the index failed")]
     Index(#[from] DbError),
 }
+
+/// Below the data folder.
+pub const FOLDER: &str = "downloads";
 
 /// What downloads are made of.
 #[derive(Clone)]

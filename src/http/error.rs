@@ -48,6 +48,9 @@ pub(crate) enum HttpError {
     MissingPermission(Permission),
     #[error("{0}")]
     Conflict(String),
+    /// Of a study that somebody holds.
+    #[error("{0}")]
+    Held(String),
     /// `If-Match` names what is no longer so (RFC 9110 13.1.1).
     #[error("the {0} has changed since it was read")]
     PreconditionFailed(&'static str),
@@ -174,7 +177,7 @@ impl HttpError {
             Self::Gone(_) => StatusCode::GONE,
             Self::LogInNeeded | Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::MissingPermission(_) => StatusCode::FORBIDDEN,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::Held(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired(_) => StatusCode::PRECONDITION_REQUIRED,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -216,6 +219,7 @@ impl HttpError {
             Self::Forbidden(_) => "forbidden",
             Self::MissingPermission(_) => "missing-permission",
             Self::Conflict(_) => "conflict",
+            Self::Held(_) => "held",
             Self::PreconditionFailed(_) => "precondition-failed",
             Self::PreconditionRequired(_) => "precondition-required",
             Self::Unprocessable(_) => "unprocessable",
@@ -284,6 +288,7 @@ pub(crate) const KINDS: &[&str] = &[
     "forbidden",
     "missing-permission",
     "conflict",
+    "held",
     "precondition-failed",
     "precondition-required",
     "unprocessable",

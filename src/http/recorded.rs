@@ -148,7 +148,9 @@ fn of_rest(method: &Method, path: &str, name: &str) -> Option<Action> {
         ("GET", ["patients", "studies"] | ["studies" | "patients" | "worklist"]) if !path.contains('{') => {
             Action::Query
         }
-        ("GET", ["jobs" | "nodes" | "commitments" | "deleted" | "server", ..]) => Action::ReadServer,
+        ("GET", ["jobs" | "nodes" | "commitments" | "deleted" | "holds" | "server", ..]) => {
+            Action::ReadServer
+        }
         ("GET", _) if has("reports") || has("findings") => Action::ReadReport,
         ("GET", _) if has("analyses") => Action::ReadAnalysis,
         ("GET", _) if has("thumbnail") || has("slice") => Action::Render,
@@ -162,6 +164,8 @@ fn of_rest(method: &Method, path: &str, name: &str) -> Option<Action> {
         ("POST", _) if has("retry") => Action::RetryAnalysis,
         ("POST", _) if has("analyses") => Action::RequestAnalysis,
         ("POST", _) if has("sign") => Action::SignReport,
+        ("PUT", ["studies", "hold"]) => Action::HoldStudy,
+        ("DELETE", ["studies", "hold"]) => Action::ReleaseStudy,
         (_, ["studies"]) => Action::ChangeStudy,
         ("POST", _) => Action::CreateResource,
         ("DELETE", _) => Action::DeleteResource,

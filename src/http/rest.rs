@@ -15,6 +15,7 @@ mod fields;
 mod findings;
 mod groups;
 pub(crate) mod health;
+mod holds;
 pub(super) mod hooks;
 mod idempotency;
 mod jobs;
@@ -79,6 +80,7 @@ modules! {
     reports,
     changefeed,
     deleted,
+    holds,
     commitments,
     exports,
     audit,

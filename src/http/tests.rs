@@ -7,6 +7,7 @@ mod events;
 mod exports;
 mod fleet;
 mod gate;
+mod holds;
 mod https;
 mod lifecycle;
 mod rendered;

@@ -14,8 +14,10 @@ use super::{Body, Ingest, Origin, Policy, Received, Refusal, Source};
 use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::config::OnDuplicate;
-use crate::db::deletions::{self, Act, Deletion, Kept};
+use crate::db::deletions::{self, Act, Deletion, Kept, Unless};
+use crate::db::holds::{self, Hold};
 use crate::db::{Batch, DbError, jobs};
+use crate::dicom::uid::StudyUid;
 use crate::ids;
 use crate::jobs::Task;
 use crate::query::Scope;
@@ -25,6 +27,8 @@ use crate::telemetry::metrics::deletion as metric;
 pub enum DeleteError {
     #[error("there is nothing to delete")]
     NothingThere,
+    #[error("the study is held since {} by {}", .0.at.rfc3339(), .0.actor)]
+    Held(Hold),
     #[error("the index could not be written")]
     Index(#[source] DbError),
 }
@@ -57,8 +61,24 @@ impl Ingest {
         actor: &Actor,
         reason: Option<&str>,
     ) -> Result<String, DeleteError> {
+        self.delete_unless(Unless::Held, scope, actor, reason).await
+    }
+
+    /// Takes a study out whose time is over, unless something of it is under way: then there is
+    /// nothing to delete yet.
+    pub async fn retire(&self, study: &StudyUid, actor: &Actor, rule: &str) -> Result<String, DeleteError> {
+        self.delete_unless(Unless::HeldOrBusy, &Scope::Study(study.clone()), actor, Some(rule)).await
+    }
+
+    async fn delete_unless(
+        &self,
+        unless: Unless,
+        scope: &Scope,
+        actor: &Actor,
+        reason: Option<&str>,
+    ) -> Result<String, DeleteError> {
         let (id, now) = (ids::row_id(), self.clock.now());
-        let mut batch = deletions::delete(&Act { id: &id, scope, actor, reason }, now);
+        let mut batch = deletions::delete(&Act { id: &id, scope, actor, reason, unless }, now);
         if !matches!(scope, Scope::Study(_)) {
             let task = Task::CompleteStudy { study: scope.study().clone() };
             batch.push(jobs::enqueue(&task, now.plus(self.policy.quiet_time), now));
@@ -69,7 +89,8 @@ impl Ingest {
                 Ok(id)
             }
             Err(DbError::Affected { statement: deletions::INSERT_DELETION, .. }) => {
-                Err(DeleteError::NothingThere)
+                let hold = holds::of(&self.db, scope.study()).await.map_err(DeleteError::Index)?;
+                Err(hold.map_or(DeleteError::NothingThere, DeleteError::Held))
             }
             Err(error) => Err(DeleteError::Index(error)),
         }

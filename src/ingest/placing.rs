@@ -6,7 +6,7 @@ use crate::auth::Reach;
 use crate::blobs::BlobKey;
 use crate::config::OnDuplicate;
 use crate::db::instances::{InstanceRow, KnownInstance};
-use crate::db::{DbError, groups, instances, jobs};
+use crate::db::{DbError, groups, holds, instances, jobs};
 use crate::dicom::uid::SopInstanceUid;
 
 /// How often an object is tried again that another writer of its UID was faster than.
@@ -84,8 +84,16 @@ impl Ingest {
             (None, _) => Ok(Step::Insert),
             (Some(known), _) if digests.are_of(&known) => Ok(Step::Settled(Outcome::SameAgain)),
             (Some(_), OnDuplicate::KeepFirst) => Ok(Step::Settled(Outcome::KeptFirst)),
-            (Some(known), OnDuplicate::Replace) => Ok(Step::Replace(known)),
+            (Some(known), OnDuplicate::Replace) => self.replacement(known).await,
             (Some(_), OnDuplicate::Reject) => Err(Refusal::Conflict),
+        }
+    }
+
+    /// Asked before the bytes are kept; the batch asks again.
+    async fn replacement(&self, known: KnownInstance) -> Result<Step, Refusal> {
+        match holds::of(&self.db, &known.study).await.map_err(Refusal::Index)? {
+            None => Ok(Step::Replace(known)),
+            Some(_) => Err(Refusal::Held),
         }
     }
 
@@ -141,6 +149,7 @@ fn is_overtaken(error: &DbError) -> bool {
 /// To whom a group bounds what he sees, a study that he cannot see is not told of.
 pub(super) fn index_refusal(error: DbError, reach: &Reach) -> Refusal {
     match error {
+        DbError::Affected { statement: holds::REQUIRE_FREE, .. } => Refusal::Held,
         DbError::Affected { statement: groups::REQUIRE_REACH, .. } => Refusal::OutOfReach,
         DbError::Affected { statement: instances::INSERT_INSTANCE, .. } if !reach.is_everything() => {
             Refusal::OutOfReach

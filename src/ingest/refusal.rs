@@ -36,6 +36,8 @@ pub enum Refusal {
     TransferSyntaxNotAccepted(String),
     #[error("another object with this SOP Instance UID is stored already")]
     Conflict,
+    #[error("the study is held: nothing of it is replaced")]
+    Held,
     #[error("the message has no bulk data for a BulkDataURI of the metadata")]
     MissingBulkData,
     #[error("the pixel data is not taken: {0}")]
@@ -80,7 +82,7 @@ impl Refusal {
             | Self::TransferSyntaxNotAccepted(_) => 0xC000,
             Self::SopClassNotAccepted(_) => 0x0122,
             Self::OutOfReach => 0x0124,
-            Self::Conflict => 0x0111,
+            Self::Conflict | Self::Held => 0x0111,
             Self::Interrupted(_) | Self::Storage(_) | Self::Index(_) | Self::Stopping => 0x0110,
         }
     }
@@ -110,6 +112,7 @@ impl Refusal {
             Self::OutOfReach => "out-of-reach",
             Self::TransferSyntaxNotAccepted(_) => "transfer-syntax",
             Self::Conflict => "conflict",
+            Self::Held => "held",
             Self::MissingBulkData => "missing-bulk-data",
             Self::PixelDataNotAccepted(_) => "pixel-data",
             Self::PixelDataMismatch { .. } => "pixel-data-mismatch",

@@ -4,6 +4,7 @@ mod built;
 mod deletion;
 mod duplicates;
 mod groups;
+mod holds;
 mod hostile;
 mod migration;
 mod room;

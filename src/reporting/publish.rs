@@ -218,7 +218,7 @@ impl Reporting {
         let received = Received { body: Body::Part10(file), origin: &origin, only_study: None };
         match self.parts.ingest.store(received).await {
             // Its UID is this version's own: an earlier attempt got this far.
-            Ok(_) | Err(Refused { refusal: Refusal::Conflict, .. }) => Ok(()),
+            Ok(_) | Err(Refused { refusal: Refusal::Conflict | Refusal::Held, .. }) => Ok(()),
             Err(refused) => Err(refused.into()),
         }
     }

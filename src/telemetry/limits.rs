@@ -81,6 +81,7 @@ pub const LIMITS: &[&str] = &[
     "model.timeouts.queue_s",
     "report.attempts_max",
     "report.versions_max",
+    "retention.studies_per_run_max",
     "storage.failures_max",
     "telemetry.traces.queue_max",
     "uploads.at_a_time",

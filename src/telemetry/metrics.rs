@@ -159,6 +159,14 @@ pub mod deletion {
     pub const SWEPT: &str = "deletions_swept_instances_total";
 }
 
+/// Rules about how long studies are kept.
+pub mod retention {
+    /// Counter by `rule`: studies that it deleted.
+    pub const DELETED: &str = "retention_studies_deleted_total";
+    /// Counter by `outcome`: done, failed.
+    pub const RUNS: &str = "retention_runs_total";
+}
+
 /// Analyses.
 pub mod analysis {
     /// Counter by `ending`: done, failed, cancelled.
@@ -430,6 +438,8 @@ fn describe() {
     describe_gauge!(bucket::CACHE_BYTES, Unit::Bytes, "bytes of the cache of the object store");
     describe_histogram!(bucket::SECONDS, Unit::Seconds, "time of requests to the object store");
     describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");
+    describe_counter!(retention::DELETED, "studies that rules of the retention deleted, by rule");
+    describe_counter!(retention::RUNS, "runs of the retention, by outcome");
     describe_counter!(deletion::SWEPT, "deleted instances whose retention was over");
     describe_counter!(analysis::ENDED, "analyses that ended, by how");
     describe_counter!(remote_model::REQUESTS, "requests to the model service, by what came of them");

@@ -241,7 +241,11 @@ fn settled(ordinal: i64, name: String, outcome: Result<Stored, Refused>) -> File
             row(word, reason, Some(identity.study.to_string()), Some(identity.sop_instance.to_string()))
         }
         Err(refused) => {
-            let word = if matches!(refused.refusal, Refusal::Conflict) { "conflict" } else { "refused" };
+            let word = if matches!(refused.refusal, Refusal::Conflict | Refusal::Held) {
+                "conflict"
+            } else {
+                "refused"
+            };
             let instance = refused.sop_instance.as_ref().map(ToString::to_string);
             row(word, Some(refused.refusal.to_string()), None, instance)
         }

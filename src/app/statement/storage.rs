@@ -89,6 +89,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::SopClassNotAccepted("…".to_owned()),
         Refusal::TransferSyntaxNotAccepted("…".to_owned()),
         Refusal::Conflict,
+        Refusal::Held,
         Refusal::TooLarge { limit_bytes: 0 },
         Refusal::LimitExceeded { what: "the size of the header", limit: 0 },
         Refusal::OutOfSpace(io()),

@@ -2,7 +2,7 @@
 
 use super::{InstanceRow, KnownInstance, OF_SERIES, bind_series, bind_study, insert, insert_requests};
 use crate::clock::Timestamp;
-use crate::db::{Batch, Statement, audit};
+use crate::db::{Batch, Statement, audit, holds};
 
 /// The name of the guard that fails when the instance is no longer the one that was known.
 pub const REMOVE_REPLACED: &str = "remove_replaced";
@@ -10,7 +10,10 @@ pub const REMOVE_REPLACED: &str = "remove_replaced";
 /// Takes the known instance out, with parents that it leaves empty, and puts `row` in. What the
 /// new object says about its patient, study and series holds from now on.
 pub fn replace(row: &InstanceRow, known: &KnownInstance, now: Timestamp) -> Batch {
-    let mut batch = Batch::new().then(uncount_in_series(known, now)).then_exactly(1, remove_instance(known));
+    let mut batch = Batch::new()
+        .then_exactly(1, remove_instance(known))
+        .then_exactly(1, holds::require_free(&known.study, &row.identity.study))
+        .then(uncount_in_series(known, now));
     let moved = (&row.identity.study, &row.identity.series) != (&known.study, &known.series);
     if moved {
         batch.push(remove_empty_series(known));

@@ -208,4 +208,5 @@ fn progressed(download: &Download, detail: &serde_json::Value, now: Timestamp) -
     events::append(&event, now)
 }
 
-pub(super) const PART: &str = ".part";
+/// How the name of a file ends that is being made.
+pub const PART: &str = ".part";

@@ -30,6 +30,7 @@ pub(super) async fn delete(state: &State, scope: &Scope, asked: &Asked) -> Answe
             Ok(response)
         }
         Err(DeleteError::NothingThere) => Err(HttpError::NotFound(super::stored::noun(scope))),
+        Err(error @ DeleteError::Held(_)) => Err(HttpError::Held(error.to_string())),
         Err(DeleteError::Index(error)) => Err(error.into()),
     }
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::analyses::{self, AnalysisSummary};
 use super::etag::{self, Etag};
+use super::holds::{self, Hold};
 use super::page::{List, Page, PageParameters};
 use super::routes::{Route, routes};
 use super::series::{self, SeriesSummary};
@@ -14,7 +15,7 @@ use super::time::Time;
 use crate::audit::Action;
 use crate::auth::{Permission, Reach, Subject, may};
 use crate::db::worklist::{self, Filter, Item};
-use crate::db::{DbError, results};
+use crate::db::{self, DbError, results};
 use crate::dicom::uid::StudyUid;
 use crate::http::State;
 use crate::http::body::Inbound;
@@ -94,6 +95,8 @@ pub(super) struct StudySummary {
     series_count: i64,
     instance_count: i64,
     last_instance_at: Time,
+    /// Nobody deletes it.
+    held: bool,
     analysis: StudyAnalysis,
     /// The newest one.
     report: Option<String>,
@@ -140,6 +143,8 @@ struct Study {
     series: Vec<SeriesSummary>,
     analyses: Vec<AnalysisSummary>,
     decisions: Vec<AnalysisDecision>,
+    /// Why nobody deletes it, for those who may delete.
+    hold: Option<Hold>,
 }
 
 /// Whether the study is to be analysed, and why.
@@ -197,12 +202,17 @@ async fn whole(state: &State, study: &StudyUid, asked: &Asked) -> Result<(Study,
         true => (results::analyses_of(&state.db, study).await?, results::decisions(&state.db, study).await?),
         false => (Vec::new(), Vec::new()),
     };
+    let hold = match entry.held && asked.caller.may(Permission::DeleteStudies) {
+        true => db::holds::of(&state.db, study).await?,
+        false => None,
+    };
     let version = entry.version;
     let whole = Study {
         series: series.into_iter().map(|one| series::summary(study, one, urls)).collect(),
         analyses: analyses.iter().map(|analysis| analyses::summary(analysis, urls)).collect(),
         decisions: decisions.into_iter().map(decision).collect(),
         summary: summary(released(entry, reach), urls),
+        hold: hold.map(|hold| holds::shown(hold, urls)),
     };
     Ok((whole, version))
 }
@@ -337,6 +347,7 @@ pub(super) fn summary(entry: Item, urls: &Urls) -> StudySummary {
         series_count: entry.series_count,
         instance_count: entry.instance_count,
         last_instance_at: entry.last_instance_at.into(),
+        held: entry.held,
         analysis: StudyAnalysis {
             id: entry.analysis,
             state: entry.analysis_state,

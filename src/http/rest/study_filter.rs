@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use utoipa::IntoParams;
 
-use super::studies;
+use super::{holds, studies};
 use crate::auth::{Caller, Permission};
 use crate::clock::Timestamp;
 use crate::db::worklist::{Code, Filter};
@@ -21,6 +21,7 @@ pub(super) const NAMES: &[&str] = &[
     "arrived_from",
     "arrived_to",
     "finding",
+    "held",
     "text",
 ];
 
@@ -62,6 +63,8 @@ pub(super) struct StudyParameters {
     /// The code of a finding, alone or as `SCHEME|VALUE`.
     #[param(pattern = "^([A-Za-z0-9.-]{1,16}\\|)?[A-Za-z0-9.-]{1,64}$")]
     finding: Option<String>,
+    /// Only studies that are held, or only the others.
+    held: Option<bool>,
     /// Beginnings of words of name, patient ID, accession number and description, in any case and with or
     /// without accents.
     #[param(max_length = 200)]
@@ -85,6 +88,7 @@ pub(super) fn read(query: &QueryString, caller: &Caller, filter: Filter) -> Resu
         arrived_from: moment(query, "arrived_from")?,
         arrived_to: moment(query, "arrived_to")?,
         finding: query.get("finding").map(code).transpose()?,
+        held: holds::is_or_not(query, "held")?,
         text: text(query)?,
         ..filter
     })
@@ -197,6 +201,7 @@ mod tests {
             "finding=a|b|c",
             "finding=%25",
             "assignee=",
+            "held=perhaps",
         ] {
             assert!(matches!(filter(query), Err(HttpError::BadRequest(_))), "{query}");
         }
