@@ -7,13 +7,15 @@ from pydicom.dataset import Dataset
 
 from . import phantoms
 from .dimse_identity import FIND, associated, of
-from .guarded import Guarded
+from .guarded import Guarded, Person
 from .idor import waited_for
 from .server import WITH_DEMO_MODEL
 from .tally import equal
 
 SEED = 940_000
-READERS = ("referrer", "viewer")
+READERS = ("referrer", "viewer", "key of an administrator")
+# All of the role but to read drafts.
+OF_KEY = ("view-studies", "read-reports", "export-studies", "operate-server", "read-audit")
 PUBLISHED_S = 120
 KEYS = WITH_DEMO_MODEL | {"dimse.unknown_callers_may": '["query", "retrieve"]'}
 ADDED = "Compared with the film of 2019."
@@ -34,10 +36,20 @@ def run(context, tally):
             place.addended()
 
 
+class Keyed(Person):
+    """A key of an administrator that may not read drafts."""
+
+    def __init__(self, server):
+        wish = {"name": "feed", "role": "administrator", "permissions": OF_KEY}
+        made, _ = server.administrator.api("POST", "api-keys", 201, json=wish)
+        super().__init__(server, made["id"], "any", made["key"], made["key"])
+
+
 class Place:
     def __init__(self, server, phantom):
         self.server, self.study = server, phantom.study
-        self.people = {role: server.person(role, role) for role in (*READERS, "radiologist")}
+        self.people = {role: server.person(role, role) for role in ("referrer", "viewer", "radiologist")}
+        self.people[READERS[-1]] = Keyed(server)
         self.doctor = self.people["radiologist"]
         stored = self.doctor.ask("POST", "/dicom-web/studies", data=phantom.path.read_bytes(),
                                  headers={"Content-Type": "application/dicom"})
@@ -79,6 +91,7 @@ class Place:
                 equal(f"series{path}", status, 404)
         for path in ("", "/pdf", "/sr", "/csv", "/fhir", "/versions", "/versions/1", "/versions/1/pdf"):
             reader.api("GET", f"reports/{self.report}{path}", 404)
+        self.counted_and_told(reader)
         for path in ("analyses", f"analyses/{self.analysis['id']}", f"studies/{self.study}/analyses", "findings"):
             reader.api("GET", path, 403)
         reports, _ = reader.api("GET", "reports")
@@ -86,6 +99,22 @@ class Place:
         study, _ = reader.api("GET", f"studies/{self.study}")
         equal("analyses, report", (study["analyses"], study["report"], study["analysis"]["id"]), ([], None, None))
         assert not self.drafts & set(json.dumps(study).split('"')), study
+
+    def counted_and_told(self, reader):
+        """Neither counts nor feeds nor what is taken out tell of a draft."""
+        [study] = reader.ask("GET", f"/dicom-web/studies?StudyInstanceUID={self.study}").json()
+        counts = study["00201206"]["Value"][0], study["00201208"]["Value"][0]
+        instances = reader.ask("GET", f"/dicom-web/studies/{self.study}/instances").json()
+        equal("counts", counts, (len(self.images), len(instances)))
+        assert not {"SR", "DOC"} & set(study["00080061"]["Value"]), study
+        held = reader.ask("GET", f"/dicom-web/studies/{self.study}", headers={"Accept": "application/zip"})
+        assert held.status_code == 200 and not any(series.encode() in held.content for series in self.drafts), "ZIP"
+        if reader.name == "any":
+            feed, _ = reader.api("GET", "changefeed?limit=1000")
+            text = json.dumps(feed)
+            assert self.study in text and not any(word in text for word in (*self.drafts, "analysis-")), text
+            reader.api("POST", f"studies/{self.study}/exports", 403, json={"destinations": ["x"]})
+            reader.api("POST", "downloads", 403, json={"studies": [self.study], "form": "dicomdir"})
 
     def signed(self):
         report, tag = self.doctor.api("GET", f"reports/{self.report}")

@@ -10,8 +10,10 @@ from pathlib import Path
 import highdicom
 import requests
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from . import dicomweb, phantoms
+from .part10 import encoded
 from .server import QUICK, WITH_DEMO_MODEL, Server
 from .tally import equal
 
@@ -39,6 +41,9 @@ def run(context, tally):
         for name, step in life.steps():
             with tally.check(name):
                 step()
+    with Server(context.binary, folder / "grown", MODEL) as server:
+        with tally.check("images that come later take the place of a draft, and of nothing that people have touched"):
+            grown(server, drawn[2])
     with tally.check("kill -9 around a signature loses nothing"):
         killed(context, drawn[0], folder)
     with Server(context.binary, folder / "by-hand", WITHOUT_MODEL) as server:
@@ -47,6 +52,51 @@ def run(context, tally):
     with Server(context.binary, folder / "nobody", QUICK) as server:
         with tally.check("without access control nobody signs who is not configured"):
             nobody_signs(server, drawn[1])
+
+
+def grown(server, phantom):
+    """A study that gets another image at each stage of its report."""
+    first = after_growth(server, phantom)
+    second = after_growth(server, phantom, first)
+    gave_way = first.read()
+    equal("the untouched draft", (gave_way["status"], gave_way["superseded_by"], gave_way["allowed"]),
+          ("superseded", second.report["id"], []))
+    first.send("PATCH", "", {"sections": {"technique": "x"}}, 409)
+    second.send("PATCH", "", {"sections": {"technique": "Two views."}})
+    third = after_growth(server, phantom, second)
+    edited = second.read()
+    equal("the edited one", (edited["status"], edited["newer_draft"], edited["content"]["sections"]["technique"]),
+          ("edited", third.report["id"], "Two views."))
+    assert any(third.report["id"] in notice for notice in edited["notices"]), edited["notices"]
+    for finding in edited["content"]["findings"]:
+        if finding["decision"] == "undecided":
+            second.send("POST", f"findings/{finding['id']}/accept")
+    second.send("POST", "sign", {})
+    signed, documents = second.wait_until_published(), second.documents()
+    last = after_growth(server, phantom, third)
+    equal("the signed one", (second.read()["status"], second.report["newer_draft"]), ("signed", last.report["id"]))
+    equal("what was signed", (second.report["content"], second.documents()), (signed["content"], documents))
+    equal("the draft between", third.read()["superseded_by"], last.report["id"])
+    kinds = [change["kind"] for change in server.rest("changefeed?limit=1000")["changes"]]
+    equal("told", (kinds.count("report-superseded"), kinds.count("report-outgrown")), (2, 2))
+
+
+def after_growth(server, phantom, before=None):
+    """One image more, and the draft of what is there then."""
+    image, analysed = dcmread(phantom.path), len(server.analyses(phantom.study)) if before else 0
+    if before:
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        image.InstanceNumber = 1 + analysed
+    stored = requests.post(f"{server.base}/dicom-web/studies", data=encoded(image), timeout=60,
+                           headers={"Content-Type": "application/dicom"})
+    equal("STOW-RS", stored.status_code, 200)
+    deadline = time.monotonic() + PUBLISH_S
+    while [one["state"] for one in server.analyses(phantom.study)] != ["done"] * (analysed + 1):
+        assert time.monotonic() < deadline, server.analyses(phantom.study)
+        time.sleep(0.2)
+    [report] = [one["report"] for one in server.analyses(phantom.study) if not one["superseded_by"]]
+    assert not before or report != before.report["id"]
+    return Client(server, report)
 
 
 class Client:

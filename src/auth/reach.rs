@@ -11,6 +11,8 @@ use crate::db::{Db, DbError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     Everything,
+    /// Every study, and of each what was signed.
+    Released,
     /// Those of these groups, and those of no group where the configuration says so.
     Groups {
         ids: Vec<i64>,
@@ -28,6 +30,11 @@ impl Reach {
 
     pub fn is_everything(&self) -> bool {
         *self == Self::Everything
+    }
+
+    /// Whether no group bounds it.
+    pub fn has_every_study(&self) -> bool {
+        matches!(self, Self::Everything | Self::Released)
     }
 
     /// Whether drafts are seen beside what was signed.
@@ -51,15 +58,15 @@ pub async fn of(
     only: Option<&BTreeSet<Permission>>,
     ungrouped: UngroupedStudies,
 ) -> Result<Reach, DbError> {
+    let drafts = roles.iter().any(|role| role.may(Permission::ReadDrafts))
+        && only.is_none_or(|only| only.contains(&Permission::ReadDrafts));
     if roles.iter().any(|role| role.reaches_everything()) {
-        return Ok(Reach::Everything);
+        return Ok(if drafts { Reach::Everything } else { Reach::Released });
     }
     let ids = match subject {
         Subject::Anonymous => return Ok(Reach::nothing()),
         Subject::User { id, .. } => groups::of_member(db, MemberKind::User, id).await?,
         Subject::ApiKey { id, .. } => groups::of_member(db, MemberKind::ApiKey, id).await?,
     };
-    let drafts = roles.iter().any(|role| role.may(Permission::ReadDrafts))
-        && only.is_none_or(|only| only.contains(&Permission::ReadDrafts));
     Ok(Reach::Groups { ids, ungrouped: ungrouped == UngroupedStudies::Everybody, drafts })
 }

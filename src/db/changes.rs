@@ -3,7 +3,9 @@
 //! A reader that asks for what follows the last sequence it saw misses nothing: numbers become
 //! visible in their order, because one writer gives and commits them.
 
-use super::{Db, DbError, Row, Statement};
+use super::page::Conditions;
+use super::{Db, DbError, Row, Statement, groups};
+use crate::auth::Reach;
 use crate::clock::Timestamp;
 use crate::dicom::uid::{SeriesUid, SopInstanceUid, StudyUid};
 
@@ -26,17 +28,33 @@ const CHANGE: &str = "select change.sequence, change.at, change.kind, change.stu
     change.sop_instance_uid, change.subject, case when instance.id is null then 0 else 1 end
     from change left join instance on instance.sop_instance_uid = change.sop_instance_uid";
 
-/// What follows `after`, oldest first.
-pub async fn list(db: &Db, after: i64, limit: u32) -> Result<Vec<Change>, DbError> {
-    let sql = format!("{CHANGE} where change.sequence > $1 order by change.sequence limit $2");
-    let statement = Statement::named("changes", sql).bind(after).bind(i64::from(limit));
-    db.read(statement).await?.iter().map(change).collect()
+/// What follows `after` and may be told to the caller, oldest first.
+pub async fn list(db: &Db, reach: &Reach, after: i64, limit: u32) -> Result<Vec<Change>, DbError> {
+    let mut conditions = told(reach);
+    conditions.and_value("change.sequence > {}", after);
+    let limit = conditions.place(i64::from(limit).into());
+    let sql = format!("{CHANGE}{} order by change.sequence limit {limit}", conditions.clause());
+    db.read(conditions.bind(Statement::named("changes", sql))).await?.iter().map(change).collect()
 }
 
-pub async fn latest(db: &Db) -> Result<Option<Change>, DbError> {
+pub async fn latest(db: &Db, reach: &Reach) -> Result<Option<Change>, DbError> {
+    let clause = told(reach).clause();
     let statement =
-        Statement::named("latest_change", format!("{CHANGE} order by change.sequence desc limit 1"));
+        Statement::named("latest_change", format!("{CHANGE}{clause} order by change.sequence desc limit 1"));
     db.read_one(statement).await?.as_ref().map(change).transpose()
+}
+
+/// Of what nobody has signed nothing is told to those who do not see it.
+fn told(reach: &Reach) -> Conditions {
+    let mut conditions = Conditions::default();
+    conditions.and_reach(reach, "change.study_uid");
+    if let Some(released) = groups::released(reach, "change.series_uid") {
+        conditions.and(released);
+        conditions.and("change.kind not like 'analysis-%'");
+        conditions
+            .and("(change.kind not like 'report-%' or change.kind in ('report-signed', 'report-published'))");
+    }
+    conditions
 }
 
 /// The sequence in front of the first change at or after a time, or the last there is.
@@ -106,7 +124,7 @@ mod tests {
         let mut seen: Vec<i64> = Vec::new();
         let mut after = 0;
         while (seen.len() as i64) < WRITERS * EACH {
-            for change in list(&db, after, 7).await.unwrap() {
+            for change in list(&db, &Reach::Everything, after, 7).await.unwrap() {
                 assert!(change.sequence > after);
                 after = change.sequence;
                 seen.push(change.at.0);
@@ -120,7 +138,10 @@ mod tests {
     #[tokio::test]
     async fn a_time_leads_to_the_sequence_in_front_of_it() {
         let (_dir, db) = open();
-        assert_eq!((before(&db, Timestamp(5)).await.unwrap(), latest(&db).await.unwrap()), (0, None));
+        assert_eq!(
+            (before(&db, Timestamp(5)).await.unwrap(), latest(&db, &Reach::Everything).await.unwrap()),
+            (0, None)
+        );
         for at in [10, 20, 30] {
             db.run(write(at)).await.unwrap();
         }
@@ -129,6 +150,6 @@ mod tests {
             found.push(before(&db, Timestamp(at)).await.unwrap());
         }
         assert_eq!(found, [0, 1, 2, 3]);
-        assert_eq!(latest(&db).await.unwrap().unwrap().at, Timestamp(30));
+        assert_eq!(latest(&db, &Reach::Everything).await.unwrap().unwrap().at, Timestamp(30));
     }
 }

@@ -5,7 +5,7 @@ use super::holds::IS_FREE;
 use super::instances::OF_SERIES;
 use super::page::{self, Conditions, Found, List, Page};
 use super::retention::IS_IDLE;
-use super::{Batch, Db, DbError, Row, Statement, Value, audit};
+use super::{Batch, Db, DbError, Row, Statement, Value, audit, groups};
 use crate::auth::Reach;
 use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
@@ -270,6 +270,7 @@ const LIST: List<'_> = List {
 pub async fn list(db: &Db, reach: &Reach, page: &Page) -> Result<Found<Deletion>, DbError> {
     let mut conditions = Conditions::default();
     conditions.and_reach(reach, "deletion.study_uid");
+    groups::released(reach, "deletion.series_uid").into_iter().for_each(|released| conditions.and(released));
     page::read(db, &LIST, conditions, page, deletion).await
 }
 

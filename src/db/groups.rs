@@ -77,6 +77,36 @@ pub(super) fn is_released(series: &str) -> String {
     )
 }
 
+/// A column of a study that counts or lists what it holds, as far as the caller sees it; `study` names the
+/// table. A study without a report has no drafts, and is not looked into.
+pub fn of_contents(reach: &Reach, study: &str, column: &str) -> String {
+    let stored = format!("{study}.{column}");
+    if reach.has_drafts() {
+        return stored;
+    }
+    let of_study =
+        format!("from series held where held.study = {study}.id and {}", is_released("held.series_uid"));
+    let counted = |what: &str| format!("(select {what} {of_study})");
+    let seen = match column {
+        "series_count" => counted("count(*)"),
+        "instance_count" => counted("cast(coalesce(sum(held.instance_count), 0) as bigint)"),
+        "modalities" => {
+            listed(&format!("select distinct held.modality as item {of_study} and held.modality <> ''"))
+        }
+        _ => return stored,
+    };
+    format!(
+        "case when exists (select 1 from report where report.study_uid = {study}.study_uid) then {seen} else {stored} end"
+    )
+}
+
+/// The items of a statement as lists are stored, `\CT\SR\`.
+pub(super) fn listed(items: &str) -> String {
+    format!(
+        "coalesce((select '\\' || string_agg(one.item, '\\' order by one.item) || '\\' from ({items}) one), '')"
+    )
+}
+
 /// Whether a series is one that the caller may see within its study, be it there or not.
 pub async fn is_series_released(db: &Db, reach: &Reach, series: &SeriesUid) -> Result<bool, DbError> {
     let Some(condition) = released(reach, "own.uid") else { return Ok(true) };
@@ -145,7 +175,8 @@ impl Belonging {
     /// What else has to hold for whoever does not see drafts.
     fn released(self, reach: &Reach) -> Option<String> {
         match self {
-            Self::Study | Self::Patient | Self::Export => None,
+            Self::Study | Self::Patient => None,
+            Self::Export => released(reach, "(select export.series_uid from export where export.id = $1)"),
             Self::Series => released(reach, "$1"),
             Self::Instance => released(
                 reach,
@@ -194,7 +225,7 @@ pub(super) fn receive(
     now: Timestamp,
 ) -> Batch {
     let mut batch = match reach {
-        Reach::Everything => batch,
+        Reach::Everything | Reach::Released => batch,
         Reach::Groups { ids, .. } => {
             require(batch, study, &Reach::Groups { ids: ids.clone(), ungrouped: true, drafts: true })
         }

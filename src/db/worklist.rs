@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::audit::{self, Action, Actor, Entry};
 use super::page::{self, Conditions, Found, List, Page};
-use super::{Batch, Db, DbError, Row, Statement};
+use super::{Batch, Db, DbError, Row, Statement, groups};
 use crate::auth::Reach;
 use crate::clock::Timestamp;
 use crate::dicom::person_name;
@@ -73,27 +73,45 @@ pub struct Code {
     pub value: String,
 }
 
-const LIST: List<'_> =
-    List { names: ["worklist", "count_worklist"], columns: COLUMNS, from: FROM, counted_from: "worklist" };
+const NAMES: [&str; 2] = ["worklist", "count_worklist"];
 
 const FROM: &str =
     "worklist join study on study.id = worklist.study join patient on patient.id = study.patient";
 
-const COLUMNS: &str = "worklist.study_uid, worklist.status, worklist.priority, worklist.assignee, worklist.version,
+fn columns(reach: &Reach) -> String {
+    let [modalities, series, instances] = ["modalities", "series_count", "instance_count"]
+        .map(|column| groups::of_contents(reach, "study", column));
+    let report = newest_report(reach);
+    format!("{OWN}, {modalities}, {series}, {instances}, {NEWEST}, {report}, {HOLDS}")
+}
+
+/// Beside one that was signed there may be a draft of what came to the study later.
+fn newest_report(reach: &Reach) -> String {
+    let signed =
+        groups::signed(reach, "report.id").map(|signed| format!(" and {signed}")).unwrap_or_default();
+    format!(
+        "(select report.id from report left join analysis on analysis.id = report.analysis
+          where report.study_uid = worklist.study_uid and (analysis.deletion is null or report.versions > 1)
+             and report.status <> 'superseded'{signed}
+          order by report.created_at desc limit 1)"
+    )
+}
+
+const OWN: &str =
+    "worklist.study_uid, worklist.status, worklist.priority, worklist.assignee, worklist.version,
     worklist.arrived_at, patient.id, patient.patient_id, patient.name, patient.birth_date, patient.sex,
-    study.study_date, study.study_time, study.description, study.accession_number, study.modalities,
-    study.series_count, study.instance_count, study.last_instance_at,
+    study.study_date, study.study_time, study.description, study.accession_number";
+
+const NEWEST: &str = "study.last_instance_at,
     (select analysis.id from analysis where analysis.study_uid = worklist.study_uid and analysis.deletion is null
      order by analysis.queued_at desc limit 1),
     (select analysis.state from analysis where analysis.study_uid = worklist.study_uid and analysis.deletion is null
      order by analysis.queued_at desc limit 1),
     (select analysis.reason from analysis where analysis.study_uid = worklist.study_uid and analysis.deletion is null
-     order by analysis.queued_at desc limit 1),
-    (select report.id from report left join analysis on analysis.id = report.analysis
-     where report.study_uid = worklist.study_uid and (analysis.deletion is null or report.versions > 1)
-        and report.status <> 'superseded'
-     order by report.created_at desc limit 1),
-    (select count(*) from hold where hold.study_uid = worklist.study_uid and hold.released_at is null)";
+     order by analysis.queued_at desc limit 1)";
+
+const HOLDS: &str =
+    "(select count(*) from hold where hold.study_uid = worklist.study_uid and hold.released_at is null)";
 
 /// Totals that hold until the list or its visibility changes.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +148,8 @@ pub async fn list(
     filter: &Filter,
     page: &Page,
 ) -> Result<Found<Item>, DbError> {
+    let columns = columns(reach);
+    let list = List { names: NAMES, columns: &columns, from: FROM, counted_from: "worklist" };
     let conditions = conditions(reach, filter);
     let of = format!("{conditions:?}");
     // Read first: what changes behind it makes the total old, never the other way round.
@@ -137,12 +157,12 @@ pub async fn list(
     let total = match totals.known(&of, clock) {
         Some(total) => total,
         None => {
-            let total = page::count(db, &LIST, conditions.clone()).await?;
+            let total = page::count(db, &list, conditions.clone()).await?;
             totals.keep(of, Total { clock, total });
             total
         }
     };
-    page::rows(db, &LIST, conditions, page, entry, (total, Some("worklist.study"))).await
+    page::rows(db, &list, conditions, page, entry, (total, Some("worklist.study"))).await
 }
 
 async fn clock(db: &Db) -> Result<i64, DbError> {
@@ -166,6 +186,7 @@ fn conditions(reach: &Reach, filter: &Filter) -> Conditions {
     let of_patient = "worklist.study in (select id from study where patient = {})";
     filter.patient.iter().for_each(|patient| all.and_value(of_patient, *patient));
     of_study(&mut all, &filter.modalities, &filter.date_from, &filter.date_to);
+    released_modalities(&mut all, reach, &filter.modalities);
     filter.arrived_from.iter().for_each(|at| all.and_value("worklist.arrived_at >= {}", *at));
     filter.arrived_to.iter().for_each(|at| all.and_value("worklist.arrived_at <= {}", *at));
     filter.finding.iter().for_each(|code| finding(&mut all, code));
@@ -194,6 +215,17 @@ fn modalities(all: &mut Conditions, modalities: &[String]) {
     if !any.is_empty() {
         all.and(format!("({})", any.join(" or ")));
     }
+}
+
+/// What lists of modalities say, they say of drafts too.
+fn released_modalities(all: &mut Conditions, reach: &Reach, modalities: &[String]) {
+    let Some(released) = groups::released(reach, "held.series_uid").filter(|_| !modalities.is_empty()) else {
+        return;
+    };
+    let mut any = Conditions::default();
+    any.and(released);
+    any.and_any("held.modality", modalities.iter().map(String::as_str));
+    all.and_where("exists (select 1 from series held where held.study = worklist.study and ", any);
 }
 
 /// Conditions on what the study of anything is.
@@ -246,8 +278,8 @@ fn before(all: &mut Conditions, study: &StudyUid) {
     );
 }
 
-pub async fn one(db: &Db, study: &StudyUid) -> Result<Option<Item>, DbError> {
-    let sql = format!("select {COLUMNS} from {FROM} where worklist.study_uid = $1");
+pub async fn one(db: &Db, reach: &Reach, study: &StudyUid) -> Result<Option<Item>, DbError> {
+    let sql = format!("select {} from {FROM} where worklist.study_uid = $1", columns(reach));
     db.read_one(Statement::named("worklist_entry", sql).bind(study)).await?.as_ref().map(entry).transpose()
 }
 

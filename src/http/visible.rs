@@ -8,7 +8,7 @@
 use super::State;
 use super::error::HttpError;
 use super::rest::routes::{PathParameters, Route};
-use crate::auth::{Caller, Reach};
+use crate::auth::{Caller, Permission, Reach};
 use crate::db::groups::{self, Belonging};
 use crate::dicom::uid::StudyUid;
 
@@ -23,7 +23,7 @@ pub(crate) enum Template {
     Within,
     /// Nothing of a study; who sees it, its handler says.
     Unrelated,
-    /// For those who reach everything.
+    /// For those whom no group bounds.
     OfServer,
 }
 
@@ -80,8 +80,8 @@ async fn template(state: &State, caller: &Caller, name: &'static str, id: &str) 
         (Some(Template::Group), Reach::Groups { ids, .. }) => {
             id.parse().is_ok_and(|id: i64| ids.contains(&id))
         }
-        (Some(Template::Group), Reach::Everything) => true,
-        (Some(Template::OfServer) | None, reach) => reach.is_everything(),
+        (Some(Template::Group), Reach::Everything | Reach::Released) => true,
+        (Some(Template::OfServer) | None, reach) => reach.has_every_study(),
     };
     if sees { Ok(()) } else { Err(HttpError::NotFound(name)) }
 }
@@ -101,6 +101,12 @@ pub(crate) async fn thing(
 ) -> Result<(), HttpError> {
     let sees = caller.reach.is_everything() || groups::reaches(&state.db, &caller.reach, thing, id).await?;
     if sees { Ok(()) } else { Err(HttpError::NotFound(noun)) }
+}
+
+/// What goes out of a study whole has the drafts in it.
+pub(crate) fn drafts(caller: &Caller) -> Result<(), HttpError> {
+    let sees = caller.reach.has_drafts();
+    if sees { Ok(()) } else { Err(HttpError::MissingPermission(Permission::ReadDrafts)) }
 }
 
 #[cfg(test)]

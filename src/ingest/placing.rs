@@ -151,7 +151,7 @@ pub(super) fn index_refusal(error: DbError, reach: &Reach) -> Refusal {
     match error {
         DbError::Affected { statement: holds::REQUIRE_FREE, .. } => Refusal::Held,
         DbError::Affected { statement: groups::REQUIRE_REACH, .. } => Refusal::OutOfReach,
-        DbError::Affected { statement: instances::INSERT_INSTANCE, .. } if !reach.is_everything() => {
+        DbError::Affected { statement: instances::INSERT_INSTANCE, .. } if !reach.has_every_study() => {
             Refusal::OutOfReach
         }
         DbError::Affected { statement: instances::INSERT_INSTANCE, .. } => Refusal::SeriesOfAnotherStudy,

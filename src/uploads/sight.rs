@@ -5,7 +5,7 @@ use crate::auth::Reach;
 /// Which drafts he saw is nothing to a job that only stores. `*`, or the numbers of groups, with `+` in front where studies of no group are seen too.
 pub fn written(reach: &Reach) -> String {
     match reach {
-        Reach::Everything => "*".to_owned(),
+        Reach::Everything | Reach::Released => "*".to_owned(),
         Reach::Groups { ids, ungrouped, .. } => {
             let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
             format!("{}{}", if *ungrouped { "+" } else { "" }, ids.join(","))

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use crate::audit::Actor;
-use crate::auth::{Access, Denied, KeyError, NewKey, Permission, Role};
+use crate::auth::{Access, Denied, KeyError, NewKey, Permission, Reach, Role};
 use crate::clock::Timestamp;
 
 fn device(only: Option<Permission>, expires_at: Option<Timestamp>) -> NewKey {
@@ -44,6 +44,21 @@ async fn a_key_is_not_given_what_its_role_does_not_have() {
     let by = Actor::program("test");
     let beyond = bench.access.create_key(device(Some(Permission::ManageUsers), None), &by).await;
     assert!(matches!(beyond, Err(KeyError::NotOfTheRole(Permission::ManageUsers))));
+}
+
+#[tokio::test]
+async fn a_key_sees_drafts_by_that_permission_alone_whatever_its_role() {
+    let bench = Bench::new().await;
+    let by = Actor::program("test");
+    for (only, reach) in [
+        ([Permission::ViewStudies].into(), Reach::Released),
+        ([Permission::ViewStudies, Permission::ReadDrafts].into(), Reach::Everything),
+    ] {
+        let wish =
+            NewKey { name: "CT 1".into(), role: Role::Administrator, only: Some(only), expires_at: None };
+        let (_, shown) = bench.access.create_key(wish, &by).await.unwrap();
+        assert_eq!(bench.access.by_api_key(shown.reveal()).await.unwrap().reach, reach);
+    }
 }
 
 #[tokio::test]

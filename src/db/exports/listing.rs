@@ -3,7 +3,7 @@
 use crate::auth::Reach;
 use crate::clock::Timestamp;
 use crate::db::page::{self, Conditions, Found, List, Page};
-use crate::db::{Db, DbError, Row, Statement, Value};
+use crate::db::{Db, DbError, Row, Statement, Value, groups};
 use crate::dicom::uid::StudyUid;
 
 /// One object or event and its destination.
@@ -42,6 +42,7 @@ const COLUMNS: &str = "id, destination, subject, event, study_uid, series_uid, r
 pub async fn list(db: &Db, reach: &Reach, filter: &Filter, page: &Page) -> Result<Found<Export>, DbError> {
     let mut conditions = Conditions::default();
     conditions.and_reach(reach, "export.study_uid");
+    groups::released(reach, "export.series_uid").into_iter().for_each(|released| conditions.and(released));
     let values = [
         ("study_uid = {}", filter.study.as_ref().map(Value::from)),
         ("destination = {}", filter.destination.clone().map(Value::from)),

@@ -9,7 +9,8 @@ use crate::dicom::attributes::{Held, Level};
 /// A column, or the expression that stands behind its name. What is counted is in reach.
 pub(super) fn expression(held: Held, reach: &Reach) -> Cow<'static, str> {
     let sum = |column: &str| {
-        let sum = format!("cast(coalesce(sum(own.{column}), 0) as bigint)");
+        let counted = groups::of_contents(reach, "own", column);
+        let sum = format!("cast(coalesce(sum({counted}), 0) as bigint)");
         of_patient(&sum, reach, "").into()
     };
     match held.column() {
@@ -18,14 +19,23 @@ pub(super) fn expression(held: Held, reach: &Reach) -> Cow<'static, str> {
         "patient.study_count" => of_patient("count(*)", reach, "").into(),
         "patient.series_count" => sum("series_count"),
         "patient.instance_count" => sum("instance_count"),
-        "study.sop_classes" => {
-            "coalesce((select '\\' || string_agg(one.sop_class_uid, '\\' order by one.sop_class_uid) || '\\' \
-             from (select distinct sop_class_uid from instance where instance.study = study.id) one), '')"
-                .into()
-        }
+        "study.series_count" => groups::of_contents(reach, "study", "series_count").into(),
+        "study.instance_count" => groups::of_contents(reach, "study", "instance_count").into(),
+        "study.modalities" => groups::of_contents(reach, "study", "modalities").into(),
+        "study.sop_classes" => sop_classes(reach).into(),
         "study.referring" => "study.referring_physician".into(),
         column => column.into(),
     }
+}
+
+fn sop_classes(reach: &Reach) -> String {
+    let released = groups::released(reach, "held.series_uid").map(|released| {
+        format!(" and exists (select 1 from series held where held.id = instance.series and {released})")
+    });
+    groups::listed(&format!(
+        "select distinct instance.sop_class_uid as item from instance where instance.study = study.id{}",
+        released.unwrap_or_default()
+    ))
 }
 
 /// Something of the studies of a patient, as far as they are in reach.

@@ -28,7 +28,7 @@ use crate::http::urls::Urls;
 
 pub(super) const ROUTES: &[Route] = routes! {
     GET "changefeed", "api-changefeed", may(Permission::OperateServer), |call| list(call.state, &call.asked).await;
-    GET "changefeed/latest", "api-changefeed-latest", may(Permission::OperateServer), |call| latest(&call.state).await;
+    GET "changefeed/latest", "api-changefeed-latest", may(Permission::OperateServer), |call| latest(&call.state, &call.asked).await;
 };
 
 #[derive(utoipa::OpenApi)]
@@ -81,7 +81,7 @@ async fn list(state: Arc<State>, asked: &Asked) -> Answer {
     let with_metadata = with_metadata(&asked.query)?;
     let limit = page::limit(&asked.query)?;
     let after = after(&state, &asked.query).await?;
-    let mut found = changes::list(&state.db, after, limit.saturating_add(1)).await?;
+    let mut found = changes::list(&state.db, &asked.caller.reach, after, limit.saturating_add(1)).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next = found.last().map_or(after, |change| change.sequence);
@@ -99,8 +99,8 @@ async fn list(state: Arc<State>, asked: &Asked) -> Answer {
     get, path = "/changefeed/latest", operation_id = "getLatestChange", tag = "changes",
     responses((status = 200, description = "The change", body = Latest))
 )]
-async fn latest(state: &State) -> Answer {
-    let latest = changes::latest(&state.db).await?;
+async fn latest(state: &State, asked: &Asked) -> Answer {
+    let latest = changes::latest(&state.db, &asked.caller.reach).await?;
     let next = latest.as_ref().map_or(0, |change| change.sequence);
     super::json(StatusCode::OK, &Latest { change: latest.as_ref().map(summary), next })
 }

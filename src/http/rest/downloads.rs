@@ -199,7 +199,7 @@ async fn list(state: &State, asked: &Asked) -> Answer {
         (status = 422, description = "An option or project that there is not"))
 )]
 async fn ask(state: &State, asked: &Asked, body: Inbound) -> Answer {
-    sees_drafts(asked)?;
+    visible::drafts(&asked.caller)?;
     let wish: Wish = super::wish(body, "{\"form\": …, \"studies\": [UID] or \"query\": {…}}").await?;
     let studies = studies(state, asked, &wish).await?;
     let asking = state.downloads.ask(&owner(asked), &asked.who(), wish.form, &wish.options, &studies).await;
@@ -399,7 +399,7 @@ async fn study_csv(state: &State, study: StudyUid, asked: &Asked) -> Answer {
 }
 
 async fn stream(state: &State, kind: Kind, study: StudyUid, asked: &Asked) -> Answer {
-    sees_drafts(asked)?;
+    visible::drafts(&asked.caller)?;
     let wishes = wishes(&asked.query)?;
     // The UIDs of a copy are not those of the study.
     let stem = if kind == Kind::DeidentifiedZip { "deidentified" } else { study.as_str() };
@@ -419,7 +419,7 @@ async fn stream(state: &State, kind: Kind, study: StudyUid, asked: &Asked) -> An
         (status = 413, description = "It would have too many studies"))
 )]
 async fn findings_csv(state: &State, asked: &Asked) -> Answer {
-    sees_drafts(asked)?;
+    visible::drafts(&asked.caller)?;
     let studies = matching(state, asked, &asked.query).await?;
     let wishes = Wishes { bom: flag(&asked.query, "bom")?, ..Wishes::default() };
     let streamed = state.downloads.stream(&asked.who(), Kind::Csv, &wishes, studies).await;
@@ -565,10 +565,4 @@ async fn report(state: &State, id: &str, asked: &Asked) -> Result<results::Repor
         series_uid_sr: objects.series_uid_sr,
         ..report
     })
-}
-
-/// What goes out of a study has the drafts in it.
-fn sees_drafts(asked: &Asked) -> Result<(), HttpError> {
-    let sees = asked.caller.reach.has_drafts();
-    if sees { Ok(()) } else { Err(HttpError::MissingPermission(Permission::ReadDrafts)) }
 }

@@ -18,6 +18,7 @@ use crate::http::body::Inbound;
 use crate::http::error::HttpError;
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
+use crate::http::visible;
 use crate::outbound::breaker::Phase;
 
 pub(super) const ROUTES: &[Route] = routes! {
@@ -305,10 +306,12 @@ struct SendWish {
 #[utoipa::path(
     post, path = "/studies/{study}/exports", operation_id = "sendStudy", tag = "exports",
     params(("study" = StudyUid, Path)), request_body = SendWish,
-    responses((status = 202, description = "It is queued", body = Sent))
+    responses((status = 202, description = "It is queued", body = Sent),
+        (status = 403, description = "the caller may not read drafts, which go along"))
 )]
 async fn send(state: &State, study: StudyUid, asked: &Asked, body: Inbound) -> Answer {
     const FORM: &str = "{\"destinations\": [NAME, …], \"also_own\": false}";
+    visible::drafts(&asked.caller)?;
     let wish: SendWish = super::wish(body, FORM).await?;
     if wish.destinations.is_empty() {
         return Err(HttpError::bad_request(format!("the body is {FORM}")));

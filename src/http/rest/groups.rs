@@ -390,7 +390,7 @@ async fn remove_study(call: &Question) -> Answer {
     let (study, read) = groups_to_change(call).await?;
     let group = find(call).await?;
     // A study of no group may be seen by everybody.
-    if read == [group.id] && !call.asked.caller.reach.is_everything() {
+    if read == [group.id] && !call.asked.caller.reach.has_every_study() {
         let reason = "the last group of a study is taken from it by those who reach everything";
         return Err(HttpError::Conflict(reason.to_owned()));
     }
@@ -419,7 +419,7 @@ async fn groups_to_change(call: &Question) -> Result<(StudyUid, Vec<i64>), HttpE
 
 fn in_reach(reach: &Reach, group: i64) -> bool {
     match reach {
-        Reach::Everything => true,
+        Reach::Everything | Reach::Released => true,
         Reach::Groups { ids, .. } => ids.contains(&group),
     }
 }

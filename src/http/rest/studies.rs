@@ -196,7 +196,7 @@ async fn one(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
 /// With the version that a change counts on.
 async fn whole(state: &State, study: &StudyUid, asked: &Asked) -> Result<(Study, i64), HttpError> {
     let (reach, urls) = (&asked.caller.reach, &asked.urls);
-    let entry = worklist::one(&state.db, study).await?.ok_or(HttpError::NotFound("study"))?;
+    let entry = worklist::one(&state.db, reach, study).await?.ok_or(HttpError::NotFound("study"))?;
     let series = results::series(&state.db, reach, study).await?;
     let (analyses, decisions) = match reach.has_drafts() {
         true => (results::analyses_of(&state.db, study).await?, results::decisions(&state.db, study).await?),
@@ -287,7 +287,7 @@ const ASSIGNEE_BYTES_MAX: usize = 64;
     responses((status = 200, description = "A page of studies", body = Page<StudySummary>))
 )]
 async fn priors(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
-    worklist::one(&state.db, study).await?.ok_or(HttpError::NotFound("study"))?;
+    worklist::one(&state.db, &asked.caller.reach, study).await?.ok_or(HttpError::NotFound("study"))?;
     let filter = Filter { before: Some(study.clone()), ..Filter::default() };
     listed(state, asked, &PRIORS, study.as_str(), filter).await
 }
@@ -301,7 +301,7 @@ async fn priors(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
     responses((status = 307, description = "Where the picture is", headers(("Location" = String))))
 )]
 async fn thumbnail(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
-    worklist::one(&state.db, study).await?.ok_or(HttpError::NotFound("study"))?;
+    worklist::one(&state.db, &asked.caller.reach, study).await?.ok_or(HttpError::NotFound("study"))?;
     super::elsewhere(&format!("{}/thumbnail", asked.urls.study(study)))
 }
 
@@ -310,8 +310,7 @@ fn released(entry: Item, reach: &Reach) -> Item {
     if reach.has_drafts() {
         return entry;
     }
-    let report = entry.report.filter(|_| entry.status == "signed");
-    Item { analysis: None, analysis_state: None, analysis_reason: None, report, ..entry }
+    Item { analysis: None, analysis_state: None, analysis_reason: None, ..entry }
 }
 
 pub(super) fn summary(entry: Item, urls: &Urls) -> StudySummary {
