@@ -106,6 +106,7 @@ SUITES = {
     "built-objects": peer("built_objects"),
     "crash": peer("crash"),
     "large-object": peer("large_object"),
+    "zip64": peer("zip64"),
     "full-disk": peer("full_disk"),
     "objects": peer("objects"),
     "hostile-http": peer("hostile_http"),

@@ -218,7 +218,22 @@ def check_limits(server):
     refused = requests.get(f"{url_of(server, large, series_uid)}.nii.gz", timeout=60)
     equal("larger than volumes may be", refused.status_code, 409)
     listed = requests.get(f"{server.base}/api/v1/studies/{study}/volumes", timeout=60).json()
-    equal("listed", [item["series_uid"] for item in listed["items"]], [uid])
+    equal("listed", ([item["series_uid"] for item in listed["items"]], listed["total"], listed["next"]), ([uid], 1, None))
+    pages(server, study)
+
+
+def pages(server, study):
+    """Two series, one on each page."""
+    other = [part10.image(study, number, side=16) for number in (1, 2, 3)]
+    dicomweb.store(server, other)
+    url, found, cursor = f"{server.base}/api/v1/studies/{study}/volumes", [], None
+    for _ in range(2):
+        query = {"limit": 1, "fields": "series_uid", "sort": "arrived_at"} | ({"cursor": cursor} if cursor else {})
+        page = requests.get(url, params=query, timeout=60).json()
+        equal("fields and total", (set(page["items"][0]), page["total"]), ({"series_uid"}, 2))
+        found, cursor = [*found, page["items"][0]["series_uid"]], page["next"]
+    equal("pages", (len(set(found)), cursor), (2, None))
+    equal("an order that there is not", requests.get(url, params={"sort": "description"}, timeout=60).status_code, 400)
 
 
 def check_many(server):

@@ -103,17 +103,20 @@ const SERIES: List<'_> = List {
     counted_from: "series join study on study.id = series.study",
 };
 
+/// The series of a study; only of these modalities, where some are given.
 pub async fn series(
     db: &Db,
     reach: &Reach,
     study: &StudyUid,
-    modality: Option<&str>,
+    modalities: Option<&[&str]>,
     page: &Page,
 ) -> Result<Found<Series>, DbError> {
     let mut conditions = Conditions::default();
     conditions.and_value("study.study_uid = {}", study);
     groups::released(reach, "series.series_uid").into_iter().for_each(|released| conditions.and(released));
-    modality.iter().for_each(|modality| conditions.and_value("series.modality = {}", *modality));
+    if let Some(modalities) = modalities {
+        conditions.and_any("series.modality", modalities.iter().copied());
+    }
     page::read(db, &SERIES, conditions, page, series_row).await
 }
 

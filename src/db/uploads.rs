@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::page::{self, Conditions, Found, List, Page};
 use super::{Batch, Db, DbError, Row, Statement};
 use crate::blobs::BlobKey;
 use crate::clock::Timestamp;
@@ -63,20 +64,34 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-const UPLOAD: &str =
-    "select id, owner, kind, state, name, metadata, bytes_total, bytes_received, reason, created_at,
-    updated_at, expires_at, finished_at, reach from upload";
+const COLUMNS: &str =
+    "id, owner, kind, state, name, metadata, bytes_total, bytes_received, reason, created_at,
+    updated_at, expires_at, finished_at, reach";
+
+const LIST: List = List {
+    names: ["uploads_of_owner", "count_uploads_of_owner"],
+    columns: COLUMNS,
+    from: "upload",
+    counted_from: "upload",
+};
 
 pub async fn one(db: &Db, id: &str) -> Result<Option<Upload>, DbError> {
-    let statement = Statement::named("upload", format!("{UPLOAD} where id = $1")).bind(id);
+    let statement =
+        Statement::named("upload", format!("select {COLUMNS} from upload where id = $1")).bind(id);
     db.look_up_one(statement).await?.as_ref().map(upload).transpose()
 }
 
 /// Newest first.
-pub async fn of_owner(db: &Db, owner: &str, limit: u32) -> Result<Vec<Upload>, DbError> {
-    let sql = format!("{UPLOAD} where owner = $1 order by created_at desc, id desc limit $2");
-    let statement = Statement::named("uploads_of_owner", sql).bind(owner).bind(i64::from(limit));
-    db.read(statement).await?.iter().map(upload).collect()
+pub async fn of_owner(
+    db: &Db,
+    owner: &str,
+    state: Option<&str>,
+    page: &Page,
+) -> Result<Found<Upload>, DbError> {
+    let mut conditions = Conditions::default();
+    conditions.and_value("owner = {}", owner);
+    state.iter().for_each(|state| conditions.and_value("state = {}", *state));
+    page::read(db, &LIST, conditions, page, upload).await
 }
 
 fn upload(row: &Row) -> Result<Upload, DbError> {

@@ -331,6 +331,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_entries_than_the_short_form_can_count_come_and_are_counted() {
+        let names: Vec<String> = (0..70_000).map(|number| format!("{number}")).collect();
+        let entries: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+        let bytes = zip(&entries);
+        let (told, ended) = read(&bytes, Limits { entries_max: 70_000, ..LIMITS }).await;
+        assert!((told.len(), ended.is_ok()) == (70_000, true), "{} {}", told.len(), told[0]);
+        let (told, ended) = read(&bytes, Limits { entries_max: 69_999, ..LIMITS }).await;
+        assert!(told.is_empty() && matches!(ended, Err(ZipRefused::TooManyEntries(69_999))));
+    }
+
+    #[tokio::test]
     async fn too_many_entries_are_refused_by_what_the_end_claims() {
         let entries = ["a", "b", "c", "d", "e"].map(|name| (name, &b"x"[..]));
         let bytes = zip(&entries);

@@ -129,6 +129,19 @@ mod tests {
         assert_eq!((text.as_str(), read.len()), ("one two", 2));
     }
 
+    /// APPNOTE 4.4.1.4: more than the two bytes of the number can say.
+    #[tokio::test]
+    async fn more_entries_than_the_short_form_can_count_are_all_there() {
+        const COUNT: usize = 70_000;
+        let entries = stream::iter((0..COUNT).map(|number| entry(&format!("D/{number:06}"), &[b"x"])));
+        let bytes: Vec<Bytes> = archive(entries).try_collect().await.unwrap();
+        let bytes = bytes.concat();
+        assert!(memchr::memmem::rfind(&bytes, b"PK\x06\x06").is_some(), "no ZIP64 end of central directory");
+        let mut read = ::zip::ZipArchive::new(io::Cursor::new(bytes)).unwrap();
+        let last = read.by_name("D/069999").unwrap().size();
+        assert_eq!((read.len(), last), (COUNT, 1));
+    }
+
     #[tokio::test]
     async fn an_entry_that_fails_breaks_the_archive_off() {
         let broken = Err("gone".into());

@@ -94,8 +94,7 @@ fn rotation(i: Vector, j: Vector, k: Vector) -> Vector {
 
 impl Voxels {
     pub fn of(volume: &Volume) -> Self {
-        let fits =
-            |value: &f32| value.fract() == 0.0 && (f32::from(i16::MIN)..=f32::from(i16::MAX)).contains(value);
+        let fits = |value: &f32| f32::from(*value as i16) == *value;
         if volume.values.iter().all(fits) { Self::Int16 } else { Self::Float32 }
     }
 

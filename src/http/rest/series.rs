@@ -32,13 +32,12 @@ pub(super) const ROUTES: &[Route] = routes! {
 #[openapi(paths(list, one, thumbnail, instances, instance))]
 pub(super) struct Doc;
 
-const LIST: List = List {
-    name: "series",
-    filters: &["modality"],
-    sorts: &[("series_number", "coalesce(series.series_number, 0)"), ("arrived_at", "series.created_at")],
-    default: "series_number",
-    key: "series.id",
-};
+/// What lists of series can be sorted by.
+pub(super) const SORTS: &[(&str, &str)] =
+    &[("series_number", "coalesce(series.series_number, 0)"), ("arrived_at", "series.created_at")];
+
+const LIST: List =
+    List { name: "series", filters: &["modality"], sorts: SORTS, default: "series_number", key: "series.id" };
 
 const INSTANCES: List = List {
     name: "instances",
@@ -131,7 +130,8 @@ async fn list(call: Call) -> Answer {
     let study = call.path.study()?;
     let wanted = LIST.wanted::<Series>(&call.asked.query, study.as_str())?;
     results::study(&call.state.db, &study).await?.ok_or(HttpError::NotFound("study"))?;
-    let modality = call.asked.query.get("modality");
+    let modality = call.asked.query.get("modality").map(|modality| [modality]);
+    let modality = modality.as_ref().map(<[&str; 1]>::as_slice);
     let found =
         contents::series(&call.state.db, &call.asked.caller.reach, &study, modality, &wanted.page).await?;
     wanted.answer(found.map(|series| described(&study, series, &call.asked.urls)))

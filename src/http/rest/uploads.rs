@@ -10,9 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use self::form::Form;
+use super::page::{List, Page, PageParameters};
 use super::routes::{Call, Route, routes};
 use crate::auth::{Permission, may};
 use crate::clock::Timestamp;
+use crate::db::page::Found;
 use crate::db::uploads::{self as rows, FileRow, New, Upload};
 use crate::db::{Batch, DbError};
 use crate::http::error::HttpError;
@@ -103,13 +105,15 @@ struct FinishedUpload {
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = UploadList)]
-struct ListJson {
-    items: Vec<UploadJson>,
-    next: Option<String>,
-    total: usize,
-}
+const STATES: [&str; 6] = ["receiving", "queued", "storing", "done", "failed", "aborted"];
+
+const LIST: List = List {
+    name: "uploads",
+    filters: &["state"],
+    sorts: &[("created_at", "created_at"), ("updated_at", "updated_at")],
+    default: "-created_at",
+    key: "id",
+};
 
 /// Upload files
 ///
@@ -235,22 +239,26 @@ fn wanted_id(asked: &Asked) -> Result<String, HttpError> {
 /// Newest first.
 #[utoipa::path(
     get, path = "/uploads", operation_id = "listUploads", tag = "uploads",
-    params(("limit" = Option<u32>, Query, description = "how many; the newest are first")),
+    params(PageParameters, ("state" = Option<String>, Query, description = "only in this state")),
     responses(
-        (status = 200, description = "the uploads of the caller", body = ListJson),
+        (status = 200, description = "a page of the uploads of the caller", body = Page<UploadJson>),
         (status = 401, description = "nobody is known"),
         (status = 403, description = "the caller may not store objects"),
     )
 )]
 async fn list(state: &State, asked: &Asked) -> Answer {
-    let limit = super::page::limit(&asked.query)?;
-    let found = rows::of_owner(&state.db, &asked.caller.subject.key(), limit).await?;
-    let mut items = Vec::with_capacity(found.len());
-    for upload in found {
+    let wanted = LIST.wanted::<UploadJson>(&asked.query, "")?;
+    let in_state = asked.query.get("state");
+    if in_state.is_some_and(|state| !STATES.contains(&state)) {
+        return Err(HttpError::bad_request(format!("state is one of {}", STATES.join(", "))));
+    }
+    let owner = asked.caller.subject.key();
+    let found = rows::of_owner(&state.db, &owner, in_state, &wanted.page).await?;
+    let mut items = Vec::with_capacity(found.items.len());
+    for upload in found.items {
         items.push(shown(state, upload, &asked.urls).await?);
     }
-    let total = items.len();
-    super::json(StatusCode::OK, &ListJson { items, next: None, total })
+    wanted.answer(Found { items, next: found.next, total: found.total })
 }
 
 /// How far an upload has come

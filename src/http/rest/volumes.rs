@@ -12,9 +12,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::etag::Etag;
+use super::page::{List, Page, PageParameters};
 use super::routes::{Call, PathParameters, Route, routes};
+use super::series;
 use crate::auth::{Permission, may};
-use crate::db::{results, retrieve};
+use crate::db::{contents, results, retrieve};
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::http::State;
 use crate::http::body::Body;
@@ -46,9 +48,13 @@ pub(super) struct Doc;
 /// Modalities whose series can be volumes.
 const MODALITIES: [&str; 4] = ["CT", "MR", "PT", "NM"];
 
+const LIST: List =
+    List { name: "volumes", filters: &[], sorts: series::SORTS, default: "series_number", key: "series.id" };
+
+/// A series that can be a volume.
 #[derive(Serialize, ToSchema)]
 struct VolumeSummary {
-    series_uid: String,
+    series_uid: SeriesUid,
     modality: String,
     description: String,
     instance_count: i64,
@@ -62,13 +68,6 @@ struct VolumeLinks {
     nifti: String,
     /// Takes `plane` and `index`, or `point` and `normal`.
     slice: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct VolumeList {
-    items: Vec<VolumeSummary>,
-    next: Option<String>,
-    total: usize,
 }
 
 /// The largest stack of slices of a series.
@@ -113,24 +112,22 @@ struct PlaneCounts {
 /// Series that can be volumes
 #[utoipa::path(
     get, path = "/studies/{study}/volumes", operation_id = "listStudyVolumes", tag = "volumes",
-    params(("study" = StudyUid, Path)),
-    responses((status = 200, description = "The series of cross-sectional modalities", body = VolumeList))
+    params(("study" = StudyUid, Path), PageParameters),
+    responses((status = 200, description = "A page of the series of cross-sectional modalities",
+        body = Page<VolumeSummary>))
 )]
 async fn list(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
+    let wanted = LIST.wanted::<VolumeSummary>(&asked.query, study.as_str())?;
     results::study(&state.db, study).await?.ok_or(HttpError::NotFound("study"))?;
-    let series = results::series(&state.db, &asked.caller.reach, study).await?;
-    let volumes = series.into_iter().filter(|series| MODALITIES.contains(&series.modality.as_str()));
-    let items: Vec<VolumeSummary> = volumes
-        .map(|series| VolumeSummary {
-            links: links(asked, study, &series.series_uid),
-            series_uid: series.series_uid,
-            modality: series.modality,
-            description: series.description,
-            instance_count: series.instance_count,
-        })
-        .collect();
-    let total = items.len();
-    super::json(StatusCode::OK, &VolumeList { items, next: None, total })
+    let reach = &asked.caller.reach;
+    let found = contents::series(&state.db, reach, study, Some(&MODALITIES), &wanted.page).await?;
+    wanted.answer(found.map(|series| VolumeSummary {
+        links: links(asked, study, series.series_uid.as_str()),
+        series_uid: series.series_uid,
+        modality: series.modality,
+        description: series.description,
+        instance_count: series.instance_count,
+    }))
 }
 
 fn links(asked: &Asked, study: &StudyUid, series: &str) -> VolumeLinks {

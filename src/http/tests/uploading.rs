@@ -119,3 +119,27 @@ async fn a_form_that_breaks_off_keeps_what_came_whole() {
     let taken = upload(&bench, &format!("?id={id}"), whole).await;
     assert_eq!(taken.status, StatusCode::CONFLICT, "an id names one upload");
 }
+
+#[tokio::test]
+async fn the_list_of_uploads_has_pages_as_every_list() {
+    let bench = Bench::new();
+    for number in 1..=3 {
+        upload(&bench, "", form(&[("1.dcm", &image(&format!("1.2.3.4.{number}")))])).await;
+    }
+    let list = |query: String| {
+        let bench = &bench;
+        async move { bench.get(&format!("/api/v1/uploads?{query}"), &[]).await }
+    };
+    let first = list("limit=2&sort=created_at&fields=id,counts".to_owned()).await.json();
+    assert_eq!((first["items"].as_array().unwrap().len(), &first["total"]), (2, &3.into()));
+    assert!(first["items"][0].get("state").is_none() && first["items"][0]["counts"]["stored"] == 1);
+    let cursor = first["next"].as_str().unwrap();
+    let rest = list(format!("limit=2&sort=created_at&fields=id,counts&cursor={cursor}")).await.json();
+    let ids = |page: &Value| {
+        page["items"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect::<Vec<_>>()
+    };
+    let all = ids(&list(String::new()).await.json());
+    assert_eq!([ids(&first), ids(&rest)].concat(), all.into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(list("state=failed".to_owned()).await.json()["total"], 0);
+    assert_eq!(list("state=lost".to_owned()).await.status, StatusCode::BAD_REQUEST);
+}
