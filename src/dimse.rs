@@ -18,8 +18,10 @@ mod outstanding;
 mod retrieve;
 mod roles;
 mod services;
+mod standing;
 pub mod statement;
 mod store;
+mod turned_away;
 mod user_identity;
 mod users;
 
@@ -127,6 +129,14 @@ pub struct Settings {
     pub nodes: Vec<Node>,
     pub find: FindSettings,
     pub users: Users,
+    /// A passcode is taken over a connection that others can read.
+    pub passcode_plain_ok: bool,
+    /// How long it holds what was found out about a user.
+    pub recheck: Duration,
+    /// Rejections of one address within it share a row of the audit trail …
+    pub rejections_recorded_every: Duration,
+    /// … of so many addresses and reasons.
+    pub rejections_remembered_max: usize,
 }
 
 impl Settings {
@@ -148,6 +158,10 @@ impl Settings {
             nodes: section.nodes.clone(),
             find: FindSettings::new(config),
             users: Users::new(config),
+            passcode_plain_ok: section.passcode_plain_ok,
+            recheck: config.auth.token_recheck(),
+            rejections_recorded_every: section.rejections_recorded_every(),
+            rejections_remembered_max: section.rejections_remembered_max,
         }
     }
 }

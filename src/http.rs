@@ -126,6 +126,8 @@ pub struct Settings {
     pub streams_max: u32,
     /// JSON or XML of one STOW-RS request.
     pub metadata_bytes_max: usize,
+    /// JSON of one request to the REST API.
+    pub json_bytes_max: usize,
     /// A GET without Accept is refused (PS3.18 8.7.5).
     pub accept_required: bool,
     /// Of everything that has an entity tag.
@@ -185,6 +187,7 @@ impl Default for Settings {
             parts_max: 10_000,
             parts_in_flight: 8,
             metadata_bytes_max: 16 << 20,
+            json_bytes_max: 16 << 10,
             accept_required: false,
             cache_control: "private, no-cache".to_owned(),
             retired_as_stored: false,
@@ -234,6 +237,7 @@ impl Settings {
             parts_max: http.parts_max,
             parts_in_flight: http.parts_in_flight,
             metadata_bytes_max: http.metadata_bytes_max,
+            json_bytes_max: http.json_bytes_max,
             accept_required: http.accept_required,
             cache_control: http.cache_control.clone(),
             retired_as_stored: http.retired_as_stored,

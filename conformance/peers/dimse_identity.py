@@ -1,6 +1,7 @@
 """User Identity Negotiation (PS3.7 D.3.3.7) before access control: DCMTK and pynetdicom as users, and as nobody."""
 
 import subprocess
+import time
 from pathlib import Path
 
 import pydicom
@@ -10,7 +11,7 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
-from .guarded import Guarded
+from .guarded import RECHECK_S, Guarded
 from .server import WITHOUT_ANALYSIS, free_port
 from .tally import equal
 
@@ -61,6 +62,10 @@ def run(context, tally):
         for name, check in CHECKS.items():
             with tally.check(f"user identity: {name}"):
                 check(place)
+        with tally.check("user identity: who is disabled meanwhile is refused within his association"):
+            disabled_meanwhile(place)
+        with tally.check("user identity: who knocks again and again is a number in the audit trail"):
+            knocking(place)
         with tally.check("user identity: no secret and no token is in the log"):
             log = server.log()
             assert place.nina.password not in log and place.nina.token not in log and place.key not in log
@@ -153,6 +158,35 @@ def every_bad_proof(place):
         "a ticket": identity(KERBEROS, "ticket"), "an assertion": identity(SAML, "<Assertion/>"),
     }.items():
         equal(name, rejection(place.server, made, name), (PERMANENT, PROVIDER, 1))
+
+
+def disabled_meanwhile(place):
+    server, uma = place.server, place.server.person("uma", "technologist")
+    server.group("east", f"users/{uma.id}")
+    association = associated(server, of(uma), (CT_STORAGE, VERIFICATION))
+    equal("before", association.send_c_store(place.object()).Status, SUCCESS)
+    _, tag = server.administrator.api("GET", f"users/{uma.id}")
+    server.administrator.api("PATCH", f"users/{uma.id}", json={"disabled": True}, headers={"If-Match": tag})
+    time.sleep(2 * RECHECK_S)
+    equal("after", association.send_c_store(place.object()).Status, NOT_AUTHORIZED)
+    equal("an echo", association.send_c_echo().Status, SUCCESS)
+    association.release()
+
+
+def knocking(place):
+    server = place.server
+    before = rejections(server)
+    for number in range(30):
+        ae = AE(f"KNOCK{number}")
+        ae.add_requested_context(VERIFICATION)
+        ae.associate(server.host, server.dimse_port, ae_title="SOMEBODY ELSE")
+    time.sleep(1)
+    equal("rows", rejections(server) - before, 1)
+
+
+def rejections(server):
+    found, _ = server.administrator.api("GET", "audit?action=reject-association&limit=1")
+    return found["total"]
 
 
 def positive_response(place):

@@ -2,6 +2,7 @@
 
 The package is fetched into the cache when the suite runs."""
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import requests
 
 from .authentication import GUARDED
-from .guarded import Guarded
+from .guarded import RECHECK_S, Guarded
 from .server import free_port
 from .tally import equal
 
@@ -22,20 +23,23 @@ PACKAGE = "oidc-provider@9"
 PATIENCE_S = 60
 SECRET = "a secret of two"
 PROVIDER = """
+import { readFileSync } from 'node:fs';
 import { Provider } from 'oidc-provider';
-const [port, callback, secret] = process.argv.slice(2);
-const people = { eva: ['readers'], sam: ['visitors'], kai: ['readers'] };
+const [port, callback, secret, file] = process.argv.slice(2);
+const people = () => JSON.parse(readFileSync(file));
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients: [{ client_id: 'radiant', client_secret: secret, redirect_uris: [callback],
-              grant_types: ['authorization_code'], response_types: ['code'] }],
+              grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] }],
   pkce: { required: () => true },
+  issueRefreshToken: () => true,
   conformIdTokenClaims: false,
   claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'groups'], email: ['email'] },
-  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, name: id.toUpperCase(),
-    preferred_username: id, email: `${id}@example.org`, groups: people[id] ?? [] }) }),
+  findAccount: (_, id) => !(id in people()) ? undefined : ({ accountId: id, claims: () => ({ sub: id, name: id.toUpperCase(),
+    preferred_username: id, email: `${id}@example.org`, groups: people()[id] }) }),
 });
 provider.listen(Number(port), '127.0.0.1');
 """
+PEOPLE = {"eva": ["readers"], "sam": ["visitors"], "kai": ["readers"], "mia": ["readers"], "noa": ["readers"]}
 
 
 def run(context, tally):
@@ -47,13 +51,15 @@ def run(context, tally):
     (module / "provider.mjs").write_text(PROVIDER)
     port, secret = free_port(), folder.parent / "oidc-client-secret"
     secret.write_text(f"{SECRET}\n")
+    people = People(folder.parent / "oidc-people.json")
     keys = {
         **GUARDED,
         "auth.oidc.issuer": f"http://127.0.0.1:{port}",
         "auth.oidc.client_id": "radiant",
         "auth.oidc.client_secret_file": str(secret),
         "auth.oidc.roles_claim": "groups",
-        "auth.oidc.roles": '[{ value = "readers", role = "radiologist" }]',
+        "auth.oidc.roles": '[{ value = "readers", role = "radiologist" }, { value = "cleaners", role = "viewer" }]',
+        "auth.oidc.ask_again_s": "0",
         "auth.oidc.unknown_users": "create",
     }
     with Guarded(context.binary, folder, keys) as server:
@@ -61,12 +67,16 @@ def run(context, tally):
         with tally.check("oidc: a provider that is not there is told, and nothing else breaks"):
             equal("unreachable", leave(server).status_code, 502)
             equal("log-in by password", requests.get(f"{server.base}/healthz", timeout=30).status_code, 200)
-        command = ["node", "provider.mjs", str(port), callback, SECRET]
+        command = ["node", "provider.mjs", str(port), callback, SECRET, str(people.path)]
         with (folder.parent / "provider.log").open("wb") as log:
             provider = subprocess.Popen(command, cwd=module, stdout=log, stderr=log)
             try:
                 wait_for(f"http://127.0.0.1:{port}/.well-known/openid-configuration")
                 checks(server, tally)
+                with tally.check("oidc: whoever loses a group loses its role with the next refresh, and who has none is out"):
+                    check_regrouped(server, people)
+                with tally.check("oidc: whoever is gone at the provider is out with the next refresh"):
+                    check_removed(server, people)
                 with tally.check("oidc: the name of an account here is refused, clearly, and nothing changes"):
                     kai = check_taken(server)
                 server.stop()
@@ -74,9 +84,35 @@ def run(context, tally):
                 server.start()
                 with tally.check("oidc: where names link, the account is the provider's from then on"):
                     check_linked(server, kai)
+                with tally.check("oidc: a provider that is away for a while ends no session"):
+                    stays = round_trip(server, "eva")[0]
+                    provider.terminate()
+                    provider.wait(PATIENCE_S)
+                    equal("eva", me(server, stays)["roles"], ["radiologist"])
             finally:
                 provider.terminate()
                 provider.wait(PATIENCE_S)
+
+
+class People:
+    """Whom the provider knows, with their groups."""
+
+    def __init__(self, path):
+        self.path, self.groups = path, dict(PEOPLE)
+        self.write()
+
+    def write(self):
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(json.dumps(self.groups))
+        fresh.replace(self.path)
+
+    def put(self, person, groups):
+        self.groups[person] = groups
+        self.write()
+
+    def remove(self, person):
+        del self.groups[person]
+        self.write()
 
 
 def installed():
@@ -158,14 +194,48 @@ def round_trip(server, person):
     return callback(back, cookies(away)), (back, cookies(away))
 
 
-def me(server, answer):
-    """Who came in, by the refresh token of the cookie."""
+def refreshed(server, answer):
+    """By the refresh token of a cookie; the next one is in the answer."""
     pair = f"radiant-refresh={cookies(answer)['radiant-refresh']}"
     headers = {"Cookie": pair, "X-Requested-With": "page"}
-    tokens = requests.post(f"{server.base}/api/v1/auth/refresh", headers=headers, timeout=60)
-    equal("refresh", tokens.status_code, 200)
+    return requests.post(f"{server.base}/api/v1/auth/refresh", headers=headers, timeout=60)
+
+
+def who(server, tokens):
     token = {"Authorization": f"Bearer {tokens.json()['access_token']}"}
-    return requests.get(f"{server.base}/api/v1/auth/me", headers=token, timeout=60).json()
+    return requests.get(f"{server.base}/api/v1/auth/me", headers=token, timeout=60)
+
+
+def me(server, answer):
+    """Who came in, by the refresh token of the cookie."""
+    tokens = refreshed(server, answer)
+    equal("refresh", tokens.status_code, 200)
+    return who(server, tokens).json()
+
+
+def check_regrouped(server, people):
+    first = refreshed(server, round_trip(server, "mia")[0])
+    equal("before", who(server, first).json()["roles"], ["radiologist"])
+    people.put("mia", ["cleaners"])
+    second = refreshed(server, first)
+    equal("with another group", (second.status_code, who(server, second).json()["roles"]), (200, ["viewer"]))
+    people.put("mia", [])
+    refused = refreshed(server, second)
+    equal("with none", refused.status_code, 401)
+    time.sleep(2 * RECHECK_S)
+    equal("the token before", who(server, second).status_code, 401)
+    people.put("mia", ["readers"])
+    equal("the session stays ended", refreshed(server, second).status_code, 401)
+    equal("back", me(server, round_trip(server, "mia")[0])["roles"], ["radiologist"])
+
+
+def check_removed(server, people):
+    first = refreshed(server, round_trip(server, "noa")[0])
+    equal("before", first.status_code, 200)
+    people.remove("noa")
+    equal("after", refreshed(server, first).status_code, 401)
+    time.sleep(2 * RECHECK_S)
+    equal("the token before", who(server, first).status_code, 401)
 
 
 def check_log_in(server):

@@ -1,5 +1,6 @@
 //! Log-in at an OpenID Connect provider: the code flow with PKCE, state and nonce.
 
+mod again;
 mod provider;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use self::provider::Provider;
 use super::secret::{self, Secret};
-use super::sessions::Client;
+use super::sessions::{Client, Proof};
 use super::users::NewUser;
 use super::{Access, Denied, Granted, Role, UserError};
 use crate::audit::Actor;
@@ -151,10 +152,11 @@ impl Access {
         let now = self.clock.now();
         let away = provider_logins::take(&self.db, &secret::digest(state), &secret::digest(browser)).await?;
         let away = away.filter(|away| now < away.expires_at).ok_or(OidcError::State)?;
-        let token = oidc.provider.exchange(code, &away.verifier, callback, now).await?;
-        let vouched = oidc.provider.verified(&token, &away.nonce, now).await?;
+        let given = oidc.provider.exchange(code, &away.verifier, callback, now).await?;
+        let id_token = given.id_token.ok_or(OidcError::Refused)?;
+        let vouched = oidc.provider.verified(&id_token, &away.nonce, now).await?;
         let user = self.vouched_for(oidc, vouched).await?;
-        let granted = self.begin_session(user, "provider", client).await?;
+        let granted = self.begin_session(user, Proof::Provider(given.refresh_token), client).await?;
         Ok((granted, away.return_to))
     }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +30,31 @@ pub(super) fn random_text() -> Result<String, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
 }
 
+/// So that what is kept says nothing without the secret, which is kept nowhere.
+pub(super) fn sealed(content: &Secret, with: &str) -> Result<Vec<u8>, NoRandomness> {
+    let nonce = random::<NONCE_LEN>()?;
+    let mut sealed = content.reveal().as_bytes().to_vec();
+    let key = key_of(with).ok_or(NoRandomness)?;
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
+        .map_err(|_| NoRandomness)?;
+    Ok([&nonce[..], &sealed].concat())
+}
+
+/// Nothing where it was sealed with another secret, or changed.
+pub(super) fn opened(sealed: &[u8], with: &str) -> Option<Secret> {
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+    let mut content = sealed.to_vec();
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let content = key_of(with)?.open_in_place(nonce, Aad::empty(), &mut content).ok()?;
+    std::str::from_utf8(content).ok().map(Secret::new)
+}
+
+/// Not the digest by which the secret is found.
+fn key_of(secret: &str) -> Option<LessSafeKey> {
+    let key = Sha256::new_with_prefix("sealed with ").chain_update(secret).finalize();
+    UnboundKey::new(&CHACHA20_POLY1305, &key).ok().map(LessSafeKey::new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +63,20 @@ mod tests {
     fn a_secret_is_not_printed() {
         let printed = format!("{:?} {:#?}", Secret::new("hush"), Some(Secret::new("hush")));
         assert!(!printed.contains("hush"), "{printed}");
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_its_secret_alone() {
+        let kept = sealed(&Secret::new("theirs"), "ours").unwrap();
+        assert_eq!(opened(&kept, "ours").unwrap().reveal(), "theirs");
+        assert!(!kept.windows(6).any(|part| part == b"theirs"));
+        let mut changed = kept.clone();
+        changed[NONCE_LEN] ^= 1;
+        assert!(
+            [opened(&kept, "other"), opened(&changed, "ours"), opened(&kept[..9], "ours")]
+                .iter()
+                .all(Option::is_none)
+        );
     }
 
     #[test]

@@ -42,13 +42,25 @@ pub struct Granted {
 struct NewRefresh {
     token: Secret,
     digest: secret::Digest,
+    provider_token: Option<Vec<u8>>,
     expires_at: Timestamp,
 }
 
 impl NewRefresh {
     fn row(&self) -> Refresh<'_> {
-        Refresh { digest: &self.digest, expires_at: self.expires_at }
+        Refresh {
+            digest: &self.digest,
+            expires_at: self.expires_at,
+            provider_token: self.provider_token.as_deref(),
+        }
     }
+}
+
+/// What somebody has proved by who he is.
+pub(super) enum Proof {
+    Password,
+    /// The provider's word, and what it can be asked by again.
+    Provider(Option<Secret>),
 }
 
 impl Access {
@@ -56,17 +68,21 @@ impl Access {
         let known = users::credentials(&self.db, name).await?;
         let attempt = Shown { name, known, password, action: Action::LogIn };
         let user = self.check_password(attempt, client).await?;
-        self.begin_session(user, "password", client).await
+        self.begin_session(user, Proof::Password, client).await
     }
 
     /// For somebody who has proved who he is.
     pub(super) async fn begin_session(
         &self,
         user: User,
-        means: &'static str,
+        proof: Proof,
         client: &Client,
     ) -> Result<Granted, Denied> {
         let now = self.clock.now();
+        let (means, vouched_at, provider_token) = match proof {
+            Proof::Password => ("password", None, None),
+            Proof::Provider(token) => ("provider", Some(now), token),
+        };
         let session = Session {
             id: ids::row_id(),
             account: user.id.clone(),
@@ -78,8 +94,9 @@ impl Access {
             last_used_at: now,
             expires_at: now.plus(self.settings.session_max()),
             ended_at: None,
+            vouched_at,
         };
-        let refresh = self.new_refresh(&session, now)?;
+        let refresh = self.new_refresh(&session, provider_token.as_ref(), now)?;
         let mut batch = sessions::begin(&session, refresh.row());
         batch.push(sessions::end_oldest(&user.id, self.settings.sessions_max, "too-many", now));
         batch.push(users::logged_in(&user.id, now));
@@ -103,10 +120,12 @@ impl Access {
         if issued.expires_at <= now || holder.session.expires_at <= now {
             return Err(Denied::Expired);
         }
-        let refresh = self.new_refresh(&holder.session, now)?;
+        let provider_token = issued.provider_token.and_then(|sealed| secret::opened(&sealed, token));
+        let (holder, provider_token) = self.vouched_again(holder, provider_token, now).await?;
+        let refresh = self.new_refresh(&holder.session, provider_token.as_ref(), now)?;
         let actor = trail::at_the_door(Some(&holder.user), client, "refresh-token");
         let object = (ObjectKind::Session, issued.session.as_str());
-        let batch = sessions::rotate(&issued.session, &shown, refresh.row(), now);
+        let batch = sessions::rotate(&holder.session, &shown, refresh.row(), now);
         let batch = batch.then(trail::done(&actor, Action::RefreshSession, object, Outcome::Success, now));
         match self.db.run(batch).await {
             Ok(_) => self.grant(holder, refresh, now).await,
@@ -170,10 +189,21 @@ impl Access {
         self.access_token(&holder, self.clock.now()).await
     }
 
-    fn new_refresh(&self, session: &Session, now: Timestamp) -> Result<NewRefresh, Denied> {
+    fn new_refresh(
+        &self,
+        session: &Session,
+        provider_token: Option<&Secret>,
+        now: Timestamp,
+    ) -> Result<NewRefresh, Denied> {
         let token = secret::random_text()?;
+        let provider_token = provider_token.map(|theirs| secret::sealed(theirs, &token)).transpose()?;
         let expires_at = now.plus(self.settings.session_idle()).min(session.expires_at);
-        Ok(NewRefresh { digest: secret::digest(&token), token: Secret::new(token), expires_at })
+        Ok(NewRefresh {
+            digest: secret::digest(&token),
+            token: Secret::new(token),
+            provider_token,
+            expires_at,
+        })
     }
 
     async fn grant(&self, holder: Holder, refresh: NewRefresh, now: Timestamp) -> Result<Granted, Denied> {

@@ -22,6 +22,8 @@ pub struct Oidc {
     pub roles: Vec<RoleMapping>,
     pub unknown_users: UnknownUsers,
     pub taken_names: TakenNames,
+    ask_again_s: u64,
+    unasked_max_h: u64,
     timeout_s: u64,
 }
 
@@ -55,6 +57,16 @@ impl Oidc {
         Duration::from_secs(self.timeout_s)
     }
 
+    /// Within it nobody is asked about twice.
+    pub fn ask_again(&self) -> Duration {
+        Duration::from_secs(self.ask_again_s)
+    }
+
+    /// How long a session lasts about which the provider cannot be asked.
+    pub fn unasked_max(&self) -> Duration {
+        Duration::from_secs(self.unasked_max_h.saturating_mul(3600))
+    }
+
     /// What is wrong, if anything.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if self.issuer.is_empty() {
@@ -67,6 +79,9 @@ impl Oidc {
         }
         if self.client_id.is_empty() || self.timeout_s == 0 {
             return Err("auth.oidc.issuer needs auth.oidc.client_id, and a timeout_s of 1 at least");
+        }
+        if self.unasked_max_h == 0 {
+            return Err("auth.oidc.unasked_max_h is 1 at least");
         }
         if !self.scopes.iter().any(|scope| scope == "openid") {
             return Err("auth.oidc.scopes needs openid");

@@ -84,6 +84,7 @@ pub struct Http {
     pub parts_max: usize,
     pub parts_in_flight: usize,
     pub metadata_bytes_max: usize,
+    pub json_bytes_max: usize,
     pub accept_required: bool,
     pub cache_control: String,
     pub retired_as_stored: bool,
@@ -159,6 +160,9 @@ pub struct Dimse {
     pub find_always_relational: bool,
     pub unknown_callers_may: BTreeSet<Service>,
     pub user_identity: UserIdentity,
+    pub passcode_plain_ok: bool,
+    rejections_recorded_every_s: u64,
+    pub rejections_remembered_max: usize,
     pub nodes: Vec<Node>,
     pub tls: DimseTls,
 }
@@ -385,7 +389,7 @@ durations! {
     }
     Deletion { sweep_every <- sweep_every_s, }
     Commitment { same_association <- same_association_s, }
-    Dimse { idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s,
+    Dimse { rejections_recorded_every <- rejections_recorded_every_s, idle_timeout <- idle_timeout_s, artim_timeout <- artim_timeout_s,
         connect_timeout <- connect_timeout_s, response_timeout <- response_timeout_s, }
     Analysis { delivery_timeout <- delivery_timeout_s, lease <- lease_s, time_limit <- time_limit_s,
         priority_lead <- priority_lead_s, }

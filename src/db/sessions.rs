@@ -19,6 +19,8 @@ pub struct Session {
     pub last_used_at: Timestamp,
     pub expires_at: Timestamp,
     pub ended_at: Option<Timestamp>,
+    /// When the identity provider last vouched for whose it is; `None`: none ever did.
+    pub vouched_at: Option<Timestamp>,
 }
 
 /// A session with whose it is.
@@ -32,6 +34,8 @@ pub struct Holder {
 #[derive(Debug, Clone, Copy)]
 pub struct Refresh<'a> {
     pub digest: &'a [u8],
+    /// A refresh token of the provider, sealed with this one.
+    pub provider_token: Option<&'a [u8]>,
     pub expires_at: Timestamp,
 }
 
@@ -41,8 +45,9 @@ const SWEPT_AT_ONCE: i64 = 500;
 pub fn begin(session: &Session, refresh: Refresh<'_>) -> Batch {
     let statement = Statement::named(
         "begin_session",
-        "insert into session (id, account, means, client, agent, created_at, auth_time, last_used_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $6, $8)",
+        "insert into session (id, account, means, client, agent, created_at, auth_time, last_used_at, expires_at,
+            vouched_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $6, $8, $9)",
     )
     .bind(session.id.as_str())
     .bind(session.account.as_str())
@@ -51,29 +56,34 @@ pub fn begin(session: &Session, refresh: Refresh<'_>) -> Batch {
     .bind(session.agent.as_deref())
     .bind(session.created_at)
     .bind(session.auth_time)
-    .bind(session.expires_at);
+    .bind(session.expires_at)
+    .bind(session.vouched_at);
     Batch::new().then(statement).then(issue(&session.id, refresh, session.created_at))
 }
 
 fn issue(session: &str, refresh: Refresh<'_>, now: Timestamp) -> Statement {
-    let sql = "insert into refresh_token (digest, session, issued_at, expires_at) values ($1, $2, $3, $4)";
+    let sql = "insert into refresh_token (digest, session, issued_at, expires_at, provider_token)
+               values ($1, $2, $3, $4, $5)";
     let statement = Statement::named("issue_refresh_token", sql).bind(refresh.digest.to_vec());
-    statement.bind(session).bind(now).bind(refresh.expires_at)
+    let statement = statement.bind(session).bind(now).bind(refresh.expires_at);
+    statement.bind(refresh.provider_token.map(<[u8]>::to_vec))
 }
 
 /// One token for another: the batch fails where the old one has been used meanwhile, or its session has
 /// ended.
-pub fn rotate(session: &str, old: &[u8], new: Refresh<'_>, now: Timestamp) -> Batch {
-    let used =
-        Statement::named(USE, "update refresh_token set used_at = $1 where digest = $2 and used_at is null");
+pub fn rotate(session: &Session, old: &[u8], new: Refresh<'_>, now: Timestamp) -> Batch {
+    let used = Statement::named(
+        USE,
+        "update refresh_token set used_at = $1, provider_token = null where digest = $2 and used_at is null",
+    );
     let touched = Statement::named(
         "touch_session",
-        "update session set last_used_at = $1 where id = $2 and ended_at is null",
+        "update session set last_used_at = $1, vouched_at = $2 where id = $3 and ended_at is null",
     );
     Batch::new()
         .then_exactly(1, used.bind(now).bind(old.to_vec()))
-        .then_exactly(1, touched.bind(now).bind(session))
-        .then(issue(session, new, now))
+        .then_exactly(1, touched.bind(now).bind(session.vouched_at).bind(session.id.as_str()))
+        .then(issue(&session.id, new, now))
 }
 
 /// What of [`rotate`] fails where somebody has used the old token meanwhile.
@@ -127,7 +137,8 @@ pub fn forget(before: Timestamp) -> Statement {
 }
 
 const COLUMNS: &str = "session.id, session.account, session.means, session.client, session.agent,
-    session.created_at, session.auth_time, session.last_used_at, session.expires_at, session.ended_at";
+    session.created_at, session.auth_time, session.last_used_at, session.expires_at, session.ended_at,
+    session.vouched_at";
 
 /// A session that has not ended, of an account that may come in.
 pub async fn holder(db: &Db, id: &str) -> Result<Option<Holder>, DbError> {
@@ -149,14 +160,20 @@ pub struct Issued {
     pub session: String,
     pub expires_at: Timestamp,
     pub is_used: bool,
+    pub provider_token: Option<Vec<u8>>,
 }
 
 pub async fn issued(db: &Db, digest: &[u8]) -> Result<Option<Issued>, DbError> {
-    let sql = "select session, expires_at, used_at from refresh_token where digest = $1";
+    let sql = "select session, expires_at, used_at, provider_token from refresh_token where digest = $1";
     let row = db.look_up_one(Statement::named("refresh_token", sql).bind(digest.to_vec())).await?;
     let issued = |row: Row| {
         let is_used = row.opt_int(2)?.is_some();
-        Ok(Issued { session: row.text(0)?.to_owned(), expires_at: Timestamp(row.int(1)?), is_used })
+        Ok(Issued {
+            session: row.text(0)?.to_owned(),
+            expires_at: Timestamp(row.int(1)?),
+            is_used,
+            provider_token: row.opt_bytes(3)?.map(<[u8]>::to_vec),
+        })
     };
     row.map(issued).transpose()
 }
@@ -204,5 +221,6 @@ fn session(row: &Row, first: usize) -> Result<Session, DbError> {
         last_used_at: time(7)?,
         expires_at: time(8)?,
         ended_at: row.opt_int(first + 9)?.map(Timestamp),
+        vouched_at: row.opt_int(first + 10)?.map(Timestamp),
     })
 }

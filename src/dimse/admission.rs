@@ -12,6 +12,7 @@ use dicom_ul::pdu::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::user_identity::UserIdentity;
 use super::{Settings, metric};
 use crate::auth::{self, Reach};
 use crate::config::Service;
@@ -33,8 +34,24 @@ pub(super) struct Caller {
     pub(super) brings_within: Reach,
     /// Who uses it, where that is known.
     pub(super) user: Option<auth::Caller>,
+    /// What proved it, to be looked at again.
+    pub(super) identity: Option<Arc<UserIdentity>>,
     /// The answer to its user identity, where it asked for one.
     pub(super) user_answer: Option<Vec<u8>>,
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    pub(super) is_encrypted: bool,
+}
+
+impl Peer {
+    /// Whether nobody on the way reads along.
+    pub(super) fn is_private(self) -> bool {
+        self.is_encrypted || self.address.to_canonical().is_loopback()
+    }
 }
 
 impl Caller {
@@ -54,13 +71,14 @@ impl Caller {
             reach: Reach::Everything,
             brings_within: Reach::Everything,
             user: None,
+            identity: None,
             user_answer: None,
         }
     }
 }
 
 /// Why a request is turned away as a whole, PS3.8 Table 9-21.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Rejection {
     ProtocolVersion,
     ApplicationContext,
@@ -70,18 +88,21 @@ pub(super) enum Rejection {
     CallingAddress,
     /// A user identity that is not accepted.
     User,
+    /// A passcode that others could read on its way.
+    PlainPasscode,
     TooManyAssociations,
     TooManyOfNode,
 }
 
 impl Rejection {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::ProtocolVersion,
         Self::ApplicationContext,
         Self::CalledAeTitle,
         Self::CallingAeTitle,
         Self::CallingAddress,
         Self::User,
+        Self::PlainPasscode,
         Self::TooManyAssociations,
         Self::TooManyOfNode,
     ];
@@ -95,6 +116,7 @@ impl Rejection {
             Self::CallingAeTitle => "calling_ae_title",
             Self::CallingAddress => "calling_address",
             Self::User => "user_identity",
+            Self::PlainPasscode => "plain_passcode",
             Self::TooManyAssociations => "too_many_associations",
             Self::TooManyOfNode => "too_many_of_node",
         }
@@ -126,7 +148,9 @@ impl Rejection {
             Self::ApplicationContext => user(UserReason::ApplicationContextNameNotSupported),
             Self::CalledAeTitle => user(UserReason::CalledAETitleNotRecognized),
             // PS3.7 D.3.3.7.
-            Self::User => AssociationRJSource::ServiceProviderASCE(AcseReason::NoReasonGiven),
+            Self::User | Self::PlainPasscode => {
+                AssociationRJSource::ServiceProviderASCE(AcseReason::NoReasonGiven)
+            }
             Self::CallingAeTitle | Self::CallingAddress => user(UserReason::CallingAETitleNotRecognized),
             Self::TooManyAssociations | Self::TooManyOfNode => {
                 AssociationRJSource::ServiceProviderPresentation(PresentationReason::LocalLimitExceeded)
@@ -170,6 +194,7 @@ fn caller(ae_title: &str, address: IpAddr, settings: &Settings) -> Result<Caller
         reach: Reach::Everything,
         brings_within: Reach::Everything,
         user: None,
+        identity: None,
         user_answer: None,
     })
 }

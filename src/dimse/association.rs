@@ -11,12 +11,14 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{self, Caller, Place, Places, Rejection};
+use super::admission::{self, Caller, Peer, Place, Places, Rejection};
 use super::commitment::Reports;
 use super::negotiation::{self, Context, Contexts};
 use super::operation::Meanwhile;
 use super::outstanding::Outstanding;
 use super::services::ServiceClass;
+use super::standing::Standing;
+use super::turned_away::TurnedAway;
 use super::{Server, Settings, StoreSink, audited, metric, user_identity};
 use crate::audit::{Actor, Begun, Unrecorded};
 use crate::ids;
@@ -35,13 +37,15 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Shared<K> {
     pub(super) server: Server<K>,
     pub(super) stop: CancellationToken,
+    pub(super) turned_away: TurnedAway,
     places: Places,
 }
 
 impl<K> Shared<K> {
     pub(super) fn new(server: Server<K>, stop: CancellationToken) -> Self {
         let places = Places::new(&server.settings);
-        Self { server, stop, places }
+        let turned_away = TurnedAway::new(server.settings.rejections_remembered_max);
+        Self { server, stop, turned_away, places }
     }
 
     fn admit(&self, request: &AssociationRQ, address: IpAddr) -> Result<(Caller, Place), Rejection> {
@@ -51,9 +55,14 @@ impl<K> Shared<K> {
     }
 
     /// Who uses the caller, and what that makes of it.
-    async fn identify(&self, request: &AssociationRQ, caller: &mut Caller) -> Result<(), Rejection> {
+    async fn identify(
+        &self,
+        request: &AssociationRQ,
+        peer: Peer,
+        caller: &mut Caller,
+    ) -> Result<(), Rejection> {
         let Server { identify, settings, db, .. } = &self.server;
-        let known = user_identity::of_request(&request.user_variables, identify, caller.address).await?;
+        let known = user_identity::of_request(&request.user_variables, identify, peer, settings).await?;
         settings.users.admit(caller, known, db).await
     }
 }
@@ -77,11 +86,11 @@ impl fmt::Display for Ended {
 }
 
 /// Serves one connection and closes it.
-pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, address: IpAddr, shared: Arc<Shared<K>>) {
+pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, peer: Peer, shared: Arc<Shared<K>>) {
     let settings = &shared.server.settings;
     let artim = settings.artim_timeout;
     let mut connection = Connection::new(transport, settings.pdu_bytes_max, artim);
-    let ended = negotiate_and_serve(&mut connection, address, &shared).await;
+    let ended = negotiate_and_serve(&mut connection, peer, &shared).await;
     count_end(&ended, settings);
     tell(connection.oddities());
     if let Some(source) = ended.err().and_then(|error| error.abort_source()) {
@@ -101,7 +110,7 @@ pub(super) async fn run<S: Transport, K: StoreSink>(transport: S, address: IpAdd
 
 async fn negotiate_and_serve<S: Transport, K: StoreSink>(
     connection: &mut Connection<S>,
-    address: IpAddr,
+    peer: Peer,
     shared: &Arc<Shared<K>>,
 ) -> Result<Ended, UlError> {
     let request = tokio::select! {
@@ -109,12 +118,12 @@ async fn negotiate_and_serve<S: Transport, K: StoreSink>(
         request = requested(connection) => request?,
     };
     tracing::Span::current().record("calling_aet", request.calling_ae_title.as_str());
-    let (mut caller, place) = match shared.admit(&request, address) {
+    let (mut caller, place) = match shared.admit(&request, peer.address) {
         Ok(admitted) => admitted,
-        Err(rejection) => return reject(connection, &request, address, rejection, shared).await,
+        Err(rejection) => return reject(connection, &request, peer.address, rejection, shared).await,
     };
-    if let Err(rejection) = shared.identify(&request, &mut caller).await {
-        return reject(connection, &request, address, rejection, shared).await;
+    if let Err(rejection) = shared.identify(&request, peer, &mut caller).await {
+        return reject(connection, &request, peer.address, rejection, shared).await;
     }
     if let Some(oddity) = admission::oddity(&request, &caller, &shared.server.settings) {
         connection.note(oddity);
@@ -152,7 +161,10 @@ async fn reject<S: Transport, K: StoreSink>(
     rejection: Rejection,
     shared: &Shared<K>,
 ) -> Result<Ended, UlError> {
-    audited::rejected(&shared.server, request, address, rejection).await;
+    let ae_title = admission::unpadded(&request.calling_ae_title);
+    if let Some(row) = shared.turned_away.note(address, ae_title, rejection) {
+        audited::rejected(&shared.server, row).await;
+    }
     metrics::counter!(metric::REJECTED, "reason" => rejection.as_str()).increment(1);
     if let Some(limit) = rejection.limit() {
         limits::hit(limit);
@@ -185,6 +197,7 @@ pub(super) async fn establish<'a, S: Transport, K: StoreSink>(
         connection,
         shared,
         caller,
+        standing: Standing::now(),
         contexts,
         origin,
         assembler: CommandAssembler::default(),
@@ -212,6 +225,8 @@ pub(super) struct Association<'a, S, K> {
     pub(super) shared: &'a Shared<K>,
     /// Who asks, and what it may.
     pub(super) caller: Caller,
+    /// Whether it may still.
+    pub(super) standing: Standing,
     pub(super) contexts: Contexts,
     pub(super) origin: Origin,
     pub(super) assembler: CommandAssembler,
@@ -286,7 +301,10 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
             Ok(begun) => self.doing = begun,
             Err(Unrecorded) => return self.refuse(request, audited::UNRECORDED).await,
         }
-        let done = self.perform(request, command_field, service, roles.scp).await;
+        let done = match self.still_may(command_field, service).await {
+            true => self.perform(request, command_field, service, roles.scp).await,
+            false => self.refuse(request, status::NOT_AUTHORIZED).await,
+        };
         // Whoever knows better has said so.
         let broken = if done.is_ok() { status::NOT_AUTHORIZED } else { status::PROCESSING_FAILURE };
         self.record_outcome(broken, if done.is_ok() { "refused" } else { "broken off" });

@@ -1,11 +1,7 @@
 //! Associations in the audit trail: how they come and go, and what is asked on them.
 
-use std::net::IpAddr;
-
-use dicom_ul::pdu::AssociationRQ;
-
-use super::admission::{Rejection, unpadded};
-use super::association::{Association, Counts};
+use super::association::{Association, Counts, Shared};
+use super::turned_away::Row;
 use super::{Server, StoreSink};
 use crate::audit::{Action, Actor, Begun, Deed, ObjectKind, Outcome, Unrecorded};
 use crate::dicom::attributes::{AttributeId, Level};
@@ -17,21 +13,27 @@ use crate::ul::connection::Transport;
 /// Why an association or an operation does not go on.
 pub(super) const UNRECORDED: u16 = status::RESOURCE_LIMITATION;
 
-/// A request that was turned away. It is turned away even when that cannot be told.
-pub(super) async fn rejected<K>(
-    server: &Server<K>,
-    request: &AssociationRQ,
-    address: IpAddr,
-    reason: Rejection,
-) {
-    let mut actor = Actor::node(unpadded(&request.calling_ae_title), Some(address));
-    if actor.ae_title.as_deref() == Some("") {
+/// Requests that were turned away. They are turned away even when that cannot be told.
+pub(super) async fn rejected<K>(server: &Server<K>, row: Row) {
+    let Row { address, ae_title, reason, more } = row;
+    let mut actor = Actor::node(&ae_title, address);
+    if ae_title.is_empty() {
         actor.ae_title = None;
     }
     let mut deed = Deed::new(actor, Action::RejectAssociation);
-    deed.detail = Some(reason.as_str().to_owned());
+    deed.detail = Some(match more {
+        0 => reason.as_str().to_owned(),
+        more => format!("{}, {more} more", reason.as_str()),
+    });
     if server.audit.note(deed, Outcome::Denied).await.is_err() {
-        tracing::error!(reason = reason.as_str(), "a rejected association is not in the audit trail");
+        tracing::error!(reason = reason.as_str(), more, "rejected associations are not in the audit trail");
+    }
+}
+
+/// What was only counted so far.
+pub(super) async fn rejections<K>(shared: &Shared<K>) {
+    for row in shared.turned_away.take() {
+        rejected(&shared.server, row).await;
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::admission::Peer;
 use super::association::{self, Shared};
-use super::{Server, StoreSink, metric};
+use super::{Server, StoreSink, audited, metric};
 use crate::telemetry::{limits, trace};
 use crate::ul::tls::Tls;
 use crate::ul::transport::Stream;
@@ -68,8 +69,11 @@ pub async fn serve<K: StoreSink>(listeners: Listeners, server: Server<K>, stop: 
         Arc::new(Semaphore::new(server.settings.associations_max.saturating_add(CONNECTIONS_SPARE)));
     let shared = Arc::new(Shared::new(server, stop.clone()));
     let mut tasks = JoinSet::new();
+    let mut minutes = interval(shared.server.settings.rejections_recorded_every.max(Duration::from_secs(1)));
+    minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = minutes.tick() => audited::rejections(&shared).await,
             () = stop.cancelled() => break,
             Some(ended) = tasks.join_next() => on_task_end(ended),
             accepted = listeners.accept() => match accepted {
@@ -80,6 +84,7 @@ pub async fn serve<K: StoreSink>(listeners: Listeners, server: Server<K>, stop: 
     }
     drop(listeners);
     finish(tasks, stop_timeout).await;
+    audited::rejections(&shared).await;
 }
 
 fn on_connection<K: StoreSink>(
@@ -105,11 +110,12 @@ async fn on_stream<K: StoreSink>(accepted: Accepted, _place: OwnedSemaphorePermi
         tracing::debug!(%error, "the connection ended before it began");
         return;
     }
+    let peer = Peer { address: peer.ip(), is_encrypted: tls.is_some() };
     let Some(tls) = tls else {
-        return association::run(Stream::Plain(stream), peer.ip(), shared).await;
+        return association::run(Stream::Plain(stream), peer, shared).await;
     };
     match handshake(&tls, stream, &shared).await {
-        Ok(stream) => association::run(stream, peer.ip(), shared).await,
+        Ok(stream) => association::run(stream, peer, shared).await,
         Err(error) => {
             metrics::counter!(metric::TLS_FAILED).increment(1);
             tracing::warn!(%error, "the TLS handshake failed");

@@ -7,6 +7,7 @@ mod nodes;
 mod odd;
 mod operations;
 mod retrieve;
+mod standing;
 mod tls;
 
 use std::time::Duration;

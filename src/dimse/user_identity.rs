@@ -7,8 +7,8 @@ use std::sync::Arc;
 use dicom_ul::pdu::{UserIdentity as Item, UserIdentityType as Kind, UserVariableItem};
 use futures::future::BoxFuture;
 
-use super::admission::Rejection;
-use super::metric;
+use super::admission::{Peer, Rejection};
+use super::{Settings, metric};
 use crate::auth;
 
 /// The sub-item of a request, and that of its answer; dicom-ul has no type for the latter, nor for
@@ -30,6 +30,10 @@ impl UserIdentity {
             Kind::Jwt => "jwt",
             _ => "unknown",
         }
+    }
+
+    fn is_passcode(&self) -> bool {
+        matches!(self.0.identity_type(), Kind::UsernamePassword)
     }
 
     /// User name, service ticket, assertion or token.
@@ -67,6 +71,13 @@ impl UserIdentity {
     }
 }
 
+#[cfg(test)]
+impl UserIdentity {
+    pub(super) fn passcode_for_test() -> Self {
+        Self(Item::new(false, Kind::UsernamePassword, b"ana".to_vec(), b"hush".to_vec()))
+    }
+}
+
 impl fmt::Debug for UserIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("UserIdentity").field(&self.kind()).finish_non_exhaustive()
@@ -97,6 +108,7 @@ pub fn everybody() -> Identify {
 /// What came of the identity in a request.
 #[derive(Debug)]
 pub(super) struct Known {
+    pub(super) identity: UserIdentity,
     /// The server response, where the request asks for one.
     pub(super) answer: Option<Vec<u8>>,
     pub(super) user: Option<Box<auth::Caller>>,
@@ -106,7 +118,8 @@ pub(super) struct Known {
 pub(super) async fn of_request(
     items: &[UserVariableItem],
     identify: &Identify,
-    address: IpAddr,
+    peer: Peer,
+    settings: &Settings,
 ) -> Result<Option<Known>, Rejection> {
     let Some(item) = items.iter().find_map(identity) else {
         return Ok(None);
@@ -115,9 +128,13 @@ pub(super) async fn of_request(
     let user = UserIdentity(item);
     metrics::counter!(metric::USER_IDENTITIES, "type" => user.kind()).increment(1);
     tracing::debug!(user_identity = user.kind(), "a user identity came with the request");
-    match identify(&user, address).await {
-        Identified::Accepted { response, user } => {
-            Ok(Some(Known { answer: wants_response.then_some(response), user }))
+    let is_refused = user.is_passcode() && settings.users.are_told_apart && !settings.passcode_plain_ok;
+    if is_refused && !peer.is_private() {
+        return Err(Rejection::PlainPasscode);
+    }
+    match identify(&user, peer.address).await {
+        Identified::Accepted { response, user: known } => {
+            Ok(Some(Known { identity: user, answer: wants_response.then_some(response), user: known }))
         }
         Identified::Refused => Err(Rejection::User),
     }

@@ -38,10 +38,11 @@ impl Users {
         db: &Db,
     ) -> Result<(), Rejection> {
         match known {
-            Some(Known { answer, user }) => {
+            Some(Known { identity, answer, user }) => {
                 caller.user_answer = answer;
                 if let Some(user) = user {
                     caller.be_used_by(*user);
+                    caller.identity = Some(Arc::new(identity));
                 }
             }
             None if self.are_required => return Err(Rejection::User),
@@ -102,9 +103,10 @@ async fn caller(access: &Access, proof: Proof, address: IpAddr) -> Result<auth::
 }
 
 impl Caller {
-    fn be_used_by(&mut self, user: auth::Caller) {
+    /// At first, and whenever his rights are looked at again.
+    pub(super) fn be_used_by(&mut self, user: auth::Caller) {
         let allowed = Service::ALL.into_iter().filter(|service| user.may(permission(*service)));
-        let of_node = |service: &Service| self.node.is_none() || self.may.contains(service);
+        let of_node = |service: &Service| self.node.as_ref().is_none_or(|node| node.may.contains(service));
         self.may = allowed.filter(of_node).collect();
         self.reach = user.reach.clone();
         self.brings_within = user.reach.clone();
@@ -127,6 +129,7 @@ mod tests {
     use crate::auth::Role;
     use crate::db::{Batch, Statement};
     use crate::dimse::tests::node;
+    use crate::dimse::user_identity::UserIdentity;
 
     const USERS: Users = Users { are_told_apart: true, are_required: false, see_ungrouped: true };
 
@@ -140,7 +143,11 @@ mod tests {
 
     async fn admitted(users: Users, caller: Caller, user: Option<auth::Caller>) -> Result<Caller, Rejection> {
         let (dir, mut caller) = (tempfile::tempdir().unwrap(), caller);
-        let known = user.map(|user| Known { answer: None, user: Some(Box::new(user)) });
+        let known = user.map(|user| Known {
+            identity: UserIdentity::passcode_for_test(),
+            answer: None,
+            user: Some(Box::new(user)),
+        });
         users.admit(&mut caller, known, &index(&dir).await).await?;
         Ok(caller)
     }
@@ -151,7 +158,8 @@ mod tests {
 
     fn of_node(groups: &[&str]) -> Caller {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        Caller { node: Some(config::Node { groups, ..node("SENDER") }), ..unknown() }
+        let may = [Service::Store].into();
+        Caller { node: Some(config::Node { groups, may, ..node("SENDER") }), ..unknown() }
     }
 
     fn user(role: Role) -> auth::Caller {

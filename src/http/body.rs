@@ -1,6 +1,8 @@
 //! Bodies: in as a guarded stream of chunks, out as one boxed type.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +20,32 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A request body behind its limits.
-pub(crate) type Inbound = BoxStream<'static, io::Result<Bytes>>;
+pub(crate) struct Inbound {
+    chunks: BoxStream<'static, io::Result<Bytes>>,
+    json_bytes_max: usize,
+}
+
+impl Inbound {
+    /// `json_bytes_max` bounds what is taken where a few words of JSON are expected.
+    pub(crate) fn of<S>(chunks: S, json_bytes_max: usize) -> Self
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        Self { chunks: chunks.boxed(), json_bytes_max }
+    }
+
+    pub(crate) fn json_bytes_max(&self) -> usize {
+        self.json_bytes_max
+    }
+}
+
+impl Stream for Inbound {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.as_mut().poll_next(context)
+    }
+}
 
 /// Why a body stopped before its end; travels inside the `io::Error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +100,7 @@ impl InboundLimits {
 }
 
 /// Ends with [`BodyStopped`] when a limit is passed.
-pub(crate) fn inbound<B>(body: B, limits: InboundLimits) -> Inbound
+pub(crate) fn inbound<B>(body: B, limits: InboundLimits, json_bytes_max: usize) -> Inbound
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -81,7 +108,7 @@ where
     let frames = TryStreamExt::map_err(BodyStream::new(body), |e| io::Error::other(e.into()));
     let chunks = frames.try_filter_map(|frame| std::future::ready(Ok(frame.into_data().ok()))).boxed();
     let body = Guarded { chunks, bytes: 0, waited: Duration::ZERO };
-    stream::unfold(Some(body), move |body| guarded_chunk(body, limits)).boxed()
+    Inbound::of(stream::unfold(Some(body), move |body| guarded_chunk(body, limits)), json_bytes_max)
 }
 
 struct Guarded {
@@ -156,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_ends_with_the_reason() {
-        let chunks: Vec<_> = inbound(full("12345"), LIMITS).collect().await;
+        let chunks: Vec<_> = inbound(full("12345"), LIMITS, 16).collect().await;
         let error = chunks[0].as_ref().unwrap_err();
         assert_eq!(BodyStopped::find(error), Some(BodyStopped::TooLarge { bytes_max: 4 }));
         assert_eq!(chunks.len(), 1);
@@ -165,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn a_silent_client_is_given_up() {
         let silent = streamed(stream::pending());
-        let chunks: Vec<_> = inbound(silent, LIMITS).collect().await;
+        let chunks: Vec<_> = inbound(silent, LIMITS, 16).collect().await;
         let error = chunks[0].as_ref().unwrap_err();
         assert!(matches!(BodyStopped::find(error), Some(BodyStopped::Idle(_))));
     }
@@ -178,7 +205,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             Ok(Bytes::from_static(b"x"))
         });
-        let chunks: Vec<_> = inbound(streamed(drips), limits).collect().await;
+        let chunks: Vec<_> = inbound(streamed(drips), limits, 16).collect().await;
         let error = chunks.last().unwrap().as_ref().unwrap_err();
         assert_eq!(BodyStopped::find(error), Some(BodyStopped::Slow { rate_min: 10_000 }));
     }

@@ -31,7 +31,8 @@ impl Deadline {
 
     /// The same body, whose pieces give us more time.
     pub(super) fn watch(&self, body: Inbound) -> Inbound {
-        Watched { body, deadline: self.clone() }.boxed()
+        let json_bytes_max = body.json_bytes_max();
+        Inbound::of(Watched { body, deadline: self.clone() }, json_bytes_max)
     }
 
     pub(super) async fn bound(self, answering: impl Future<Output = Answer>) -> Answer {
@@ -74,7 +75,7 @@ impl Stream for Watched {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.deadline.is_ours(None);
-        let chunk = ready!(self.body.as_mut().poll_next(cx));
+        let chunk = ready!(self.body.poll_next_unpin(cx));
         self.deadline.is_ours(Some(Instant::now()));
         Poll::Ready(chunk)
     }
@@ -106,7 +107,7 @@ mod tests {
             tokio::time::sleep(LIMIT).await;
             Ok(Bytes::from_static(b"x"))
         });
-        let body = deadline.watch(slow.boxed());
+        let body = deadline.watch(Inbound::of(slow, 0));
         let reading = async {
             assert_eq!(body.collect::<Vec<_>>().await.len(), 4);
             fine()

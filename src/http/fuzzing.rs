@@ -61,7 +61,7 @@ pub fn multipart(input: &[u8]) {
     let Some((&size, body)) = input.split_first() else { return };
     let pieces: Vec<io::Result<Bytes>> =
         body.chunks(usize::from(size).max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-    futures::executor::block_on(read_parts(stream::iter(pieces).boxed(), body.len()));
+    futures::executor::block_on(read_parts(super::body::Inbound::of(stream::iter(pieces), 0), body.len()));
     let content_type = String::from_utf8_lossy(body);
     let boundary =
         MediaType::parse(&content_type).and_then(|parsed| parsed.parameter("boundary").map(str::len));

@@ -50,7 +50,7 @@ use super::dicomweb::delete::explain_absence;
 use super::endpoint::RouteError;
 use super::error::HttpError;
 use super::service::{Answer, Asked};
-use super::visible;
+use super::{limit_hit, visible};
 use crate::query::Scope;
 use auth::oidc as auth_provider;
 
@@ -150,9 +150,6 @@ fn stored_json(bytes: &[u8]) -> serde_json::Value {
     serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
 }
 
-/// The body of a request is a few words.
-const REQUEST_BYTES_MAX: usize = 16 << 10;
-
 /// A body of a few words.
 async fn collected(body: Inbound, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
     let collect = |mut all: Vec<u8>, chunk: bytes::Bytes| async move {
@@ -170,7 +167,12 @@ async fn collected(body: Inbound, bytes_max: usize) -> Result<Vec<u8>, HttpError
 /// What the body of a request wishes for; no body wishes for nothing in particular. `form` says what
 /// it should be.
 async fn wish<T: DeserializeOwned>(body: Inbound, form: &str) -> Result<T, HttpError> {
-    wish_up_to(REQUEST_BYTES_MAX, body, form).await
+    let bytes_max = body.json_bytes_max();
+    let wish = wish_up_to(bytes_max, body, form).await;
+    if matches!(wish, Err(HttpError::TooLarge { .. })) {
+        limit_hit("http.json_bytes_max");
+    }
+    wish
 }
 
 /// As [`wish`], of so many bytes.

@@ -331,7 +331,7 @@ where
         idle_timeout: settings.body_idle_timeout,
         rate_min: settings.body_rate_min,
     };
-    Ok(body::inbound(incoming, limits))
+    Ok(body::inbound(incoming, limits, settings.json_bytes_max))
 }
 
 /// hyper bounds its buffer; what fits into that may still be more than we take.

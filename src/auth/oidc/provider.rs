@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use reqwest::{Client, RequestBuilder, Url, redirect};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -48,11 +48,21 @@ struct Description {
     authorization_endpoint: String,
     token_endpoint: String,
     jwks_uri: String,
+    userinfo_endpoint: Option<String>,
 }
 
+/// What a code or a refresh token is good for.
 #[derive(Deserialize)]
-struct TokenAnswer {
-    id_token: Secret,
+pub(super) struct Given {
+    pub(super) id_token: Option<Secret>,
+    pub(super) refresh_token: Option<Secret>,
+    access_token: Option<Secret>,
+}
+
+/// RFC 6749 5.2.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,21 +117,56 @@ impl Provider {
         url.map(String::from).map_err(|_| OidcError::Unreachable("authorization endpoint"))
     }
 
-    /// The ID token that a code stands for.
+    /// The tokens that a code stands for.
     pub(super) async fn exchange(
         &self,
         code: &str,
         verifier: &str,
         callback: &str,
         now: Timestamp,
-    ) -> Result<Secret, OidcError> {
-        let endpoint = self.known(now).await?.description.token_endpoint;
-        let mut form = vec![
+    ) -> Result<Given, OidcError> {
+        let form = vec![
             ("grant_type", "authorization_code"),
             ("code", code),
             ("redirect_uri", callback),
             ("code_verifier", verifier),
         ];
+        self.tokens(form, now).await.map_err(|_| OidcError::Refused)
+    }
+
+    /// What is said now of somebody who stays, OpenID Connect Core 1.0, 12, and the next refresh token.
+    pub(super) async fn again(
+        &self,
+        refresh: &Secret,
+        subject: &str,
+        now: Timestamp,
+    ) -> Result<(Vouched, Option<Secret>), OidcError> {
+        let form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh.reveal())];
+        let given = self.tokens(form, now).await?;
+        let claims = match &given.id_token {
+            Some(token) => Some(self.claims(token, now).await?),
+            None => None,
+        };
+        let claims = match claims.filter(|claims| self.tells_roles(&claims.others)) {
+            Some(claims) => claims,
+            None => self.user_info(given.access_token.as_ref(), now).await?,
+        };
+        match claims.sub == subject {
+            true => Ok((self.vouched(claims), given.refresh_token)),
+            false => Err(OidcError::IdToken("its subject")),
+        }
+    }
+
+    /// OpenID Connect Core 1.0, 5.3.
+    async fn user_info(&self, access: Option<&Secret>, now: Timestamp) -> Result<IdClaims, OidcError> {
+        const WHAT: &str = "user information";
+        let endpoint = self.known(now).await?.description.userinfo_endpoint;
+        let (endpoint, access) = endpoint.zip(access).ok_or(OidcError::IdToken("its roles"))?;
+        fetch(self.http.get(endpoint).bearer_auth(access.reveal()), WHAT).await
+    }
+
+    async fn tokens(&self, mut form: Vec<(&str, &str)>, now: Timestamp) -> Result<Given, OidcError> {
+        let endpoint = self.known(now).await?.description.token_endpoint;
         if self.secret.is_none() {
             form.push(("client_id", self.settings.client_id.as_str()));
         }
@@ -135,8 +180,7 @@ impl Provider {
             }
             None => request,
         };
-        let answer: TokenAnswer = fetch(request, "token").await.map_err(|_| OidcError::Refused)?;
-        Ok(answer.id_token)
+        granted(request).await
     }
 
     /// OpenID Connect Core 1.0, 3.1.3.7.
@@ -146,6 +190,14 @@ impl Provider {
         nonce: &str,
         now: Timestamp,
     ) -> Result<Vouched, OidcError> {
+        let claims = self.claims(token, now).await?;
+        match claims.nonce.as_deref() == Some(nonce) {
+            true => Ok(self.vouched(claims)),
+            false => Err(OidcError::IdToken("its nonce")),
+        }
+    }
+
+    async fn claims(&self, token: &Secret, now: Timestamp) -> Result<IdClaims, OidcError> {
         let header =
             jsonwebtoken::decode_header(token.reveal()).map_err(|_| OidcError::IdToken("its form"))?;
         if !ALGORITHMS.contains(&header.alg) {
@@ -160,13 +212,14 @@ impl Provider {
         validation.validate_nbf = true;
         let claims = jsonwebtoken::decode::<IdClaims>(token.reveal(), &key, &validation);
         let claims = claims.map_err(|_| OidcError::IdToken("its signature or its claims"))?.claims;
-        if claims.nonce.as_deref() != Some(nonce) {
-            return Err(OidcError::IdToken("its nonce"));
-        }
         if claims.azp.as_ref().is_some_and(|party| *party != self.settings.client_id) {
             return Err(OidcError::IdToken("its authorized party"));
         }
-        Ok(self.vouched(claims))
+        Ok(claims)
+    }
+
+    fn tells_roles(&self, claims: &BTreeMap<String, Value>) -> bool {
+        at_path(claims, &self.settings.roles_claim).is_some()
     }
 
     fn vouched(&self, claims: IdClaims) -> Vouched {
@@ -221,12 +274,16 @@ fn find<'a>(keys: &'a JwkSet, kid: Option<&str>) -> Option<&'a Jwk> {
     }
 }
 
-/// `roles`, or a path as `realm_access.roles`; one text, or a list of them.
-fn said_roles<'a>(claims: &'a BTreeMap<String, Value>, path: &str) -> BTreeSet<&'a str> {
+/// `roles`, or a path as `realm_access.roles`.
+fn at_path<'a>(claims: &'a BTreeMap<String, Value>, path: &str) -> Option<&'a Value> {
     let mut names = path.split('.');
     let first = names.next().and_then(|name| claims.get(name));
-    let found = names.fold(first, |value, name| value.and_then(|value| value.get(name)));
-    match found {
+    names.fold(first, |value, name| value.and_then(|value| value.get(name)))
+}
+
+/// One text, or a list of them.
+fn said_roles<'a>(claims: &'a BTreeMap<String, Value>, path: &str) -> BTreeSet<&'a str> {
+    match at_path(claims, path) {
         Some(Value::String(one)) => BTreeSet::from([one.as_str()]),
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
         _ => BTreeSet::new(),
@@ -264,15 +321,38 @@ fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
+/// What is refused for good is told from what cannot be had now.
+async fn granted(request: RequestBuilder) -> Result<Given, OidcError> {
+    const WHAT: &str = "token";
+    let response = send(request, WHAT).await?;
+    if response.status().is_client_error() {
+        let refusal: Refusal = read(response, WHAT).await?;
+        return Err(match refusal.error.as_str() {
+            "invalid_grant" => OidcError::Refused,
+            _ => OidcError::Unreachable(WHAT),
+        });
+    }
+    let response = response.error_for_status().map_err(|error| unreachable(error, WHAT))?;
+    read(response, WHAT).await
+}
+
 async fn fetch<T: DeserializeOwned>(request: RequestBuilder, what: &'static str) -> Result<T, OidcError> {
-    let unreachable = |error: reqwest::Error| {
-        tracing::warn!(error = %error.without_url(), what, "the identity provider does not answer");
-        OidcError::Unreachable(what)
-    };
-    let response = request.header("accept", "application/json").send().await.map_err(unreachable)?;
-    let mut response = response.error_for_status().map_err(unreachable)?;
+    let response = send(request, what).await?;
+    read(response.error_for_status().map_err(|error| unreachable(error, what))?, what).await
+}
+
+fn unreachable(error: reqwest::Error, what: &'static str) -> OidcError {
+    tracing::warn!(error = %error.without_url(), what, "the identity provider does not answer");
+    OidcError::Unreachable(what)
+}
+
+async fn send(request: RequestBuilder, what: &'static str) -> Result<Response, OidcError> {
+    request.header("accept", "application/json").send().await.map_err(|error| unreachable(error, what))
+}
+
+async fn read<T: DeserializeOwned>(mut response: Response, what: &'static str) -> Result<T, OidcError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(error, what))? {
         body.extend_from_slice(&chunk);
         if body.len() > ANSWER_BYTES_MAX {
             return Err(OidcError::Unreachable(what));

@@ -5,9 +5,49 @@ use proptest::prelude::*;
 use super::harness::client;
 use super::{Bench, PASSWORD};
 use crate::audit::Actor;
-use crate::auth::{Denied, Role, Secret, UserError};
-use crate::db::Batch;
+use crate::auth::{Denied, Granted, Role, Secret, UserError};
 use crate::db::users::{self, Profile};
+use crate::db::{Batch, Statement};
+
+/// By a provider that nobody can reach.
+async fn of_provider() -> (Bench, Granted) {
+    let bench = Bench::with(|settings| {
+        settings.oidc.issuer = "http://127.0.0.1:1".to_owned();
+        settings.oidc.client_id = "radiant".to_owned();
+    })
+    .await;
+    let eva = bench.add("eva", Role::Viewer).await;
+    let provider = (bench.config.auth.oidc.issuer.as_str(), "eva");
+    bench.access.db.run(users::link(&eva.id, 1, provider, bench.clock.now())).await.unwrap();
+    let eva = bench.access.user(&eva.id).await.unwrap();
+    let provided = crate::auth::sessions::Proof::Provider(Some(Secret::new("theirs")));
+    let granted = bench.access.begin_session(eva, provided, &client()).await.unwrap();
+    (bench, granted)
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_asked_for_too_long_ends_the_session() {
+    let (bench, mut granted) = of_provider().await;
+    for hours in [1, 10] {
+        bench.wait(hours * 3600);
+        granted = bench.access.refresh(granted.refresh.reveal(), &client()).await.unwrap();
+    }
+    bench.wait(3600);
+    let refused = bench.access.refresh(granted.refresh.reveal(), &client()).await;
+    assert!(matches!(refused, Err(Denied::SessionEnded)), "{refused:?}");
+    assert_eq!(bench.audit().await.last().unwrap(), "revoke-session success");
+}
+
+#[tokio::test]
+async fn what_the_provider_granted_lies_sealed_and_goes_with_its_token() {
+    let (bench, granted) = of_provider().await;
+    bench.access.refresh(granted.refresh.reveal(), &client()).await.unwrap();
+    let sql = "select provider_token from refresh_token order by used_at is null";
+    let kept = bench.access.db.read(Statement::named("kept", sql)).await.unwrap();
+    assert_eq!(kept[0].opt_bytes(0).unwrap(), None);
+    let sealed = kept[1].bytes(0).unwrap();
+    assert!(!sealed.windows(6).any(|part| part == b"theirs"));
+}
 
 #[tokio::test]
 async fn a_refresh_token_is_good_once_and_betrays_a_thief() {

@@ -18,10 +18,11 @@ use crate::auth::Reach;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::{self, Config, DimseTls, Node, Overrides, Service};
-use crate::db::Db;
+use crate::db::{Db, Statement};
 use crate::dicom::temporal::Offset;
-use crate::dimse::admission::Caller;
+use crate::dimse::admission::{self, Caller};
 use crate::dimse::association::{self, Shared};
+use crate::dimse::audited;
 use crate::dimse::{
     FindSettings, Identified, Identify, Placing, Server, Settings, SopClasses, StoreSink, Users,
 };
@@ -59,6 +60,10 @@ pub(in crate::dimse) fn settings() -> Settings {
             stored_zone: Offset::UTC,
         },
         users: Users::default(),
+        passcode_plain_ok: false,
+        recheck: Duration::ZERO,
+        rejections_recorded_every: Duration::from_secs(60),
+        rejections_remembered_max: 10,
     }
 }
 
@@ -261,6 +266,34 @@ impl Harness {
         Self { sink, stop, shared, ended, associations: TaskTracker::new(), archive }
     }
 
+    /// With users.
+    pub(super) fn identified_by(settings: Settings, identify: Identify) -> Self {
+        let mut harness = Self::new(settings);
+        let server = Server { identify, ..harness.server() };
+        harness.shared = Arc::new(Shared::new(server, harness.stop.clone()));
+        harness
+    }
+
+    pub(super) async fn associate_as(
+        &self,
+        identity: UserVariableItem,
+        contexts: &[ProposedContext],
+    ) -> Result<Association<DuplexStream>, ScuError> {
+        Association::request_with(self.connect(), &peer("pipe"), contexts, vec![identity]).await
+    }
+
+    /// What the audit trail says of an action.
+    pub(super) async fn audited(&self, action: &str) -> Vec<String> {
+        self.shared.server.audit.flush().await;
+        let sql = "select detail from audit where action = $1 order by sequence";
+        let rows = self.db().read(Statement::named("audited", sql).bind(action)).await.unwrap();
+        rows.iter().map(|row| row.text(0).unwrap().to_owned()).collect()
+    }
+
+    pub(super) async fn tell_rejections(&self) {
+        audited::rejections(&self.shared).await;
+    }
+
     /// Objects to query and retrieve.
     pub(super) async fn hold(&self, files: &[Vec<u8>]) {
         testing::hold(&self.archive.db, &self.archive.blobs, files).await;
@@ -282,8 +315,8 @@ impl Harness {
     /// The peer's end of a connection that is being served.
     pub(in crate::dimse) fn connect(&self) -> DuplexStream {
         let (ours, theirs) = duplex(16 << 10);
-        let address = Ipv4Addr::LOCALHOST.into();
-        self.associations.spawn(association::run(theirs, address, Arc::clone(&self.shared)));
+        let peer = admission::Peer { address: Ipv4Addr::LOCALHOST.into(), is_encrypted: false };
+        self.associations.spawn(association::run(theirs, peer, Arc::clone(&self.shared)));
         ours
     }
 

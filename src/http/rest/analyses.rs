@@ -349,10 +349,10 @@ fn refused(refused: AnalysisRefused) -> HttpError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::stream::{self, StreamExt};
+    use futures::stream;
 
     fn body(text: &'static str) -> Inbound {
-        stream::iter([Ok(bytes::Bytes::from_static(text.as_bytes()))]).boxed()
+        Inbound::of(stream::iter([Ok(bytes::Bytes::from_static(text.as_bytes()))]), 64)
     }
 
     #[tokio::test]
@@ -361,6 +361,8 @@ mod tests {
         assert_eq!(wish("").await.unwrap().pipeline, None);
         assert_eq!(wish(r#"{"pipeline":"ct"}"#).await.unwrap().pipeline.as_deref(), Some("ct"));
         assert!(matches!(wish(r#"{"pipelin":"ct"}"#).await, Err(HttpError::BadRequest(_))));
+        let long = r#"{"pipeline":"ctctctctctctctctctctctctctctctctctctctctctctctctctctctctct"}"#;
+        assert!(matches!(wish(long).await, Err(HttpError::TooLarge { bytes_max: 64 })));
     }
 
     #[test]

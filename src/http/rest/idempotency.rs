@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
+use futures::stream;
 use http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -18,7 +18,7 @@ use super::routes::{Call, Route};
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::idempotency::{self as rows, Bounds, Claim, Kept, Known};
-use crate::http::body::{self, Body};
+use crate::http::body::{self, Body, Inbound};
 use crate::http::error::HttpError;
 use crate::http::service::Answer;
 use crate::http::{State, limit_hit};
@@ -56,6 +56,7 @@ pub(super) fn key(route: &Route, headers: &HeaderMap) -> Result<Option<String>, 
 /// Answers the request, or repeats what it was answered the first time.
 pub(super) async fn once(key: String, route: &'static Route, call: Call) -> Answer {
     let Call { state, path, asked, body } = call;
+    let json_bytes_max = body.json_bytes_max();
     let bytes = super::collected(body, BODY_BYTES_MAX).await?;
     let mut hasher = Sha256::new();
     asked.query.iter().for_each(|(name, value)| hasher.update(format!("{name}={value}\0")));
@@ -70,7 +71,7 @@ pub(super) async fn once(key: String, route: &'static Route, call: Call) -> Answ
     if let Some(kept) = known(&state, &claim).await? {
         return replayed(kept);
     }
-    let body = stream::iter([Ok(Bytes::from(bytes))]).boxed();
+    let body = Inbound::of(stream::iter([Ok(Bytes::from(bytes))]), json_bytes_max);
     let answer = (route.handler)(Call { state: Arc::clone(&state), path, asked, body });
     // Not given up with the connection: what is begun has an answer, for the next who asks.
     let worked = tokio::spawn(async move {

@@ -55,7 +55,7 @@ fn asked(caller: Caller, query: &str) -> Asked {
 pub(super) async fn answer(bench: &Bench, method: &Method, path: &str, caller: Caller) -> Answer {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let (state, asked) = (Arc::clone(&bench.state), asked(caller, query));
-    let nothing = || body::inbound(body::empty(), limits());
+    let nothing = || body::inbound(body::empty(), limits(), 16 << 10);
     match Endpoint::parse(method, path).unwrap() {
         Endpoint::Rest(matched) => rest::handle(state, matched, asked, nothing()).await,
         Endpoint::Dicomweb(endpoint) => dicomweb::handle(state, endpoint, asked, nothing()).await,
@@ -199,7 +199,7 @@ async fn an_answer_that_is_kept_is_not_given_to_strangers() {
     let mut asking = asked(stranger(), "");
     asking.headers.insert(IF_NONE_MATCH, tag);
     let Endpoint::Dicomweb(endpoint) = Endpoint::parse(&Method::GET, &path).unwrap() else { panic!() };
-    let nothing = body::inbound(body::empty(), limits());
+    let nothing = body::inbound(body::empty(), limits(), 16 << 10);
     let hidden = dicomweb::handle(Arc::clone(&bench.state), endpoint, asking, nothing).await;
     assert_eq!(hidden.unwrap_err().status(), StatusCode::NOT_FOUND);
 }

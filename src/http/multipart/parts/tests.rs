@@ -9,7 +9,7 @@ use super::*;
 
 fn body(message: &[u8], cut: usize) -> Inbound {
     let chunks: Vec<_> = message.chunks(cut).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-    stream::iter(chunks).boxed()
+    Inbound::of(stream::iter(chunks), 0)
 }
 
 type Read = Vec<(PartHead, Vec<u8>)>;
@@ -73,7 +73,7 @@ async fn drunk(beginning: &'static [u8]) -> (PartsError, usize) {
         Ok(Bytes::from_static(&[b'-'; 1024]))
     });
     let body = stream::iter(std::iter::once(Ok(Bytes::from_static(beginning))).chain(endless.take(1000)));
-    let error = Parts::of(body.boxed(), "b").next().await.unwrap_err();
+    let error = Parts::of(Inbound::of(body, 0), "b").next().await.unwrap_err();
     (error, given.load(Ordering::Relaxed))
 }
 
