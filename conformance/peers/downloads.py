@@ -135,7 +135,7 @@ def check_refusals(server, study):
     ask(server, 422, form="deidentified-zip", studies=[study], options={"deidentify": both})
     ask(server, 422, form="deidentified-zip", studies=[study], options={"project": "none"})
     kept = [ask(server, form="csv", studies=[study])["id"] for _ in range(3)]
-    ask(server, 409, form="csv", studies=[study])
+    ask(server, 429, form="csv", studies=[study])
     for download in kept:
         forget(server, download)
     equal("status", requests.get(api(server, "downloads/nobody"), timeout=60).status_code, 404)

@@ -3,6 +3,7 @@
 use crate::auth::Reach;
 use crate::clock::Timestamp;
 use crate::db::page::{self, Conditions, Found, List, Page};
+use crate::db::worklist::OfStudy;
 use crate::db::{Db, DbError, Row, Statement, groups};
 use crate::dicom::uid::StudyUid;
 
@@ -193,6 +194,7 @@ pub struct AnalysisFilter {
     pub study: Option<StudyUid>,
     pub state: Option<String>,
     pub pipeline: Option<String>,
+    pub of_study: OfStudy,
 }
 
 const ANALYSES: List<'_> = List {
@@ -219,6 +221,7 @@ pub async fn analyses(
     filter.study.iter().for_each(|study| conditions.and_value("analysis.study_uid = {}", study));
     filter.state.into_iter().for_each(|state| conditions.and_value("analysis.state = {}", state));
     filter.pipeline.into_iter().for_each(|name| conditions.and_value("analysis.pipeline = {}", name));
+    filter.of_study.condition(&mut conditions, "analysis.study_uid");
     page::read(db, &ANALYSES, conditions, page, analysis_row).await
 }
 
@@ -321,6 +324,7 @@ pub async fn measurements(db: &Db, analysis: &str) -> Result<Vec<Measurement>, D
 pub struct ReportFilter {
     pub study: Option<StudyUid>,
     pub status: Option<String>,
+    pub of_study: OfStudy,
 }
 
 const REPORTS: List<'_> = List {
@@ -351,6 +355,7 @@ pub async fn reports(
     groups::signed(reach, "report.id").into_iter().for_each(|signed| conditions.and(signed));
     filter.study.iter().for_each(|study| conditions.and_value("report.study_uid = {}", study));
     filter.status.into_iter().for_each(|status| conditions.and_value("report.status = {}", status));
+    filter.of_study.condition(&mut conditions, "report.study_uid");
     page::read(db, &REPORTS, conditions, page, report_row).await
 }
 
@@ -393,6 +398,7 @@ mod tests {
                 description, referring_physician, referring_folded, attributes, series_count, instance_count, \
                 last_instance_at, created_at, updated_at) \
              values (1, 1, '1.1', '', '', '', '', '', '', '', x'00', 2, 2, 9, 0, 0)",
+            "update study set search_words = ' DOUBLE ', study_date = '20251231'",
             "insert into analysis (id, study_uid, pipeline, content_sha256, state, trigger_kind, queued_at) \
              values ('a', '1.1', 'cxr', 'x', 'failed', 'rule', 1), ('b', '1.1', 'cxr', 'y', 'done', 'rule', 2)",
             "insert into finding (id, analysis, ordinal, finding, location, laterality, certainty) \
@@ -410,7 +416,22 @@ mod tests {
         assert_eq!(analyses_of(&db, &found.study).await.unwrap()[0].report.as_deref(), Some("r"));
         assert_eq!(findings(&db, "b").await.unwrap()[0].laterality, "left");
         assert_eq!(measurements(&db, "b").await.unwrap()[0].value, 2.5);
-        let of_study = ReportFilter { study: Some(found.study), status: None };
+        let named = |text: &str| OfStudy {
+            text: Some(text.to_owned()),
+            date_to: Some("20260101".into()),
+            ..OfStudy::default()
+        };
+        for (text, total) in [("dou", 1), ("roe", 0), ("", 1)] {
+            let page = Page::first("coalesce(analysis.finished_at, 0)", true, 5);
+            let of_study = named(text);
+            let filter = AnalysisFilter { of_study: of_study.clone(), ..AnalysisFilter::default() };
+            let found = analyses(&db, &Reach::Everything, filter, &page).await.unwrap();
+            assert_eq!(found.total, 2 * total, "{text}");
+            let filter = ReportFilter { of_study, ..ReportFilter::default() };
+            let page = Page::first("report.updated_at", true, 5);
+            assert_eq!(reports(&db, &Reach::Everything, filter, &page).await.unwrap().total, total, "{text}");
+        }
+        let of_study = ReportFilter { study: Some(found.study), ..ReportFilter::default() };
         let page = Page::first("report.id", true, 5);
         assert_eq!(reports(&db, &Reach::Everything, of_study, &page).await.unwrap().total, 1);
         assert!(report(&db, "x").await.unwrap().is_none());

@@ -191,15 +191,45 @@ fn conditions(reach: &Reach, filter: &Filter) -> Conditions {
     filter.arrived_to.iter().for_each(|at| all.and_value("worklist.arrived_at <= {}", *at));
     filter.finding.iter().for_each(|code| finding(&mut all, code));
     filter.held.into_iter().for_each(|held| all.and(if held { HELD } else { NOT_HELD }));
-    for word in filter.text.iter().flat_map(|text| person_name::words(text)).take(WORDS_MAX) {
-        all.and_value("worklist.words like {} escape '!'", format!("% {word}%"));
-    }
+    words(&mut all, filter.text.as_deref());
     filter.before.iter().for_each(|study| before(&mut all, study));
     all
 }
 
 const HELD: &str = "worklist.study_uid in (select study_uid from hold where released_at is null)";
 const NOT_HELD: &str = "worklist.study_uid not in (select study_uid from hold where released_at is null)";
+
+/// What the study of something else is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OfStudy {
+    pub modalities: Vec<String>,
+    pub date_from: Option<String>,
+    pub date_to: Option<String>,
+    /// Beginnings of words, as those of [`Filter`].
+    pub text: Option<String>,
+}
+
+impl OfStudy {
+    /// `study` is the expression of a Study Instance UID.
+    pub(super) fn condition(&self, all: &mut Conditions, study: &str) {
+        if *self == Self::default() {
+            return;
+        }
+        let mut within = Conditions::default();
+        // Words that say nothing narrow nothing.
+        within.and("1 = 1");
+        of_study(&mut within, &self.modalities, &self.date_from, &self.date_to);
+        words(&mut within, self.text.as_deref());
+        let begin = format!("{study} in (select worklist.study_uid from worklist where ");
+        all.and_where(&begin, within);
+    }
+}
+
+fn words(all: &mut Conditions, text: Option<&str>) {
+    for word in text.into_iter().flat_map(person_name::words).take(WORDS_MAX) {
+        all.and_value("worklist.words like {} escape '!'", format!("% {word}%"));
+    }
+}
 
 /// Of one text; the others would hardly narrow further.
 const WORDS_MAX: usize = 8;

@@ -10,8 +10,8 @@ use http::{Response, StatusCode};
 use super::body::{self, Body};
 
 /// What scripts may read beside the headers that they always may.
-const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Location, Content-Range, ETag, Link, \
-    Location, RateLimit, RateLimit-Policy, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, \
+const EXPOSED: &str = "Accept-Ranges, Allow, Content-Disposition, Content-Encoding, Content-Location, Content-Range, \
+    ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, \
     Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, WWW-Authenticate, \
     Warning, X-Request-Id";
 
@@ -103,6 +103,15 @@ mod tests {
         assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD");
         assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS], "accept, range");
         assert_eq!(answer.headers()[ACCESS_CONTROL_MAX_AGE], "600");
+    }
+
+    #[test]
+    fn scripts_read_what_tells_a_repeated_answer_and_names_a_file() {
+        let mut response = Response::new(body::empty());
+        cors().mark(Some(&HeaderValue::from_static("https://viewer.example.org")), &mut response);
+        let exposed = response.headers()[ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap();
+        let named = |name: &str| exposed.split(", ").any(|one| one.eq_ignore_ascii_case(name));
+        assert!(named("idempotency-replayed") && named("content-disposition") && named("retry-after"));
     }
 
     #[test]

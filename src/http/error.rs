@@ -18,6 +18,8 @@ use crate::blobs::is_away;
 use crate::causes;
 
 const STORE_RETRY_AFTER_S: u64 = 5;
+/// Nobody knows when one of them comes to its end.
+const AT_ONCE_RETRY_AFTER_S: u64 = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
@@ -258,6 +260,7 @@ impl HttpError {
             Self::Unavailable { retry_after_s, .. } | Self::TooManyRequests { retry_after_s } => {
                 (RETRY_AFTER, retry_after_s.to_string())
             }
+            Self::TooManyAtOnce(_) => (RETRY_AFTER, AT_ONCE_RETRY_AFTER_S.to_string()),
             // RFC 6750 3: no code where no token was shown.
             Self::LogInNeeded | Self::Unauthorized(Denied::Wrong) => (WWW_AUTHENTICATE, BEARER.to_owned()),
             Self::Unauthorized(_) => (WWW_AUTHENTICATE, format!("{BEARER}, error=\"invalid_token\"")),
@@ -363,6 +366,16 @@ mod tests {
         assert_eq!(problem["type"], "urn:radiant:problem:internal");
         assert_eq!(problem["detail"], "the server failed at the index");
         assert_eq!(problem["request_id"], "r1");
+    }
+
+    #[test]
+    fn whoever_is_told_to_wait_is_told_how_long() {
+        let errors = [HttpError::TooManyAtOnce("downloads"), HttpError::TooManyRequests { retry_after_s: 3 }];
+        let waits = errors.map(|error| {
+            let response = error.into_response("r");
+            (response.status().as_u16(), response.headers()[RETRY_AFTER].to_str().unwrap().to_owned())
+        });
+        assert_eq!(waits, [(429, "10".to_owned()), (429, "3".to_owned())]);
     }
 
     #[test]

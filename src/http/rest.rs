@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod changefeed;
 mod commitments;
+mod conditions;
 mod deleted;
 mod downloads;
 mod etag;
@@ -109,6 +110,7 @@ pub(crate) async fn handle(state: Arc<State>, matched: Matched, asked: Asked, bo
     visible::path(&state, &asked.caller, route, &path).await?;
     let study = path.has("study").then(|| path.study()).transpose()?;
     let key = idempotency::key(route, &asked.headers)?;
+    conditions::hold(&state, route, &path, &asked).await?;
     let call = Call { state: Arc::clone(&state), path, asked, body };
     let answer = match key {
         Some(key) => idempotency::once(key, route, call).await,

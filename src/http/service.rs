@@ -38,6 +38,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// What a handler may look at; the path is parsed already.
+#[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     pub(crate) query: QueryString,

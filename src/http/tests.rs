@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod conditions;
 mod drafts;
 mod events;
 mod exports;

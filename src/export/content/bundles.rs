@@ -22,7 +22,7 @@ pub(super) fn lines(db: Db, studies: Vec<StudyUid>) -> Content {
     let bundles = stream::iter(studies).then(move |study| {
         let db = db.clone();
         async move {
-            let filter = ReportFilter { study: Some(study.clone()), status: None };
+            let filter = ReportFilter { study: Some(study.clone()), ..ReportFilter::default() };
             let page = Page::first("report.created_at", true, 1);
             let newest = results::reports(&db, &Reach::Everything, filter, &page).await?.items.pop();
             let bundle = bundle(&db, &Reach::Everything, &study, newest.as_ref(), None).await?;

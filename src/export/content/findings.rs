@@ -40,7 +40,7 @@ pub fn head(encoding: Encoding) -> Result<Bytes, BoxError> {
 /// Of every report, newest first.
 async fn of_study(db: &Db, study: &StudyUid) -> Result<Bytes, BoxError> {
     let mut bytes = Vec::new();
-    let filter = ReportFilter { study: Some(study.clone()), status: None };
+    let filter = ReportFilter { study: Some(study.clone()), ..ReportFilter::default() };
     let page = Page::first("report.created_at", true, REPORTS_MAX);
     for report in results::reports(db, &Reach::Everything, filter, &page).await?.items {
         bytes.extend(of_report(db, &report).await?);

@@ -10,6 +10,7 @@ use super::etag;
 use super::hooks::AnalysisRefused;
 use super::page::{List, Page, PageParameters};
 use super::routes::{Route, routes};
+use super::study_filter::{self, OfStudyParameters};
 use super::time::Time;
 use crate::auth::{Permission, may};
 use crate::db::results::{self, Analysis as Stored, AnalysisFilter, Finding as StoredFinding};
@@ -43,8 +44,9 @@ const STATES: [&str; 6] = ["queued", "running", "waiting", "done", "failed", "ca
 
 const LIST: List = List {
     name: "analyses",
-    filters: &["study", "state", "pipeline"],
-    sorts: &[("queued_at", "analysis.queued_at")],
+    filters: &["study", "state", "pipeline", "modality", "date_from", "date_to", "text"],
+    // What is on its way has no end yet: it comes before all that has.
+    sorts: &[("queued_at", "analysis.queued_at"), ("finished_at", "coalesce(analysis.finished_at, 0)")],
     default: "-queued_at",
     key: "analysis.id",
 };
@@ -144,7 +146,7 @@ struct Measurement {
 /// Newest first.
 #[utoipa::path(
     get, path = "/studies/{study}/analyses", operation_id = "listStudyAnalyses", tag = "analyses",
-    params(("study" = StudyUid, Path), PageParameters,
+    params(("study" = StudyUid, Path), PageParameters, OfStudyParameters,
         ("state" = Option<String>, Query, description = "Only in this state"),
         ("pipeline" = Option<String>, Query, description = "Only by this pipeline")),
     responses((status = 200, description = "A page of analyses", body = Page<AnalysisSummary>))
@@ -159,7 +161,7 @@ async fn of_study(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
 /// Newest first.
 #[utoipa::path(
     get, path = "/analyses", operation_id = "listAnalyses", tag = "analyses",
-    params(PageParameters, ("study" = Option<StudyUid>, Query, description = "Only of this study"),
+    params(PageParameters, OfStudyParameters, ("study" = Option<StudyUid>, Query, description = "Only of this study"),
         ("state" = Option<String>, Query, description = "Only in this state"),
         ("pipeline" = Option<String>, Query, description = "Only by this pipeline")),
     responses((status = 200, description = "A page of analyses", body = Page<AnalysisSummary>))
@@ -186,6 +188,7 @@ fn filter(study: Option<&StudyUid>, asked: &Asked) -> Result<AnalysisFilter, Htt
         study: study.cloned().or(named),
         state: state.map(str::to_owned),
         pipeline: asked.query.get("pipeline").map(str::to_owned),
+        of_study: study_filter::of_study(&asked.query)?,
     })
 }
 

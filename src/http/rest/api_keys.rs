@@ -7,7 +7,7 @@ use http::header::{HeaderValue, LOCATION};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::etag;
+use super::etag::{self, Etag};
 use super::page::{List, Page, PageParameters};
 use super::routes::{Route, routes};
 use super::time::Time;
@@ -61,8 +61,8 @@ struct ApiKey {
 struct CreatedApiKey {
     #[serde(flatten)]
     about: ApiKey,
-    /// For `X-Api-Key`, or `Authorization: Bearer`.
-    key: String,
+    /// For `X-Api-Key`, or `Authorization: Bearer`. Null where the request is repeated.
+    key: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -110,7 +110,7 @@ async fn create(state: &State, asked: &Asked, body: Inbound) -> Answer {
     let new = NewKey { name: wish.name, role: wish.role, only: wish.permissions, expires_at };
     let (key, secret) = state.access.create_key(new, &asked.who()).await?;
     let url = asked.urls.rest(&format!("api-keys/{}", key.id));
-    let created = CreatedApiKey { about: shown(key), key: secret.reveal().to_owned() };
+    let created = CreatedApiKey { about: shown(key), key: Some(secret.reveal().to_owned()) };
     let mut response = super::json(StatusCode::CREATED, &created)?;
     let url = HeaderValue::from_str(&url).map_err(HttpError::internal("naming the key"))?;
     response.headers_mut().insert(LOCATION, url);
@@ -125,7 +125,9 @@ async fn create(state: &State, asked: &Asked, body: Inbound) -> Answer {
 )]
 async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
     let key = api_keys::one(&state.db, id).await?.ok_or(HttpError::NotFound("key"))?;
-    etag::answer(&asked.headers, &asked.query, &shown(key))
+    // Nothing of a key changes but its use and its end.
+    let version = Etag::of_version(&key.id, key.revoked_at.is_some().into());
+    etag::answer_of(version, asked, &shown(key))
 }
 
 /// Revoke an API key

@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::page::{List, Page, PageParameters};
+use super::etag;
+use super::page::{FieldsParameter, List, Page, PageParameters};
 use super::routes::{Route, routes};
 use super::time::Time;
 use crate::auth::{Permission, may};
@@ -18,12 +19,14 @@ use crate::ingest::RestoreError;
 
 pub(super) const ROUTES: &[Route] = routes! {
     GET "deleted", "api-deleted", may(Permission::DeleteStudies), |call| list(&call.state, &call.asked).await;
+    GET "deleted/{deletion}", "api-deletion", may(Permission::DeleteStudies),
+        |call| one(&call.state, call.path.text("deletion"), &call.asked).await;
     POST "deleted/{deletion}/restore", "api-restore-deleted", may(Permission::DeleteStudies),
         |call| restore(&call.state, call.path.text("deletion"), &call.asked).await;
 };
 
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(list, restore))]
+#[openapi(paths(list, one, restore))]
 pub(super) struct Doc;
 
 const LIST: List = List {
@@ -76,6 +79,17 @@ async fn list(state: &State, asked: &Asked) -> Answer {
     let wanted = LIST.wanted::<Deletion>(&asked.query, "")?;
     let found = deletions::list(&state.db, &asked.caller.reach, &wanted.page).await?;
     wanted.answer(found.map(|deletion| summary(deletion, &asked.urls)))
+}
+
+/// One act of deletion
+#[utoipa::path(
+    get, path = "/deleted/{deletion}", operation_id = "getDeletion", tag = "deletions",
+    params(("deletion" = String, Path), FieldsParameter),
+    responses((status = 200, description = "The deletion", body = Deletion), (status = 304, description = "Known"))
+)]
+async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
+    let found = deletions::one(&state.db, id).await?.ok_or(HttpError::NotFound("deletion"))?;
+    etag::answer(&asked.headers, &asked.query, &summary(found, &asked.urls))
 }
 
 /// Take a deletion back

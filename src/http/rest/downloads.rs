@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use super::etag::{self, Etag};
 use super::page::{List, Page, PageParameters};
 use super::routes::{Route, routes};
 use super::time::Time;
@@ -194,9 +195,10 @@ async fn list(state: &State, asked: &Asked) -> Answer {
 #[utoipa::path(
     post, path = "/downloads", operation_id = "createDownload", tag = "downloads", request_body = Wish,
     responses((status = 202, description = "It is queued", body = Standing),
-        (status = 409, description = "There are too many, or there is no room"),
+        (status = 409, description = "There is no room"),
         (status = 413, description = "It would have too many studies or instances"),
-        (status = 422, description = "An option or project that there is not"))
+        (status = 422, description = "An option or project that there is not"),
+        (status = 429, description = "The caller has as many as one may have"))
 )]
 async fn ask(state: &State, asked: &Asked, body: Inbound) -> Answer {
     visible::drafts(&asked.caller)?;
@@ -267,7 +269,8 @@ fn refused(error: AskError) -> HttpError {
         AskError::Index(error) => error.into(),
         AskError::NoStudy(_) => HttpError::NotFound("study"),
         AskError::Wish(error) => unwise(error),
-        AskError::TooManyDownloads(_) | AskError::NoRoom => HttpError::Conflict(error.to_string()),
+        AskError::TooManyDownloads(_) => HttpError::TooManyAtOnce("downloads"),
+        AskError::NoRoom => HttpError::Conflict(error.to_string()),
         AskError::TooManyStudies(_) | AskError::TooManyInstances(_) => HttpError::TooBroad(error.to_string()),
     }
 }
@@ -291,11 +294,12 @@ async fn find(state: &State, id: &str, asked: &Asked) -> Result<Download, HttpEr
 #[utoipa::path(
     get, path = "/downloads/{download}", operation_id = "getDownload", tag = "downloads",
     params(("download" = String, Path)),
-    responses((status = 200, description = "The download", body = Standing))
+    responses((status = 200, description = "The download", body = Standing), (status = 304, description = "Known"))
 )]
 async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
     let found = find(state, id, asked).await?;
-    super::json(StatusCode::OK, &standing(found, &asked.urls))
+    let version = Etag::of_content(&(&found.id, found.state.as_str()))?;
+    etag::answer_of(version, asked, &standing(found, &asked.urls))
 }
 
 /// Cancel or delete a download
@@ -485,7 +489,7 @@ fn standing(download: Download, urls: &Urls) -> Standing {
     responses((status = 200, description = "The content", body = Object, content_type = "application/fhir+json"))
 )]
 async fn study_fhir(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
-    let filter = ReportFilter { study: Some(study.clone()), status: None };
+    let filter = ReportFilter { study: Some(study.clone()), ..ReportFilter::default() };
     let newest = page::Page::first("report.created_at", true, 1);
     let newest = results::reports(&state.db, &asked.caller.reach, filter, &newest).await?.items.pop();
     fhir(state, study, newest.as_ref(), asked).await

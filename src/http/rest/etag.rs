@@ -1,6 +1,8 @@
 //! Entity tags of what can be changed, and the conditions that requests make with them: nothing
 //! unchanged is sent twice (`If-None-Match`), and no change is lost (`If-Match`, RFC 9110 13).
 
+use std::borrow::Cow;
+
 use http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -11,7 +13,7 @@ use super::fields::Fields;
 use crate::http::body::{self, Body};
 use crate::http::error::HttpError;
 use crate::http::query_string::QueryString;
-use crate::http::service::Answer;
+use crate::http::service::{Answer, Asked};
 use crate::ids::hex;
 
 /// A strong tag.
@@ -22,6 +24,18 @@ impl Etag {
     /// Of a row that counts its changes.
     pub(super) fn of_version(id: &str, version: i64) -> Self {
         Self::of_bytes(format!("{id} {version}").as_bytes())
+    }
+
+    /// Of the whole answer, where that says more than what can be overwritten: how often it was
+    /// used, how far it has come. A change is let through by every tag of the same version.
+    pub(super) fn saying<T: Serialize>(self, value: &T) -> Result<Self, HttpError> {
+        let Self(content) = Self::of_content(value)?;
+        Ok(Self(format!("{}.{}", self.0.trim_end_matches('"'), &content[1..])))
+    }
+
+    /// One that was answered.
+    pub(super) fn read(tag: &str) -> Self {
+        Self(of_version_alone(tag).into_owned())
     }
 
     /// Of an answer that is made of many rows: of all that it says.
@@ -43,7 +57,7 @@ impl Etag {
             return Err(HttpError::PreconditionRequired(what));
         }
         // A weak tag never matches here (RFC 9110 13.1.1).
-        match tags(headers, IF_MATCH).any(|tag| tag == "*" || tag == self.0) {
+        match tags(headers, IF_MATCH).any(|tag| tag == "*" || of_version_alone(tag) == self.0) {
             true => Ok(()),
             false => Err(HttpError::PreconditionFailed(what)),
         }
@@ -80,6 +94,14 @@ impl Etag {
     }
 }
 
+/// Without what [`Etag::saying`] has put in.
+fn of_version_alone(tag: &str) -> Cow<'_, str> {
+    match tag.split_once('.') {
+        Some((version, content)) if content.ends_with('"') => Cow::Owned(format!("{version}\"")),
+        _ => Cow::Borrowed(tag),
+    }
+}
+
 fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
@@ -93,8 +115,21 @@ fn not_modified() -> Response<Body> {
 
 /// 200 with the tag of the whole content, 304 where that is known; `fields` narrows what is sent.
 pub(super) fn answer<T: Serialize + ToSchema>(headers: &HeaderMap, query: &QueryString, value: &T) -> Answer {
+    answer_under(Etag::of_content(value)?, headers, query, value)
+}
+
+/// As [`answer`], of what [`Etag::saying`] is for.
+pub(super) fn answer_of<T: Serialize + ToSchema>(version: Etag, asked: &Asked, value: &T) -> Answer {
+    answer_under(version.saying(value)?, &asked.headers, &asked.query, value)
+}
+
+fn answer_under<T: Serialize + ToSchema>(
+    etag: Etag,
+    headers: &HeaderMap,
+    query: &QueryString,
+    value: &T,
+) -> Answer {
     let fields = Fields::of::<T>(query)?;
-    let etag = Etag::of_content(value)?;
     etag.unless_known(headers, || super::json(StatusCode::OK, &fields.select(value)?))
 }
 
@@ -117,6 +152,20 @@ mod tests {
         assert_eq!(check(&Etag::of_version("a", 2).0), Err(412));
         assert_eq!(check(&format!("W/{}", tag.0)), Err(412));
         assert_eq!(tag.required(&HeaderMap::new(), "thing").map_err(|e| e.status().as_u16()), Err(428));
+    }
+
+    #[test]
+    fn what_nobody_overwrites_changes_the_answer_and_stands_in_no_way() {
+        let tag = |version, used: &str| Etag::of_version("a", version).saying(&used).unwrap();
+        let [first, used, changed] = [tag(1, "never"), tag(1, "today"), tag(2, "today")];
+        assert!(first != used && used != changed);
+        let status = |tag: &Etag| {
+            let held = Etag::of_version("a", 1).required(&headers(IF_MATCH, &tag.0), "thing");
+            held.map_err(|e| e.status().as_u16())
+        };
+        assert_eq!((status(&first), status(&used), status(&changed)), (Ok(()), Ok(()), Err(412)));
+        assert_eq!(Etag::read(&used.0), Etag::of_version("a", 1));
+        assert!(used.not_modified(&headers(IF_NONE_MATCH, &first.0)).is_none());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::page::{List, Page, PageParameters};
+use super::etag::{self, Etag};
+use super::page::{self, ConfiguredParameters, List, Page, PageParameters};
 use super::routes::{PathParameters, Route, routes};
 use super::time::Time;
 use crate::auth::{Permission, may};
@@ -103,14 +104,6 @@ struct DestinationLinks {
     exports: String,
 }
 
-#[derive(Serialize, ToSchema)]
-struct Destinations {
-    items: Vec<Destination>,
-    /// Always null: there is one page.
-    next: Option<String>,
-    total: usize,
-}
-
 /// One object or event on its way to one destination.
 #[derive(Serialize, ToSchema)]
 struct Export {
@@ -167,24 +160,25 @@ fn id(path: &PathParameters) -> Result<i64, HttpError> {
 
 /// All destinations
 #[utoipa::path(
-    get, path = "/destinations", operation_id = "listDestinations", tag = "exports",
-    responses((status = 200, description = "The destinations of the configuration", body = Destinations))
+    get, path = "/destinations", operation_id = "listDestinations", tag = "exports", params(ConfiguredParameters),
+    responses((status = 200, description = "The destinations of the configuration", body = Page<Destination>))
 )]
 async fn destinations(state: &State, asked: &Asked) -> Answer {
     let found = state.exports.states().await?;
-    let items: Vec<Destination> = found.into_iter().map(|one| described(one, &asked.urls)).collect();
-    super::json(StatusCode::OK, &Destinations { total: items.len(), items, next: None })
+    page::configured(&asked.query, found.into_iter().map(|one| described(one, &asked.urls)).collect())
 }
 
 /// One destination
 #[utoipa::path(
     get, path = "/destinations/{destination}", operation_id = "getDestination", tag = "exports",
     params(("destination" = String, Path)),
-    responses((status = 200, description = "The destination", body = Destination))
+    responses((status = 200, description = "The destination", body = Destination),
+        (status = 304, description = "Known"))
 )]
 async fn destination(state: &State, name: &str, asked: &Asked) -> Answer {
     let found = state.exports.state(name).await.map_err(refused)?;
-    super::json(StatusCode::OK, &described(found, &asked.urls))
+    let version = Etag::of_content(&(name, found.paused.map(Time::from)))?;
+    etag::answer_of(version, asked, &described(found, &asked.urls))
 }
 
 /// Stop a destination
@@ -270,11 +264,11 @@ fn filter(study: Option<StudyUid>, asked: &Asked) -> Result<Filter, HttpError> {
 /// One export
 #[utoipa::path(
     get, path = "/exports/{export}", operation_id = "getExport", tag = "exports", params(("export" = i64, Path)),
-    responses((status = 200, description = "The export", body = Export))
+    responses((status = 200, description = "The export", body = Export), (status = 304, description = "Known"))
 )]
 async fn one(state: &State, id: i64, asked: &Asked) -> Answer {
     let export = exports::one(&state.db, id).await?.ok_or(HttpError::NotFound("export"))?;
-    super::json(StatusCode::OK, &export_of(export, &asked.urls))
+    etag::answer(&asked.headers, &asked.query, &export_of(export, &asked.urls))
 }
 
 /// Try a dead export again

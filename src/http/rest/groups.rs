@@ -7,8 +7,9 @@ use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::etag::Etag;
-use super::page::{List, Page, PageParameters};
+use super::etag::{self, Etag};
+use super::fields::Fields;
+use super::page::{self, FieldsParameter, List, Page, PageParameters};
 use super::routes::{Call, PathParameters, Route, routes};
 use super::time::Time;
 use crate::audit::{Action, Entry, ObjectKind};
@@ -180,15 +181,17 @@ async fn create(call: Call) -> Answer {
 /// With its members.
 #[utoipa::path(
     get, path = "/groups/{group}", operation_id = "getGroup", tag = "groups",
-    params(("group" = String, Path)),
+    params(("group" = String, Path), FieldsParameter),
     responses(
         (status = 200, description = "The group", body = GroupWithMembers),
+        (status = 304, description = "Known"),
         (status = 404, description = "There is none of that id")
     )
 )]
 async fn one(call: &Question) -> Answer {
     let group = find(call).await?;
-    answer(&call.state, &call.asked, &group, StatusCode::OK).await
+    let whole = whole(&call.state, &group, &call.asked.urls).await?;
+    etag::answer_of(version(&group), &call.asked, &whole)
 }
 
 /// Give a group another name
@@ -326,7 +329,7 @@ async fn take_out(call: &Question, kind: MemberKind, template: &'static str) -> 
 async fn members_changed(call: &Question, batch: Batch, detail: String) -> Answer {
     let told = Told::of(call.path.text("group"), detail);
     change(&call.state, &call.asked, batch, &told).await?;
-    one(call).await
+    answer(&call.state, &call.asked, &find(call).await?, StatusCode::OK).await
 }
 
 /// The groups of a study
@@ -334,20 +337,23 @@ async fn members_changed(call: &Question, batch: Batch, detail: String) -> Answe
 /// Those of the caller, unless he reaches everything. The entity tag is that of all.
 #[utoipa::path(
     get, path = "/studies/{study}/groups", operation_id = "listStudyGroups", tag = "groups",
-    params(("study" = StudyUid, Path)),
+    params(("study" = StudyUid, Path), FieldsParameter),
     responses(
+        (status = 304, description = "Known"),
         (status = 200, description = "The groups", body = StudyGroups),
         (status = 404, description = "There is no such study")
     )
 )]
 async fn of_study(call: &Question) -> Answer {
+    page::check_names(&call.asked.query, &["fields"])?;
+    let fields = Fields::of::<StudyGroups>(&call.asked.query)?;
     let study = call.path.study()?;
     let all = groups_of(&call.state, &study).await?;
     let shown = all.iter().filter(|(id, _)| in_reach(&call.asked.caller.reach, *id));
     let groups = shown.map(|(id, name)| StudyGroup { id: id.to_string(), name: name.clone() }).collect();
     let etag = tag_of(&study, &all)?;
     let answer = StudyGroups { study_uid: study, groups };
-    etag.unless_known(&call.asked.headers, || super::json(StatusCode::OK, &answer))
+    etag.unless_known(&call.asked.headers, || super::json(StatusCode::OK, &fields.select(&answer)?))
 }
 
 /// Give a study to a group
@@ -436,11 +442,12 @@ async fn find(call: &Question) -> Result<stored::Group, HttpError> {
 /// The group of the path, as the request knows it.
 async fn to_change(call: &Question) -> Result<stored::Group, HttpError> {
     let group = find(call).await?;
-    tag(&group).required(&call.asked.headers, "group")?;
+    version(&group).required(&call.asked.headers, "group")?;
     Ok(group)
 }
 
-fn tag(group: &stored::Group) -> Etag {
+/// Studies come and go without a change of the group.
+fn version(group: &stored::Group) -> Etag {
     Etag::of_version(&group.id.to_string(), group.version)
 }
 
@@ -500,16 +507,20 @@ fn refused(error: DbError) -> HttpError {
 }
 
 async fn answer(state: &State, asked: &Asked, group: &stored::Group, status: StatusCode) -> Answer {
+    let whole = whole(state, group, &asked.urls).await?;
+    let mut response = super::json(status, &whole)?;
+    version(group).saying(&whole)?.mark(&mut response);
+    Ok(response)
+}
+
+async fn whole(state: &State, group: &stored::Group, urls: &Urls) -> Result<GroupWithMembers, HttpError> {
     let members = stored::members(&state.db, group.id).await?;
     let members = members.into_iter().map(|member| Member {
         kind: member.kind,
         id: member.id,
         added_at: member.added_at.into(),
     });
-    let whole = GroupWithMembers { group: summary(group, &asked.urls), members: members.collect() };
-    let mut response = super::json(status, &whole)?;
-    tag(group).mark(&mut response);
-    Ok(response)
+    Ok(GroupWithMembers { group: summary(group, urls), members: members.collect() })
 }
 
 fn summary(group: &stored::Group, urls: &Urls) -> Group {

@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::etag;
 use super::page::{List, Page, PageParameters};
 use super::routes::{Route, routes};
 use super::time::Time;
@@ -91,11 +92,14 @@ async fn list(state: &State, asked: &Asked) -> Answer {
     get, path = "/studies/{study}/hold", operation_id = "getHold", tag = "deletions",
     params(("study" = StudyUid, Path)),
     responses((status = 200, description = "Why it is held, and by whom", body = Hold),
-        (status = 404, description = "Nobody holds it"))
+        (status = 304, description = "Known"), (status = 404, description = "Nobody holds it"))
 )]
 async fn one(state: &State, study: &StudyUid, asked: &Asked) -> Answer {
-    let hold = holds::of(&state.db, study).await?.ok_or(HttpError::NotFound("hold"))?;
-    super::json(StatusCode::OK, &shown(hold, &asked.urls))
+    etag::answer(&asked.headers, &asked.query, &shown(find(state, study).await?, &asked.urls))
+}
+
+async fn find(state: &State, study: &StudyUid) -> Result<Stored, HttpError> {
+    holds::of(&state.db, study).await?.ok_or(HttpError::NotFound("hold"))
 }
 
 /// Hold a study
@@ -119,7 +123,7 @@ async fn place(state: &State, study: &StudyUid, asked: &Asked, body: Inbound) ->
         Err(DbError::Affected { statement: holds::PLACE, .. }) => return Err(HttpError::NotFound("study")),
         other => other?,
     };
-    one(state, study, asked).await
+    super::json(StatusCode::OK, &shown(find(state, study).await?, &asked.urls))
 }
 
 /// Release a study

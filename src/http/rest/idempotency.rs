@@ -2,25 +2,27 @@
 //! time, by whichever instance of the server. The key belongs to its caller, endpoint and content.
 //!
 //! Only successes are kept; whoever was refused may try again under the same key. The first
-//! request is worked to its end even if its client goes away.
+//! request is worked to its end even if its client goes away. Secrets are not kept: who asks
+//! again learns which user or key he made, and null in the place of its secret.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
-use http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 
 use super::routes::{Call, Route};
+use super::tus::headers as tus;
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::idempotency::{self as rows, Bounds, Claim, Kept, Known};
 use crate::http::body::{self, Body, Inbound};
 use crate::http::error::HttpError;
-use crate::http::service::Answer;
+use crate::http::service::{Answer, Asked};
 use crate::http::{State, limit_hit};
 use crate::ids;
 
@@ -32,19 +34,41 @@ const GIVEN_UP: Duration = Duration::from_secs(300);
 const BODY_BYTES_MAX: usize = 1 << 20;
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// What a client needs of the first answer.
-const KEPT_HEADERS: [HeaderName; 3] = [CONTENT_TYPE, LOCATION, ETAG];
+const KEPT_HEADERS: [HeaderName; 7] =
+    [CACHE_CONTROL, CONTENT_TYPE, LOCATION, ETAG, tus::RESUMABLE, tus::OFFSET, tus::EXPIRES];
+/// What of a request says what is wanted, beside its query and body.
+const MEANT_HEADERS: [HeaderName; 2] = [tus::LENGTH, tus::METADATA];
 
-/// The endpoints that know the header: they create something, and their answers hold no secret.
+/// The endpoints that know the header: they create something.
 pub(super) const ENDPOINTS: &[&str] = &[
     "api-request-analysis",
     "api-request-commitment",
     "api-send-study",
     "api-begin-report",
     "api-create-group",
+    "api-create-user",
+    "api-create-key",
+    "api-ask-download",
+    RESUMABLE_UPLOAD,
 ];
+/// Its bytes come by requests of their own, which say where they go.
+const RESUMABLE_UPLOAD: &str = "tus-create";
+/// Its bytes are the objects, which are known again by their own UIDs.
+pub(super) const FORM_UPLOAD: &str = "api-upload";
+/// Those in whose requests and answers there are secrets, under these names.
+pub(super) const WITH_SECRETS: &[&str] = &["api-create-user", "api-create-key"];
+const SECRETS: [&str; 2] = ["password", "key"];
 
 /// The key of a request to an endpoint that knows it.
+///
+/// # Errors
+/// 400 for what is no key, and from the endpoint whose requests are not kept, however they are sent.
 pub(super) fn key(route: &Route, headers: &HeaderMap) -> Result<Option<String>, HttpError> {
+    if route.name == FORM_UPLOAD && headers.contains_key(KEY) {
+        let reason = "a form of files takes no Idempotency-Key: files sent again are the same objects, and \
+            ?id= names the upload";
+        return Err(HttpError::bad_request(reason));
+    }
     let Some(value) = headers.get(KEY).filter(|_| ENDPOINTS.contains(&route.name)) else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
     let text = text.ok_or_else(|| {
@@ -57,16 +81,16 @@ pub(super) fn key(route: &Route, headers: &HeaderMap) -> Result<Option<String>, 
 pub(super) async fn once(key: String, route: &'static Route, call: Call) -> Answer {
     let Call { state, path, asked, body } = call;
     let json_bytes_max = body.json_bytes_max();
-    let bytes = super::collected(body, BODY_BYTES_MAX).await?;
-    let mut hasher = Sha256::new();
-    asked.query.iter().for_each(|(name, value)| hasher.update(format!("{name}={value}\0")));
-    hasher.update(&bytes);
+    let bytes = match route.name == RESUMABLE_UPLOAD {
+        true => nothing(body).await?,
+        false => super::collected(body, BODY_BYTES_MAX).await?,
+    };
     let claim = Claim {
         caller: asked.caller.subject.key(),
         endpoint: format!("{} {}", route.name, path.values()),
         key,
         id: ids::row_id(),
-        body_sha256: hasher.finalize().to_vec(),
+        body_sha256: meant(route, &asked, &bytes),
     };
     if let Some(kept) = known(&state, &claim).await? {
         return replayed(kept);
@@ -76,9 +100,44 @@ pub(super) async fn once(key: String, route: &'static Route, call: Call) -> Answ
     // Not given up with the connection: what is begun has an answer, for the next who asks.
     let worked = tokio::spawn(async move {
         let answer = answer.await;
-        settled(&state, &claim, answer).await
+        settled(&state, route, &claim, answer).await
     });
     worked.await.map_err(HttpError::internal("answering a request that may be repeated"))?
+}
+
+async fn nothing(body: Inbound) -> Result<Vec<u8>, HttpError> {
+    super::collected(body, 0).await.map_err(|error| match error {
+        HttpError::TooLarge { .. } => HttpError::bad_request(
+            "with an Idempotency-Key an upload is made without bytes: they follow by PATCH",
+        ),
+        error => error,
+    })
+}
+
+/// What tells one content from another. No secret is in it: a quick hash does not hide one.
+fn meant(route: &Route, asked: &Asked, body: &[u8]) -> Vec<u8> {
+    let mut hasher = Sha256::new();
+    asked.query.iter().for_each(|(name, value)| hasher.update(format!("{name}={value}\0")));
+    for name in MEANT_HEADERS.iter().filter(|_| route.name == RESUMABLE_UPLOAD) {
+        hasher.update(asked.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes));
+        hasher.update([0]);
+    }
+    hasher.update(without_secrets(route, body));
+    hasher.finalize().to_vec()
+}
+
+/// JSON with null in the place of secrets, where there may be some.
+fn without_secrets(route: &Route, json: &[u8]) -> Vec<u8> {
+    if !WITH_SECRETS.contains(&route.name) {
+        return json.to_vec();
+    }
+    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(json) else { return Vec::new() };
+    for name in SECRETS {
+        if let Some(secret) = value.get_mut(name) {
+            *secret = serde_json::Value::Null;
+        }
+    }
+    value.to_string().into_bytes()
 }
 
 /// Takes the key, or says what is kept under it.
@@ -118,7 +177,7 @@ fn under_way() -> HttpError {
 }
 
 /// Keeps what can be repeated, and lets go of the key of everything else.
-async fn settled(state: &State, claim: &Claim, answer: Answer) -> Answer {
+async fn settled(state: &State, route: &Route, claim: &Claim, answer: Answer) -> Answer {
     let response = match answer {
         Ok(response) if response.status().is_success() => response,
         other => {
@@ -135,7 +194,7 @@ async fn settled(state: &State, claim: &Claim, answer: Answer) -> Answer {
         let kept = Kept {
             status: head.status.as_u16().into(),
             headers: written(&head.headers)?,
-            answer: bytes.to_vec(),
+            answer: without_secrets(route, &bytes),
         };
         rows::keep(&state.db, claim, kept).await?;
     }

@@ -6,6 +6,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::etag;
+use super::page::{self, ConfiguredParameters, Page};
 use super::routes::{Route, routes};
 use crate::auth::{Permission, may};
 use crate::causes;
@@ -48,14 +50,6 @@ struct NodeLinks {
     echo: Option<String>,
 }
 
-#[derive(Serialize, ToSchema)]
-struct Nodes {
-    items: Vec<Node>,
-    /// Always null: there is one page.
-    next: Option<String>,
-    total: usize,
-}
-
 /// How a node answered C-ECHO.
 #[derive(Serialize, ToSchema)]
 struct Echo {
@@ -69,23 +63,22 @@ struct Echo {
 
 /// All nodes
 #[utoipa::path(
-    get, path = "/nodes", operation_id = "listNodes", tag = "nodes",
-    responses((status = 200, description = "The nodes of the configuration", body = Nodes))
+    get, path = "/nodes", operation_id = "listNodes", tag = "nodes", params(ConfiguredParameters),
+    responses((status = 200, description = "The nodes of the configuration", body = Page<Node>))
 )]
 fn list(state: &State, asked: &Asked) -> Answer {
-    let items: Vec<Node> =
-        state.commitments.directory().nodes().iter().map(|node| described(node, &asked.urls)).collect();
-    super::json(StatusCode::OK, &Nodes { total: items.len(), items, next: None })
+    let nodes = state.commitments.directory().nodes().iter();
+    page::configured(&asked.query, nodes.map(|node| described(node, &asked.urls)).collect())
 }
 
 /// One node
 #[utoipa::path(
     get, path = "/nodes/{node}", operation_id = "getNode", tag = "nodes",
     params(("node" = String, Path, description = "Its AE title")),
-    responses((status = 200, description = "The node", body = Node))
+    responses((status = 200, description = "The node", body = Node), (status = 304, description = "Known"))
 )]
 fn one(state: &State, ae_title: &str, asked: &Asked) -> Answer {
-    super::json(StatusCode::OK, &described(find(state, ae_title)?, &asked.urls))
+    etag::answer(&asked.headers, &asked.query, &described(find(state, ae_title)?, &asked.urls))
 }
 
 /// Ask a node whether it is there

@@ -10,8 +10,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::etag::Etag;
-use super::idempotency;
 use super::routes::{Route, routes};
+use super::{conditions, idempotency};
 use crate::auth::Needs;
 use crate::http::error::{self, Problem};
 use crate::http::service::{Answer, Asked};
@@ -116,46 +116,74 @@ fn complete(operation: &mut Value, route: &Route) {
     operation["security"] =
         if open { json!([]) } else { json!([{ "bearer": [] }, { "apiKey": [] }, { "basic": [] }]) };
     if idempotency::ENDPOINTS.contains(&route.name) {
-        describe_idempotency(operation);
+        describe_idempotency(operation, route);
     }
+    describe_conditions(operation, route);
     if let Needs::Permission(permission) = route.needs {
         operation["x-permission"] = json!(permission);
     }
-    let mut refusals = vec![("400", "The request is malformed"), ("default", "Every other failure")];
+    let mut refusals = vec![
+        ("400", "The request is malformed"),
+        ("429", "More requests than one may send; Retry-After says when the next may follow"),
+        ("default", "Every other failure"),
+    ];
     if !open {
         refusals.extend([("401", "Nobody is known"), ("403", "The caller lacks the permission")]);
     }
     if route.path.contains('{') {
         refusals.push(("404", "There is nothing of that name that the caller may see"));
     }
-    for (status, description) in refusals {
-        if operation["responses"].get(status).is_none() {
-            operation["responses"][status] = json!({ "description": description });
-        }
-    }
+    refusals.into_iter().for_each(|refusal| add_response(operation, refusal));
     operation["responses"].as_object_mut().into_iter().flatten().for_each(describe_problem);
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     parameters.into_iter().flatten().for_each(never_null);
 }
 
-fn describe_idempotency(operation: &mut Value) {
-    let header = json!({
-        "name": "Idempotency-Key", "in": "header", "required": false,
-        "description": "A request that is sent again with the same key is answered as the first time",
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
-    });
+/// Where the endpoint says nothing of that status itself.
+fn add_response(operation: &mut Value, (status, description): (&str, &str)) {
+    if operation["responses"].get(status).is_none() {
+        operation["responses"][status] = json!({ "description": description });
+    }
+}
+
+fn add_header(operation: &mut Value, header: Value) {
     match operation.get_mut("parameters").and_then(Value::as_array_mut) {
+        Some(parameters) if parameters.iter().any(|one| one["name"] == header["name"]) => {}
         Some(parameters) => parameters.push(header),
         None => operation["parameters"] = json!([header]),
     }
-    for (status, description) in [
-        ("409", "The first request with this key is under way"),
-        ("422", "The key was used for a request with another content"),
-    ] {
-        if operation["responses"].get(status).is_none() {
-            operation["responses"][status] = json!({ "description": description });
+}
+
+fn describe_idempotency(operation: &mut Value, route: &Route) {
+    let description = match idempotency::WITH_SECRETS.contains(&route.name) {
+        true => {
+            "A request that is sent again with the same key is answered as the first time, with null in the \
+             place of the secret, which nothing keeps"
         }
+        false => "A request that is sent again with the same key is answered as the first time",
+    };
+    let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" });
+    add_header(
+        operation,
+        json!({ "name": "Idempotency-Key", "in": "header", "required": false, "description": description,
+            "schema": schema }),
+    );
+    add_response(operation, ("409", "The first request with this key is under way"));
+    add_response(operation, ("422", "The key was used for a request with another content"));
+}
+
+/// `If-Match`: needed where 428 is what comes without it, heeded where it is sent to an act.
+fn describe_conditions(operation: &mut Value, route: &Route) {
+    let needed = operation["responses"].get("428").is_some();
+    if !needed && !conditions::HELD.contains(&route.name) {
+        return;
     }
+    add_header(
+        operation,
+        json!({ "name": "If-Match", "in": "header", "required": needed,
+            "description": "The entity tag of what was read; `*` is any", "schema": { "type": "string" } }),
+    );
+    add_response(operation, ("412", "It has changed since it was read"));
 }
 
 /// Refusals without a content of their own are problems.
@@ -195,87 +223,4 @@ fn reaches(schema: &Value, path: &[String]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn operations() -> Vec<(String, Value)> {
-        let paths = DOCUMENT["paths"].as_object().unwrap().clone();
-        let of_path = |(path, item): (String, Value)| {
-            let methods = item.as_object().unwrap().clone();
-            methods.into_iter().map(move |(method, operation)| {
-                (format!("{} {path}", method.to_ascii_uppercase()), operation)
-            })
-        };
-        paths.into_iter().flat_map(of_path).collect()
-    }
-
-    #[test]
-    fn the_document_has_the_rows_of_the_table_and_no_others() {
-        let rows = super::super::TABLE.iter().flat_map(|rows| rows.iter());
-        let table: BTreeSet<String> = rows.map(|row| format!("{} /{}", row.method, row.path)).collect();
-        let described: BTreeSet<String> = operations().into_iter().map(|(name, _)| name).collect();
-        let missing: Vec<_> = table.symmetric_difference(&described).collect();
-        assert!(missing.is_empty(), "in one of them alone: {missing:?}");
-    }
-
-    #[test]
-    fn operations_have_names_of_their_own_and_a_tag() {
-        let mut seen = BTreeSet::new();
-        for (name, operation) in operations() {
-            let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-            assert!(id.chars().all(|c| c.is_ascii_alphanumeric()) && !id.is_empty(), "{name}: {id:?}");
-            assert!(seen.insert(id.clone()), "{id} twice");
-            assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{name}");
-            assert!(operation["summary"].is_string(), "{name} has no summary");
-        }
-    }
-
-    #[test]
-    fn nothing_is_described_as_null() {
-        let null = |operation: &Value| operation.as_object().unwrap().values().any(Value::is_null);
-        let found: Vec<String> =
-            operations().into_iter().filter(|(_, operation)| null(operation)).map(|(name, _)| name).collect();
-        assert!(found.is_empty(), "{found:?}");
-    }
-
-    #[test]
-    fn templates_are_described_as_parameters() {
-        for (name, operation) in operations() {
-            let templates = name.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-            let of_path = parameters.iter().filter(|one| one["in"] == "path");
-            let described: BTreeSet<&str> = of_path.filter_map(|one| one["name"].as_str()).collect();
-            assert_eq!(described, templates.collect(), "{name}");
-        }
-    }
-
-    #[test]
-    fn no_two_modules_mean_something_else_by_the_same_name() {
-        let mut seen = std::collections::BTreeMap::new();
-        for part in super::super::documents() {
-            let part = serde_json::to_value(&part).unwrap();
-            for (name, schema) in part["components"]["schemas"].as_object().into_iter().flatten() {
-                let first = seen.entry(name.clone()).or_insert_with(|| schema.clone());
-                assert_eq!(first, schema, "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_reference_leads_somewhere() {
-        let text = DOCUMENT.to_string();
-        let names = text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next());
-        for name in names {
-            assert!(DOCUMENT["components"]["schemas"].get(name).is_some(), "{name} is not described");
-        }
-    }
-
-    #[test]
-    fn what_is_open_asks_for_nobody() {
-        let description = &DOCUMENT["paths"]["/openapi.json"]["get"];
-        assert_eq!(description["security"], json!([]));
-        assert!(description["responses"].get("401").is_none());
-    }
-}
+mod tests;

@@ -23,8 +23,9 @@ use crate::ids::hex;
 /// Bounds one answer.
 pub(super) const LIMIT_MAX: u32 = 1000;
 const LIMIT_DEFAULT: u32 = 100;
-/// What every request may carry beside the parameters of its list.
-const ALWAYS: [&str; 6] = ["limit", "cursor", "sort", "fields", "accept", "charset"];
+const OF_LISTS: [&str; 4] = ["limit", "cursor", "sort", "fields"];
+/// What every request may carry beside its own parameters.
+const ALWAYS: [&str; 2] = ["accept", "charset"];
 
 /// What can be asked of one list.
 pub(super) struct List {
@@ -75,6 +76,31 @@ pub(super) struct PageParameters {
     fields: Option<String>,
 }
 
+/// The parameters of lists in the order of the configuration.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the description of parameters, which are read from the query")]
+pub(super) struct ConfiguredParameters {
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    #[param(max_length = 20)]
+    cursor: Option<String>,
+    /// Names separated by commas: nothing else is in the items. `a.b` is `b` within `a`.
+    #[param(max_length = 2048)]
+    fields: Option<String>,
+}
+
+/// What of one resource is wanted.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the description of a parameter, which is read from the query")]
+pub(super) struct FieldsParameter {
+    /// Names separated by commas: nothing else is answered. `a.b` is `b` within `a`.
+    #[param(max_length = 2048)]
+    fields: Option<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cursor {
@@ -96,24 +122,8 @@ impl List {
 
     /// A filter that is misspelled would show everything.
     fn check_names(&self, query: &QueryString) -> Result<(), HttpError> {
-        let mut seen: Vec<&str> = Vec::new();
-        for (name, _) in query.iter() {
-            if !ALWAYS.contains(&name) && !self.filters.contains(&name) {
-                return Err(HttpError::bad_request(format!(
-                    "there is no parameter of that name: {}",
-                    self.known()
-                )));
-            }
-            if seen.contains(&name) {
-                return Err(HttpError::bad_request(format!("{name} is given more than once")));
-            }
-            seen.push(name);
-        }
-        Ok(())
-    }
-
-    fn known(&self) -> String {
-        ALWAYS[..4].iter().chain(self.filters).copied().collect::<Vec<_>>().join(", ")
+        let known: Vec<&str> = OF_LISTS.iter().chain(self.filters).copied().collect();
+        check_names(query, &known)
     }
 
     fn order(&self, text: &str) -> Result<Vec<Key>, HttpError> {
@@ -159,16 +169,46 @@ impl List {
     }
 }
 
+/// What is misspelled is not passed over.
+pub(super) fn check_names(query: &QueryString, known: &[&str]) -> Result<(), HttpError> {
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, _) in query.iter() {
+        if !ALWAYS.contains(&name) && !known.contains(&name) {
+            let known = known.join(", ");
+            return Err(HttpError::bad_request(format!("there is no parameter of that name: {known}")));
+        }
+        if seen.contains(&name) {
+            return Err(HttpError::bad_request(format!("{name} is given more than once")));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+/// Items of the configuration, in its order: a cursor is how many of them came before.
+pub(super) fn configured<T: Serialize + ToSchema>(query: &QueryString, items: Vec<T>) -> Answer {
+    check_names(query, &["limit", "cursor", "fields"])?;
+    let (fields, limit, total) = (Fields::of::<T>(query)?, limit(query)? as usize, items.len());
+    let refused = || HttpError::bad_request("cursor is not one of this list");
+    let after = query.get("cursor").map(|text| text.parse::<usize>().map_err(|_| refused())).transpose()?;
+    let after = after.unwrap_or(0);
+    let next = after.saturating_add(limit);
+    let next = (next < total).then(|| next.to_string());
+    paged(&fields, items.into_iter().skip(after).take(limit).collect(), next, total as i64)
+}
+
+fn paged<T: Serialize>(fields: &Fields, items: Vec<T>, next: Option<String>, total: i64) -> Answer {
+    if fields.everything() {
+        return super::json(StatusCode::OK, &Page { items, next, total });
+    }
+    let items = items.iter().map(|item| fields.select(item)).collect::<Result<Vec<_>, _>>()?;
+    super::json(StatusCode::OK, &Page { items, next, total })
+}
+
 impl Wanted {
     pub(super) fn answer<T: Serialize>(&self, found: Found<T>) -> Answer {
         let next = found.next.map(|after| self.cursor(after)).transpose()?;
-        let fields = &self.fields;
-        if fields.everything() {
-            return super::json(StatusCode::OK, &Page { items: found.items, next, total: found.total });
-        }
-        let select = |item: &T| fields.select(item);
-        let items = found.items.iter().map(select).collect::<Result<Vec<_>, _>>()?;
-        super::json(StatusCode::OK, &Page { items, next, total: found.total })
+        paged(&self.fields, found.items, next, found.total)
     }
 
     fn cursor(&self, after: Vec<Value>) -> Result<String, HttpError> {

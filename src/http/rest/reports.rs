@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::page::{List, Page, PageParameters};
 use super::routes::{Route, routes};
+use super::study_filter::{self, OfStudyParameters};
 use crate::auth::{Permission, Reach, may};
 use crate::causes::chain;
 use crate::db::groups;
@@ -88,10 +89,13 @@ pub(super) const ROUTES: &[Route] = routes! {
 ))]
 pub(super) struct Doc;
 
+/// When a draft was last changed is for those who see drafts.
+const CHANGED: &str = "updated_at";
+
 const LIST: List = List {
     name: "reports",
-    filters: &["study", "status"],
-    sorts: &[("created_at", "report.created_at")],
+    filters: &["study", "status", "modality", "date_from", "date_to", "text"],
+    sorts: &[("created_at", "report.created_at"), (CHANGED, "report.updated_at")],
     default: "-created_at",
     key: "report.id",
 };
@@ -101,17 +105,22 @@ const LIST: List = List {
 /// Newest first.
 #[utoipa::path(
     get, path = "/reports", operation_id = "listReports", tag = "reports",
-    params(PageParameters, ("study" = Option<StudyUid>, Query, description = "Only of this study"),
+    params(PageParameters, OfStudyParameters, ("study" = Option<StudyUid>, Query, description = "Only of this study"),
         ("status" = Option<String>, Query, description = "Only in this state")),
     responses((status = 200, description = "A page of reports", body = Page<ReportSummary>))
 )]
 async fn list(state: &State, asked: &Asked) -> Answer {
     let wanted = LIST.wanted::<ReportSummary>(&asked.query, "")?;
-    let study = asked.query.get("study").map(str::parse).transpose().map_err(HttpError::bad_request)?;
-    let status = asked.query.get("status").map(str::to_owned);
-    let filter = ReportFilter { study, status };
-    let found = results::reports(&state.db, &asked.caller.reach, filter, &wanted.page).await?;
     let reach = &asked.caller.reach;
+    if asked.query.get("sort").is_some_and(|sort| sort.contains(CHANGED)) && !reach.has_drafts() {
+        return Err(HttpError::MissingPermission(Permission::ReadDrafts));
+    }
+    let filter = ReportFilter {
+        study: study_filter::study(&asked.query)?,
+        status: asked.query.get("status").map(str::to_owned),
+        of_study: study_filter::of_study(&asked.query)?,
+    };
+    let found = results::reports(&state.db, reach, filter, &wanted.page).await?;
     wanted.answer(found.map(|report| ReportSummary::of_row(&released(report, reach), &asked.urls)))
 }
 

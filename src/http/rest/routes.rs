@@ -66,7 +66,7 @@ impl fmt::Debug for Matched {
 }
 
 /// What stands in the path for each template, decoded.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct PathParameters(BTreeMap<&'static str, String>);
 
 impl PathParameters {

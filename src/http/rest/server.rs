@@ -1,11 +1,11 @@
 //! What this server is and can do.
 
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::etag;
 use super::hooks::ProbeOutcome;
-use super::page;
+use super::page::{self, FieldsParameter};
 use super::routes::{Route, routes};
 use crate::auth::Needs;
 use crate::http::State;
@@ -67,8 +67,9 @@ struct ServerLinks {
 
 /// This server
 #[utoipa::path(
-    get, path = "/server", operation_id = "getServer", tag = "server",
-    responses((status = 200, description = "What it is and can do", body = Server))
+    get, path = "/server", operation_id = "getServer", tag = "server", params(FieldsParameter),
+    responses((status = 200, description = "What it is and can do", body = Server),
+        (status = 304, description = "Known"))
 )]
 async fn describe(state: &State, asked: &Asked) -> Answer {
     let probes = state.readiness.probes().await;
@@ -89,7 +90,7 @@ async fn describe(state: &State, asked: &Asked) -> Answer {
             documentation: asked.urls.docs("index.html"),
         },
     };
-    super::json(StatusCode::OK, &server)
+    etag::answer(&asked.headers, &asked.query, &server)
 }
 
 fn part(name: &'static str, outcome: ProbeOutcome) -> Part {

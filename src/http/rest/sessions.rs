@@ -3,7 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::page::{List, Page, PageParameters};
+use super::etag::{self, Etag};
+use super::page::{FieldsParameter, List, Page, PageParameters};
 use super::routes::{Route, routes};
 use super::time::Time;
 use crate::auth::{Needs, Permission, Subject};
@@ -14,12 +15,14 @@ use crate::http::service::{Answer, Asked};
 
 pub(super) const ROUTES: &[Route] = routes! {
     GET "sessions", "api-sessions", Needs::Identity, |call| list(&call.state, &call.asked).await;
+    GET "sessions/{session}", "api-session", Needs::Identity,
+        |call| one(&call.state, call.path.text("session"), &call.asked).await;
     DELETE "sessions/{session}", "api-end-session", Needs::Identity,
         |call| end(&call.state, call.path.text("session"), &call.asked).await;
 };
 
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(list, end))]
+#[openapi(paths(list, one, end))]
 pub(super) struct Doc;
 
 const LIST: List = List {
@@ -72,6 +75,28 @@ async fn list(state: &State, asked: &Asked) -> Answer {
     wanted.answer(found.map(|session| shown(session, asked)))
 }
 
+/// One session
+///
+/// One's own, or that of somebody else for who manages users; one that has ended is not there.
+#[utoipa::path(
+    get, path = "/sessions/{session}", operation_id = "getSession", tag = "sessions",
+    params(("session" = String, Path), FieldsParameter),
+    responses((status = 200, description = "The session", body = Session), (status = 304, description = "Known"))
+)]
+async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
+    let session = find(state, id, asked).await?;
+    // Nothing of a session changes but its use and its end.
+    etag::answer_of(Etag::of_version(id, 0), asked, &shown(session, asked))
+}
+
+/// One that the caller may see, and that has not ended.
+async fn find(state: &State, id: &str, asked: &Asked) -> Result<Stored, HttpError> {
+    let session = sessions::one(&state.db, id).await?.ok_or(HttpError::NotFound("session"))?;
+    let is_own = own(asked).is_some_and(|own| own == session.account);
+    let is_open = session.ended_at.is_none() && session.expires_at > state.access.now();
+    if is_open && (is_own || manages(asked)) { Ok(session) } else { Err(HttpError::NotFound("session")) }
+}
+
 /// End a session
 ///
 /// One's own, or that of somebody else for who manages users. Its tokens are good for nothing within
@@ -82,9 +107,8 @@ async fn list(state: &State, asked: &Asked) -> Answer {
     responses((status = 204, description = "The session has ended"))
 )]
 async fn end(state: &State, id: &str, asked: &Asked) -> Answer {
-    let session = sessions::one(&state.db, id).await?.ok_or(HttpError::NotFound("session"))?;
-    let is_own = own(asked).is_some_and(|own| own == session.account);
-    if !(is_own || manages(asked)) || !state.access.end_session(id, &asked.who()).await? {
+    find(state, id, asked).await?;
+    if !state.access.end_session(id, &asked.who()).await? {
         return Err(HttpError::NotFound("session"));
     }
     Ok(super::no_content())

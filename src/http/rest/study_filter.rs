@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 use super::{holds, studies};
 use crate::auth::{Caller, Permission};
 use crate::clock::Timestamp;
-use crate::db::worklist::{Code, Filter};
+use crate::db::worklist::{Code, Filter, OfStudy};
 use crate::dicom::uid::StudyUid;
 use crate::http::error::HttpError;
 use crate::http::query_string::QueryString;
@@ -69,6 +69,34 @@ pub(super) struct StudyParameters {
     /// without accents.
     #[param(max_length = 200)]
     text: Option<String>,
+}
+
+/// What the study of something else is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the description of parameters, which are read one by one")]
+pub(super) struct OfStudyParameters {
+    /// Of studies with any of these, separated by commas.
+    #[param(pattern = "^[A-Z0-9]{1,16}(,[A-Z0-9]{1,16}){0,19}$")]
+    modality: Option<String>,
+    /// First Study Date.
+    #[param(format = Date)]
+    date_from: Option<String>,
+    /// Last Study Date.
+    #[param(format = Date)]
+    date_to: Option<String>,
+    /// Of studies with words that begin so, as in the list of studies.
+    #[param(max_length = 200)]
+    text: Option<String>,
+}
+
+pub(super) fn of_study(query: &QueryString) -> Result<OfStudy, HttpError> {
+    Ok(OfStudy {
+        modalities: modalities(query)?,
+        date_from: date(query, "date_from")?,
+        date_to: date(query, "date_to")?,
+        text: text(query)?,
+    })
 }
 
 /// Narrows `filter` by what the request names.

@@ -1,7 +1,7 @@
 //! Resumable uploads: tus 1.0 with creation, creation-with-upload, termination, expiration and
 //! checksum.
 
-mod headers;
+pub(super) mod headers;
 
 use std::sync::Arc;
 

@@ -267,6 +267,7 @@ async fn list(state: &State, asked: &Asked) -> Answer {
     params(("upload" = String, Path, description = "id of the upload")),
     responses(
         (status = 200, description = "how far it has come", body = UploadJson),
+        (status = 304, description = "known"),
         (status = 401, description = "nobody is known"),
         (status = 403, description = "the caller may not store objects"),
         (status = 404, description = "the caller has no such upload"),
@@ -274,7 +275,7 @@ async fn list(state: &State, asked: &Asked) -> Answer {
 )]
 async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
     let upload = own(state, id, asked).await?;
-    super::json(StatusCode::OK, &shown(state, upload, &asked.urls).await?)
+    super::etag::answer(&asked.headers, &asked.query, &shown(state, upload, &asked.urls).await?)
 }
 
 /// What became of the files of an upload

@@ -7,8 +7,8 @@ use http::header::{HeaderValue, LOCATION};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::etag::Etag;
-use super::page::{List, Page, PageParameters};
+use super::etag::{self, Etag};
+use super::page::{FieldsParameter, List, Page, PageParameters};
 use super::routes::{Route, routes};
 use super::time::Time;
 use crate::auth::{NewUser, Permission, Role, Secret, UserError, may};
@@ -67,7 +67,7 @@ pub(super) struct User {
 struct CreatedUser {
     #[serde(flatten)]
     user: User,
-    /// Null where it was given.
+    /// Null where it was given, and where the request is repeated.
     password: Option<String>,
 }
 
@@ -163,9 +163,11 @@ async fn create(state: &State, asked: &Asked, body: Inbound) -> Answer {
     let UserWish { name, display_name, email, roles, password } = wish;
     let new = NewUser { name, display_name, email, roles, password, provider: None };
     let (user, password) = state.access.create_user(new, &asked.who()).await?;
-    let (etag, url) = (etag(&user), asked.urls.rest(&format!("users/{}", user.id)));
+    let (version, url) = (version(&user), asked.urls.rest(&format!("users/{}", user.id)));
     let password = password.map(|password| password.reveal().to_owned());
-    let mut response = super::json(StatusCode::CREATED, &CreatedUser { user: shown(user), password })?;
+    let user = shown(user);
+    let etag = version.saying(&user)?;
+    let mut response = super::json(StatusCode::CREATED, &CreatedUser { user, password })?;
     etag.mark(&mut response);
     let url = HeaderValue::from_str(&url).map_err(HttpError::internal("naming the user"))?;
     response.headers_mut().insert(LOCATION, url);
@@ -174,12 +176,13 @@ async fn create(state: &State, asked: &Asked, body: Inbound) -> Answer {
 
 /// One user
 #[utoipa::path(
-    get, path = "/users/{user}", operation_id = "getUser", tag = "users", params(("user" = String, Path)),
+    get, path = "/users/{user}", operation_id = "getUser", tag = "users",
+    params(("user" = String, Path), FieldsParameter),
     responses((status = 200, description = "The user", body = User), (status = 304, description = "Known"))
 )]
 async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
     let user = state.access.user(id).await?;
-    etag(&user).unless_known(&asked.headers, || super::json(StatusCode::OK, &shown(user)))
+    etag::answer_of(version(&user), asked, &shown(user))
 }
 
 /// Change a user
@@ -197,7 +200,7 @@ async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
 async fn change(state: &State, id: &str, asked: &Asked, body: Inbound) -> Answer {
     let wish: UserChange = super::wish(body, "what of a user is to be otherwise").await?;
     let before = state.access.user(id).await?;
-    etag(&before).required(&asked.headers, "user")?;
+    version(&before).required(&asked.headers, "user")?;
     let to = Profile {
         display_name: wish.display_name.unwrap_or_else(|| before.display_name.clone()),
         email: wish.email.unwrap_or_else(|| before.email.clone()),
@@ -205,9 +208,10 @@ async fn change(state: &State, id: &str, asked: &Asked, body: Inbound) -> Answer
         disabled: wish.disabled.unwrap_or(before.disabled),
     };
     let user = state.access.change_user(&before, &to, &asked.who()).await?;
-    let etag = etag(&user);
-    let mut response = super::json(StatusCode::OK, &shown(user))?;
-    etag.mark(&mut response);
+    let version = version(&user);
+    let user = shown(user);
+    let mut response = super::json(StatusCode::OK, &user)?;
+    version.saying(&user)?.mark(&mut response);
     Ok(response)
 }
 
@@ -223,7 +227,7 @@ async fn change(state: &State, id: &str, asked: &Asked, body: Inbound) -> Answer
 )]
 async fn delete(state: &State, id: &str, asked: &Asked) -> Answer {
     let before = state.access.user(id).await?;
-    etag(&before).required(&asked.headers, "user")?;
+    version(&before).required(&asked.headers, "user")?;
     state.access.delete_user(&before, &asked.who()).await?;
     Ok(super::no_content())
 }
@@ -245,7 +249,8 @@ async fn reset_password(state: &State, id: &str, asked: &Asked, body: Inbound) -
     super::json(StatusCode::OK, &NewPassword { password }).map(super::auth::unstored)
 }
 
-fn etag(user: &Stored) -> Etag {
+/// A log-in changes the answer and nothing that a person could overwrite.
+fn version(user: &Stored) -> Etag {
     Etag::of_version(&user.id, user.version)
 }
 

@@ -7,15 +7,15 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::http::error::HttpError;
 use crate::uploads::resume::Expected;
 
-pub(super) const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+pub(in crate::http::rest) const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 pub(super) const VERSION: HeaderName = HeaderName::from_static("tus-version");
 pub(super) const EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
 pub(super) const MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
 pub(super) const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("tus-checksum-algorithm");
-pub(super) const LENGTH: HeaderName = HeaderName::from_static("upload-length");
-pub(super) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
-pub(super) const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
-pub(super) const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
+pub(in crate::http::rest) const LENGTH: HeaderName = HeaderName::from_static("upload-length");
+pub(in crate::http::rest) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+pub(in crate::http::rest) const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+pub(in crate::http::rest) const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 pub(super) const CHECKSUM: HeaderName = HeaderName::from_static("upload-checksum");
 pub(super) const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
