@@ -415,6 +415,7 @@ impl App {
                 basic: self.config.auth.basic,
                 audit_each_request: self.config.audit.each_request,
                 audit_rows_max: self.config.audit.export_rows_max,
+                audit_studies_max: self.config.audit.studies_max,
                 ..http::Settings::from_config(&self.config.http)
             },
             analyses: Arc::new(Requests(Arc::clone(&self.analyses))),

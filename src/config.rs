@@ -35,7 +35,7 @@ use toml::{Table, Value};
 use sections::SEQUENCE_DEPTH_MAX;
 
 pub use access::Access;
-pub use audit::{Audit, Syslog, SyslogTransport};
+pub use audit::{Audit, AuditBefore, Syslog, SyslogTransport};
 pub use auth::{Auth, AuthMode};
 pub use database::Database;
 pub use disk::Disk;

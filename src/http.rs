@@ -155,6 +155,8 @@ pub struct Settings {
     pub audit_each_request: bool,
     /// Entries of one export of the audit trail.
     pub audit_rows_max: u64,
+    /// Studies that one request for a patient has rows for.
+    pub audit_studies_max: u32,
     /// Whether anything can be deleted by request.
     pub deletion_enabled: bool,
     /// Answers of a search that names no limit.
@@ -203,6 +205,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(20),
             audit_each_request: false,
             audit_rows_max: 1_000_000,
+            audit_studies_max: 100,
             deletion_enabled: false,
             search_limit_default: 1000,
             search_limit_max: 10_000,

@@ -19,6 +19,7 @@ impl App {
             queue_max: section.queue_max,
             linger: section.linger(),
             patience: section.patience(),
+            before: section.before,
         };
         let (db, clock) = (self.archive.db.clone(), self.archive.clock.clone());
         let (recorder, writing) = Recorder::new(db.clone(), clock.clone(), settings);
@@ -125,5 +126,48 @@ async fn prune(db: &Db, clock: &Clock, section: &Audit) {
         Ok(0) => {}
         Ok(rows) => tracing::info!(rows, "the retention of a part of the audit trail is over"),
         Err(error) => tracing::warn!(%error, "the audit trail could not be shortened"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::config::{Config, Overrides};
+    use crate::db::audit::Filter;
+
+    const DAY_US: i64 = 24 * 3600 * 1_000_000;
+
+    fn configured(retention_days: &str) -> Audit {
+        let keys = vec![("audit.retention_days", retention_days.to_owned())];
+        Config::load(&Overrides { file: None, keys }).unwrap().audit
+    }
+
+    /// What is left of a row a day, from the first day to the tenth, after care in the middle of it.
+    async fn left(retention_days: &str) -> Vec<i64> {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::for_test(dir.path());
+        let system = Actor::system();
+        for day in 1..=10 {
+            let entry = Entry::new(&system, Action::ReadStudy);
+            db.run(Batch::new().then(audit::append(&entry, Timestamp(day * DAY_US)))).await.unwrap();
+        }
+        let clock = Clock::manual(Timestamp(10 * DAY_US + DAY_US / 2));
+        prune(&db, &clock, &configured(retention_days)).await;
+        let wanted = Filter { actions: vec!["read-study".to_owned()], ..Filter::default() };
+        let rows = audit::after(&db, &wanted, 0, 100).await.unwrap();
+        assert_eq!(audit::verify(&db, &[]).await.unwrap().flaws, []);
+        rows.iter().map(|row| row.at.0 / DAY_US).collect()
+    }
+
+    #[tokio::test]
+    async fn rows_go_when_the_days_of_the_configuration_are_over() {
+        assert_eq!(left("3").await, [8, 9, 10]);
+        assert_eq!(left("30").await.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn without_days_no_row_ever_goes() {
+        assert_eq!(left("0").await.len(), 10);
     }
 }

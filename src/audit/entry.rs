@@ -171,6 +171,7 @@ pub enum ObjectKind {
     Finding,
     Export,
     Destination,
+    Node,
     User,
     ApiKey,
     Session,
@@ -179,7 +180,6 @@ pub enum ObjectKind {
     Association,
     Upload,
     Download,
-    Endpoint,
     Server,
     Audit,
 }
@@ -199,6 +199,7 @@ impl ObjectKind {
             Self::Finding => "finding",
             Self::Export => "export",
             Self::Destination => "destination",
+            Self::Node => "node",
             Self::User => "user",
             Self::ApiKey => "api-key",
             Self::Session => "session",
@@ -207,7 +208,6 @@ impl ObjectKind {
             Self::Association => "association",
             Self::Upload => "upload",
             Self::Download => "download",
-            Self::Endpoint => "endpoint",
             Self::Server => "server",
             Self::Audit => "audit",
         }

@@ -271,7 +271,7 @@ impl Message {
             "group" => (true, "12"),
             "report" | "finding" | "analysis" | "instance" | "series" => (true, "3"),
             "job" | "export" => (true, "20"),
-            "destination" => (true, "16"),
+            "destination" | "node" => (true, "16"),
             _ => (true, "13"),
         };
         self.object(&Object { id, system, role, kind: Kind::Own(kind), name: kind })

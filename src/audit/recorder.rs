@@ -2,7 +2,9 @@
 //! waits in it with one commit.
 //!
 //! A request that begins while the queue is full waits for room. Each takes the room for its end with
-//! that for its beginning, so that the end is never lost and never waits.
+//! that for its beginning, so that the end is never lost and never waits. Whoever is about to show
+//! something waits until a row says so ([`Begun::durable`], [`Begun::end_durably`]): what comes while one
+//! commit is under way waits for the next, together.
 
 mod writing;
 
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 
 use super::{Action, Actor, Entry, ObjectKind, Outcome};
 use crate::clock::{Clock, Timestamp};
+use crate::config::AuditBefore;
 use crate::db::Db;
 use crate::dicom::uid::StudyUid;
 use crate::telemetry::limits;
@@ -28,17 +31,21 @@ pub struct Settings {
     pub queue_max: usize,
     /// How long the first of them waits for others.
     pub linger: Duration,
-    /// How long a request waits for room.
+    /// How long a request waits for room, and for its row.
     pub patience: Duration,
+    /// Whether it waits for its row at all.
+    pub before: AuditBefore,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { queue_max: 8192, linger: Duration::from_millis(200), patience: Duration::from_secs(10) }
+        let (linger, patience) = (Duration::from_millis(200), Duration::from_secs(10));
+        Self { queue_max: 8192, linger, patience, before: AuditBefore::Durable }
     }
 }
 
-/// There is no room, and the request goes on no further: what cannot be recorded is not done.
+/// There is no room, or no row in time, and the request goes on no further: what cannot be recorded is
+/// not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the audit trail cannot be written")]
 pub struct Unrecorded;
@@ -49,6 +56,8 @@ pub struct Deed {
     pub actor: Arc<Actor>,
     pub action: Action,
     pub study: Option<StudyUid>,
+    /// Further studies that it is about, each with a row of its own.
+    pub also: Vec<StudyUid>,
     pub object: Option<(ObjectKind, String)>,
     pub detail: Option<String>,
     /// When it succeeds at once, it may share a row with others that differ by object and request alone.
@@ -57,23 +66,35 @@ pub struct Deed {
 
 impl Deed {
     pub fn new(actor: impl Into<Arc<Actor>>, action: Action) -> Self {
-        Self { actor: actor.into(), action, study: None, object: None, detail: None, may_share: false }
+        let (study, also, object, detail) = (None, Vec::new(), None, None);
+        Self { actor: actor.into(), action, study, also, object, detail, may_share: false }
+    }
+
+    /// The studies of its rows: one row without any where it is about none.
+    fn studies(&self) -> impl Iterator<Item = Option<&StudyUid>> {
+        std::iter::once(self.study.as_ref()).chain(self.also.iter().map(Some))
     }
 
     /// By the same, of the same kind, about the same study.
     fn is_like(&self, other: &Self) -> bool {
         let who = |deed: &Self| (deed.actor.kind, deed.actor.address);
-        (self.action, who(self), &self.study, &self.detail)
-            == (other.action, who(other), &other.study, &other.detail)
+        (self.action, who(self), &self.detail) == (other.action, who(other), &other.detail)
+            && (&self.study, &self.also) == (&other.study, &other.also)
             && (&self.actor.id, &self.actor.name, &self.actor.ae_title)
                 == (&other.actor.id, &other.actor.name, &other.actor.ae_title)
     }
 
-    fn entry(&self, outcome: Outcome, began_at: Option<Timestamp>) -> Entry<'_> {
+    /// For one of its studies.
+    fn entry<'a>(
+        &'a self,
+        study: Option<&'a StudyUid>,
+        outcome: Outcome,
+        began_at: Option<Timestamp>,
+    ) -> Entry<'a> {
         Entry {
             actor: &self.actor,
             action: self.action,
-            study: self.study.as_ref(),
+            study,
             object: self.object.as_ref().map(|(kind, id)| super::Object { kind: *kind, id }),
             outcome,
             detail: self.detail.as_deref(),
@@ -87,8 +108,26 @@ type Room = OwnedSemaphorePermit;
 
 #[derive(Debug)]
 enum Message {
-    Begun { serial: u64, deed: Arc<Deed>, at: Timestamp, room: Room },
-    Ended { serial: u64, deed: Arc<Deed>, at: Timestamp, began_at: Timestamp, end: End, room: Room },
+    Begun {
+        serial: u64,
+        deed: Arc<Deed>,
+        at: Timestamp,
+        room: Room,
+    },
+    Ended {
+        serial: u64,
+        deed: Arc<Deed>,
+        at: Timestamp,
+        began_at: Timestamp,
+        end: End,
+        room: Room,
+    },
+    /// Somebody waits for the row of what began, with what has turned out about it by now.
+    Awaited {
+        serial: u64,
+        deed: Arc<Deed>,
+        done: oneshot::Sender<()>,
+    },
     Flush(oneshot::Sender<()>),
 }
 
@@ -108,6 +147,7 @@ pub struct Recorder {
     serial: Arc<AtomicU64>,
     clock: Clock,
     patience: Duration,
+    before: AuditBefore,
 }
 
 impl Recorder {
@@ -115,8 +155,9 @@ impl Recorder {
     pub fn new(db: Db, clock: Clock, settings: Settings) -> (Self, Writing) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let rooms = Arc::new(Semaphore::new(settings.queue_max.max(2)));
-        let recorder = Self { sender, rooms, serial: Arc::default(), clock, patience: settings.patience };
-        (recorder, Writing::new(db, receiver, settings.linger))
+        let Settings { patience, before, linger, .. } = settings;
+        let recorder = Self { sender, rooms, serial: Arc::default(), clock, patience, before };
+        (recorder, Writing::new(db, receiver, linger))
     }
 
     /// Returns when there is room for the beginning and the end.
@@ -145,6 +186,15 @@ impl Recorder {
         let _ = flushed.await;
     }
 
+    async fn stands(&self, serial: u64, deed: &Arc<Deed>) -> Result<(), Unrecorded> {
+        if self.before == AuditBefore::Soon {
+            return Ok(());
+        }
+        let (done, written) = oneshot::channel();
+        self.send(Message::Awaited { serial, deed: Arc::clone(deed), done });
+        timeout(self.patience, written).await.ok().and_then(Result::ok).ok_or_else(unrecorded)
+    }
+
     /// The task ends only after the last recorder: somebody receives.
     fn send(&self, message: Message) {
         if self.sender.send(message).is_err() {
@@ -159,12 +209,14 @@ impl Recorder {
         metrics::counter!(metric::QUEUE_FULL).increment(1);
         limits::hit("audit.queue_max");
         let room = timeout(self.patience, Arc::clone(&self.rooms).acquire_many_owned(count)).await;
-        room.ok().and_then(Result::ok).ok_or_else(|| {
-            metrics::counter!(metric::UNRECORDED).increment(1);
-            limits::hit("audit.wait_s");
-            Unrecorded
-        })
+        room.ok().and_then(Result::ok).ok_or_else(unrecorded)
     }
+}
+
+fn unrecorded() -> Unrecorded {
+    metrics::counter!(metric::UNRECORDED).increment(1);
+    limits::hit("audit.wait_s");
+    Unrecorded
 }
 
 /// Something that is being done. Let go without an end, it failed: the client went away, or a handler
@@ -204,6 +256,17 @@ impl Begun {
     /// `detail` takes the place of what was known at the beginning.
     pub fn end_as(mut self, outcome: Outcome, detail: Option<String>) {
         self.send(End { outcome, detail });
+    }
+
+    /// Returns when a row tells of the beginning; at once where none has to (`audit.before`).
+    pub async fn durable(&self) -> Result<(), Unrecorded> {
+        self.recorder.stands(self.serial, &self.deed).await
+    }
+
+    /// As [`Self::end_as`]; returns when a row tells of it, at once where none has to.
+    pub async fn end_durably(mut self, outcome: Outcome, detail: Option<String>) -> Result<(), Unrecorded> {
+        self.send(End { outcome, detail });
+        self.durable().await
     }
 
     fn send(&mut self, end: End) {

@@ -14,11 +14,23 @@ pub struct Audit {
     pub queue_max: usize,
     linger_ms: u64,
     wait_s: u64,
+    pub before: AuditBefore,
     pub each_request: bool,
+    pub studies_max: u32,
     pub heads_file: PathBuf,
     head_every_s: u64,
     pub export_rows_max: u64,
     pub syslog: Syslog,
+}
+
+/// When the row of a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditBefore {
+    /// Before the first byte of the answer.
+    Durable,
+    /// Within a moment.
+    Soon,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -60,7 +72,7 @@ impl Audit {
         Duration::from_millis(self.linger_ms)
     }
 
-    /// How long a request waits for room in the queue.
+    /// How long a request waits for room in the queue, and for its row.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.wait_s)
     }
@@ -83,6 +95,9 @@ impl Audit {
         }
         if self.queue_max < 2 {
             return Err("audit.queue_max must be 2 at least".to_owned());
+        }
+        if self.studies_max == 0 {
+            return Err("audit.studies_max must be 1 at least".to_owned());
         }
         self.syslog.check()
     }

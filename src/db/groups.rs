@@ -200,11 +200,30 @@ impl Belonging {
 /// Whether there is such a thing, and it is of a study in reach.
 pub async fn reaches(db: &Db, reach: &Reach, thing: Belonging, id: &str) -> Result<bool, DbError> {
     let Some(key) = thing.key(id) else { return Ok(false) };
+    let sql = format!("select 1 from {} limit 1", in_reach(reach, thing));
+    Ok(db.look_up_one(Statement::named("reaches", sql).bind(key)).await?.is_some())
+}
+
+/// The studies in reach of what has this id, `limit` at most; none where there is no such thing.
+pub async fn studies_of(
+    db: &Db,
+    reach: &Reach,
+    thing: Belonging,
+    id: &str,
+    limit: u32,
+) -> Result<Vec<StudyUid>, DbError> {
+    let Some(key) = thing.key(id) else { return Ok(Vec::new()) };
+    let sql = format!("select study_uid from {} limit $2", in_reach(reach, thing));
+    let rows = db.look_up(Statement::named("studies_of", sql).bind(key).bind(i64::from(limit))).await?;
+    rows.iter().map(|row| row.parse(0, "a Study Instance UID")).collect()
+}
+
+/// The studies of the id `$1`, as a table with its condition.
+fn in_reach(reach: &Reach, thing: Belonging) -> String {
     let conditions: Vec<String> =
         condition(reach, "own.study_uid").into_iter().chain(thing.released(reach)).collect();
     let condition = if conditions.is_empty() { "1 = 1".to_owned() } else { conditions.join(" and ") };
-    let sql = format!("select 1 from ({}) own where {condition} limit 1", thing.studies());
-    Ok(db.look_up_one(Statement::named("reaches", sql).bind(key)).await?.is_some())
+    format!("({}) own where {condition}", thing.studies())
 }
 
 /// A group that a new study comes to.

@@ -72,6 +72,14 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         self.shared.server.audit.begin(self.deed(action)).await.map(Some)
     }
 
+    /// Returns when a row tells of the operation under way: before anything of it is given out.
+    pub(super) async fn record_stands(&self) -> Result<(), Unrecorded> {
+        match &self.doing {
+            Some(begun) => begun.durable().await,
+            None => Ok(()),
+        }
+    }
+
     /// An object that was not kept.
     pub(super) async fn record_refused(&self, status: u16, sop_instance: Option<&str>) {
         let mut deed = self.deed(Action::RefuseInstance);

@@ -136,6 +136,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
     async fn find(&mut self, request: &Contextual<CommandSet>, sent: &mut u64) -> Result<Ended, Failure> {
         let form = Arc::new(self.form(request).await?);
         self.record_keys(form.query.search.level, &form.query.search.keys);
+        self.record_stands().await?;
         let message_id = request.message.message_id()?;
         let FindSettings { results_max, scan_max, .. } = self.shared.server.settings.find;
         let db = self.shared.server.db.clone();

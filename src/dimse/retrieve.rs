@@ -77,6 +77,7 @@ impl<S: Transport, K: StoreSink> Association<'_, S, K> {
         let (terms, syntax) = self.terms(&request)?;
         let selection = identifier::selection(&bytes, &syntax, terms)?;
         self.record_selection(&selection);
+        self.record_stands().await.map_err(Refusal::from)?;
         let instances =
             Instances::of(self.shared.server.db.clone(), &selection, self.caller.reach.clone()).await?;
         let progress = Progress::new(instances.count().await?);

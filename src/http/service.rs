@@ -251,6 +251,7 @@ where
         // Ranges are of GET alone (RFC 9110 14.2).
         head.headers.remove(RANGE);
     }
+    let method = head.method.clone();
     let deadline = Deadline::new(state.settings.answer_timeout);
     let body = deadline.watch(inbound(&state.settings, incoming)?);
     let asked = asked(&state.settings, visit, head)?;
@@ -259,7 +260,8 @@ where
     }
     charset::check(&asked.headers, &asked.query)?;
     let begun = recorded::begin(state, &endpoint, &asked).await?;
-    recorded::end(begun, deadline.bound(answer(Arc::clone(state), endpoint, asked, body)).await)
+    let answered = deadline.bound(answer(Arc::clone(state), endpoint, asked, body)).await;
+    recorded::end(begun, &method, answered).await
 }
 
 /// Whether this request of this client may go on to its handler; the visit knows the caller then.

@@ -7,8 +7,10 @@
 
 use super::State;
 use super::error::HttpError;
+use super::rest::Matched;
 use super::rest::routes::{PathParameters, Route};
 use crate::auth::{Caller, Permission, Reach};
+use crate::db::DbError;
 use crate::db::groups::{self, Belonging};
 use crate::dicom::uid::StudyUid;
 
@@ -73,8 +75,7 @@ pub(crate) async fn path(
 }
 
 async fn template(state: &State, caller: &Caller, name: &'static str, id: &str) -> Result<(), HttpError> {
-    let known = TEMPLATES.iter().find(|(template, _)| *template == name).map(|(_, template)| *template);
-    let sees = match (known, &caller.reach) {
+    let sees = match (known(name), &caller.reach) {
         (Some(Template::Within | Template::Unrelated), _) => true,
         (Some(Template::Of(thing)), reach) => groups::reaches(&state.db, reach, thing, id).await?,
         (Some(Template::Group), Reach::Groups { ids, .. }) => {
@@ -84,6 +85,31 @@ async fn template(state: &State, caller: &Caller, name: &'static str, id: &str) 
         (Some(Template::OfServer) | None, reach) => reach.has_every_study(),
     };
     if sees { Ok(()) } else { Err(HttpError::NotFound(name)) }
+}
+
+fn known(name: &str) -> Option<Template> {
+    TEMPLATES.iter().find(|(template, _)| *template == name).map(|(_, template)| *template)
+}
+
+/// The studies that a path leads to, by its own words or by the id of something of theirs: as far as the
+/// caller sees them, and `max` of them at most.
+pub(crate) async fn studies(
+    state: &State,
+    caller: &Caller,
+    matched: &Matched,
+    max: u32,
+) -> Result<Vec<StudyUid>, DbError> {
+    let Matched { route, parameters } = matched;
+    if parameters.has("study") {
+        return Ok(parameters.study().into_iter().collect());
+    }
+    for name in route.templates() {
+        if let Some(Template::Of(thing)) = known(name) {
+            let id = parameters.text(name);
+            return groups::studies_of(&state.db, &caller.reach, thing, id, max).await;
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// 404 unless the caller can see the study, and it is there or was.
@@ -113,10 +139,6 @@ pub(crate) fn drafts(caller: &Caller) -> Result<(), HttpError> {
 mod tests {
     use super::*;
     use crate::http::rest::TABLE;
-
-    fn known(name: &str) -> Option<Template> {
-        TEMPLATES.iter().find(|(template, _)| *template == name).map(|(_, template)| *template)
-    }
 
     #[test]
     fn every_template_of_the_api_says_who_sees_what_stands_behind_it() {

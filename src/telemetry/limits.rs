@@ -13,6 +13,7 @@ pub const LIMITS: &[&str] = &[
     "analysis.volume_bytes_max",
     "audit.export_rows_max",
     "audit.queue_max",
+    "audit.studies_max",
     "audit.wait_s",
     "auth.failures_free",
     "auth.failures_of_name_free",

@@ -8,9 +8,19 @@ struct Bench {
 }
 
 fn bench(queue_max: usize) -> (Bench, Writing) {
+    let patience = Duration::from_millis(20);
+    bench_of(Settings { queue_max, patience, before: AuditBefore::Soon, ..Settings::default() })
+}
+
+/// Nothing is written but what somebody waits for.
+fn patient_bench(before: AuditBefore) -> (Bench, Writing) {
+    let hour = Duration::from_secs(3600);
+    bench_of(Settings { linger: hour, patience: hour, before, ..Settings::default() })
+}
+
+fn bench_of(settings: Settings) -> (Bench, Writing) {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::for_test(dir.path());
-    let settings = Settings { queue_max, patience: Duration::from_millis(20), ..Settings::default() };
     let (recorder, writing) = Recorder::new(db.clone(), Clock::manual(Timestamp(1)), settings);
     (Bench { _dir: dir, db, recorder }, writing)
 }
@@ -99,4 +109,52 @@ async fn reads_of_one_moment_share_a_row_that_counts_them() {
     let told: Vec<_> = rows.iter().map(|row| (row.outcome.as_str(), row.detail.as_deref())).collect();
     assert_eq!(told, [("success", Some("frames, 3 requests up to r3")), ("denied", Some("frames"))]);
     assert_eq!((&rows[0].object_id, &rows[1].object_id), (&None, &Some("1.9".to_owned())));
+}
+
+#[tokio::test]
+async fn what_is_awaited_stands_before_it_ends_and_alone() {
+    let (bench, writing) = patient_bench(AuditBefore::Durable);
+    tokio::spawn(writing.run());
+    let other = bench.recorder.begin(deed()).await.unwrap();
+    let mut begun = bench.recorder.begin(deed()).await.unwrap();
+    begun.describe("of everything".to_owned());
+    begun.durable().await.unwrap();
+    let rows = crate::db::audit::after(&bench.db, &Default::default(), 0, 10).await.unwrap();
+    let [row] = rows.try_into().unwrap();
+    assert_eq!((row.outcome.as_str(), row.detail.as_deref()), ("begun", Some("of everything")));
+    other.end_durably(Outcome::Denied, None).await.unwrap();
+    assert_eq!(outcomes(&bench.db).await, ["begun", "denied"]);
+    begun.end_durably(Outcome::Success, None).await.unwrap();
+    assert_eq!(outcomes(&bench.db).await, ["begun", "denied", "success"]);
+}
+
+#[tokio::test]
+async fn nobody_waits_where_a_row_may_come_soon() {
+    let (bench, _writing) = patient_bench(AuditBefore::Soon);
+    let begun = bench.recorder.begin(deed()).await.unwrap();
+    begun.durable().await.unwrap();
+    begun.end_durably(Outcome::Success, None).await.unwrap();
+    assert_eq!(outcomes(&bench.db).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_not_written_in_time_is_unrecorded() {
+    let settings = Settings { patience: Duration::from_millis(20), ..Settings::default() };
+    let (bench, _writing) = bench_of(settings);
+    let begun = bench.recorder.begin(deed()).await.unwrap();
+    assert_eq!(begun.durable().await, Err(Unrecorded));
+}
+
+#[tokio::test]
+async fn what_is_about_several_studies_has_a_row_for_each() {
+    let (bench, writing) = bench(16);
+    tokio::spawn(writing.run());
+    let studies = ["1.2", "1.3", "1.4"].map(|uid| uid.parse::<StudyUid>().unwrap());
+    let [first, also @ ..] = studies;
+    let deed = Deed { study: Some(first), also: also.to_vec(), ..deed() };
+    bench.recorder.begin(deed).await.unwrap().end(Outcome::Success);
+    bench.recorder.flush().await;
+    let rows = crate::db::audit::after(&bench.db, &Default::default(), 0, 10).await.unwrap();
+    let told: Vec<_> = rows.iter().filter_map(|row| row.study_uid.as_deref()).collect();
+    assert_eq!(told, ["1.2", "1.3", "1.4"]);
 }

@@ -3,6 +3,7 @@
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use crate::audit::Unrecorded;
 use crate::dicom::header::hex;
 use crate::query::request::keys::BadKey;
 use crate::query::search::SearchError;
@@ -12,6 +13,8 @@ use crate::ul::command::{CommandError, CommandSet, ERROR_COMMENT_CHARACTERS_MAX}
 /// No value of an identifier stands in these texts: they go into logs.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
+    #[error(transparent)]
+    Unrecorded(#[from] Unrecorded),
     #[error("the identifier is missing")]
     NoIdentifier,
     #[error("the Affected SOP Class UID is not that of the context")]
@@ -53,7 +56,9 @@ const FAILED: u16 = 0xC002;
 impl Refusal {
     pub(super) fn status(&self) -> u16 {
         match self {
-            Self::TooLong { .. } | Self::Search(SearchError::TooBroad { .. }) => OUT_OF_RESOURCES,
+            Self::Unrecorded(_) | Self::TooLong { .. } | Self::Search(SearchError::TooBroad { .. }) => {
+                OUT_OF_RESOURCES
+            }
             Self::Key(BadKey::ManyKeys | BadKey::ManyUids(_)) => OUT_OF_RESOURCES,
             Self::Key(
                 BadKey::Sequence(_)

@@ -3,6 +3,7 @@
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use crate::audit::Unrecorded;
 use crate::db::DbError;
 use crate::dicom::header::hex;
 use crate::ul::command::{CommandError, CommandSet};
@@ -10,6 +11,8 @@ use crate::ul::command::{CommandError, CommandSet};
 /// No value of an identifier stands in these texts: they go into logs.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
+    #[error(transparent)]
+    Unrecorded(#[from] Unrecorded),
     #[error("the identifier is missing")]
     NoIdentifier,
     #[error("the Affected SOP Class UID is not that of the context")]
@@ -44,7 +47,7 @@ impl Refusal {
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Destination => DESTINATION_UNKNOWN,
-            Self::TooLong(_) | Self::Index(_) => CANNOT_COUNT,
+            Self::Unrecorded(_) | Self::TooLong(_) | Self::Index(_) => CANNOT_COUNT,
             Self::Unreadable => UNREADABLE,
             Self::NoIdentifier
             | Self::SopClass
