@@ -23,6 +23,7 @@ mod tests;
 mod upkeep;
 mod upload;
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -39,6 +40,7 @@ use self::bucket::Bucket;
 use self::buffers::Buffers;
 pub use self::buffers::{BUFFER_BYTES, Buffer};
 use self::cache::Cache;
+pub use self::cache::OfAll;
 use self::folder::Folder;
 pub use self::room::{Marks, Room, Seen, Space};
 pub use self::spool::{Keeping, Spool};
@@ -150,6 +152,8 @@ pub struct Blobs {
     spool: Spool,
     buffers: Buffers,
     room: Room,
+    /// What was made of objects.
+    pictures: Option<Cache>,
 }
 
 #[derive(Clone)]
@@ -166,14 +170,25 @@ impl Blobs {
 
     /// Objects where the configuration says. A bucket is asked nothing before [`Self::begin`].
     pub fn open(data_dir: &Path, storage: &Storage) -> Result<Self, BlobError> {
-        match storage.place().map_err(BlobError::Url)? {
+        let blobs = match storage.place().map_err(BlobError::Url)? {
             config::Place::Folder(None) => Self::open_local(data_dir),
             config::Place::Folder(Some(root)) => Self::in_folder(data_dir, &root),
             config::Place::Bucket(bucket) => {
                 let cache = Self::cache(data_dir, storage)?;
                 Self::in_bucket(data_dir, Bucket::new(connect::store(&bucket, storage)?, storage, cache))
             }
-        }
+        };
+        blobs?.with_pictures(data_dir, &storage.pictures)
+    }
+
+    /// With room for what is made of objects.
+    pub(crate) fn with_pictures(
+        self,
+        data_dir: &Path,
+        section: &config::StorageCache,
+    ) -> Result<Self, BlobError> {
+        let folder = section.folder.clone().unwrap_or_else(|| data_dir.join("cache").join("pictures"));
+        Ok(Self { pictures: opened(&folder, section.bytes_max, 0, cache::PICTURES)?, ..self })
     }
 
     /// Staging lies beside the objects: a rename makes the one the other.
@@ -183,12 +198,8 @@ impl Blobs {
     }
 
     fn cache(data_dir: &Path, storage: &Storage) -> Result<Option<Cache>, BlobError> {
-        if storage.cache.bytes_max == 0 {
-            return Ok(None);
-        }
         let folder = storage.cache.folder.clone().unwrap_or_else(|| data_dir.join("cache"));
-        let opened = Cache::open(&folder, storage.cache.bytes_max, storage.block_bytes);
-        opened.map(Some).map_err(|source| BlobError::Prepare { path: folder.display().to_string(), source })
+        opened(&folder, storage.cache.bytes_max, storage.block_bytes, cache::BLOCKS)
     }
 
     fn in_bucket(data_dir: &Path, bucket: Bucket) -> Result<Self, BlobError> {
@@ -200,7 +211,7 @@ impl Blobs {
             .map_err(|source| BlobError::Prepare { path: data_dir.display().to_string(), source })?;
         let folders = vec![data_dir.to_owned(), staging.folder().to_owned()];
         let room = Room::of(folders, Marks::default());
-        Ok(Self { place, staging, spool, buffers: Buffers::default(), room })
+        Ok(Self { place, staging, spool, buffers: Buffers::default(), room, pictures: None })
     }
 
     /// Makes sure that a bucket does what it has to, before anything is acknowledged.
@@ -303,13 +314,35 @@ impl Blobs {
         }
     }
 
+    /// What was made of an object in this form before, or is made by `make`: once for all who want it at the
+    /// same time, and to the end when they leave. It stays on the local disk no longer than the object.
+    pub async fn made_of<F, E>(
+        &self,
+        key: &BlobKey,
+        form: &[u8],
+        make: impl FnOnce() -> F,
+    ) -> Result<Bytes, OfAll>
+    where
+        F: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+    {
+        match &self.pictures {
+            Some(pictures) => pictures.made(key.as_str(), form, make).await,
+            None => make().await.map_err(OfAll::of),
+        }
+    }
+
     pub async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
         let _timed = timed("delete");
         let deleted = match &self.place {
             Place::Folder(folder) => folder.delete(key).await,
             Place::Bucket(bucket) => bucket.delete(key).await,
         };
-        deleted.map_err(|source| BlobError::Delete { key: key.clone(), source })
+        deleted.map_err(|source| BlobError::Delete { key: key.clone(), source })?;
+        if let (Some(pictures), key) = (self.pictures.clone(), key.clone()) {
+            let _ = tokio::task::spawn_blocking(move || pictures.forget(key.as_str())).await;
+        }
+        Ok(())
     }
 
     /// Every object that was last written before `before` (microseconds since 1970); of a
@@ -336,6 +369,19 @@ impl Blobs {
             Place::Bucket(bucket) => bucket.answers().await,
         }
     }
+}
+
+fn opened(
+    folder: &Path,
+    bytes_max: u64,
+    block_bytes: u64,
+    counted: cache::Counted,
+) -> Result<Option<Cache>, BlobError> {
+    if bytes_max == 0 {
+        return Ok(None);
+    }
+    let opened = Cache::open(folder, bytes_max, block_bytes, counted);
+    opened.map(Some).map_err(|source| BlobError::Prepare { path: folder.display().to_string(), source })
 }
 
 fn timed(operation: &'static str) -> Timed {

@@ -96,7 +96,9 @@ impl Bucket {
             deleted => deleted,
         };
         if let Some(cache) = self.cache.clone() {
-            tokio::task::spawn_blocking(move || cache.forget(&path)).await.map_err(io::Error::other)?;
+            tokio::task::spawn_blocking(move || cache.forget(path.as_ref()))
+                .await
+                .map_err(io::Error::other)?;
         }
         deleted
     }
@@ -274,7 +276,7 @@ impl Object {
         let length = bucket.settings.block_bytes;
         let fetch = || async move { bucket.fetch(&path, number * length..(number + 1) * length).await };
         match &self.cache {
-            Some(cache) => cache.block(&self.path, number, fetch).await,
+            Some(cache) => cache.block(self.path.as_ref(), number, fetch).await,
             None => fetch().await,
         }
     }

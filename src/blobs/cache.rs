@@ -1,9 +1,11 @@
-//! Blocks of a bucket on the local disk: what is read again is not fetched again. Bounded in bytes,
-//! the least recently used go first; a digest in each file says whether it is what was fetched.
+//! What costs something to have, on the local disk: blocks of a bucket, and what was made of objects. What is
+//! wanted again is not fetched or made again. Bounded in bytes, the least recently used go first; a digest in
+//! each file says whether it is what was put there.
 //!
-//! Nothing depends on a cache: whatever is wrong with it, the bucket is asked.
+//! Nothing depends on a cache: whatever is wrong with it, the bucket is asked, or the work done once more.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +13,13 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use futures::{FutureExt, TryFutureExt};
 use metrics::{counter, gauge};
-use object_store::path::Path;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use sha2::{Digest, Sha256};
 
-use crate::telemetry::metrics::bucket as metric;
+use crate::telemetry::metrics::{bucket, pictures};
 
 const MAGIC: &[u8; 8] = b"radiant1";
 const DIGEST_BYTES: usize = 32;
@@ -33,14 +34,27 @@ pub(super) struct Block {
     pub(super) object_bytes: u64,
 }
 
-/// Blocks of an object stand one after the other.
+/// Blocks of an object stand one after the other, and so does what was made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct BlockId {
     object: u128,
     number: u64,
 }
 
-type Flight = Shared<BoxFuture<'static, Result<Block, Arc<io::Error>>>>;
+type Flight = Shared<BoxFuture<'static, Result<Block, OfAll>>>;
+
+/// How a cache is told apart in the metrics.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    lookups: &'static str,
+    evicted: &'static str,
+    bytes: &'static str,
+}
+
+pub(super) const BLOCKS: Counted =
+    Counted { lookups: bucket::CACHE, evicted: bucket::CACHE_EVICTED, bytes: bucket::CACHE_BYTES };
+pub(super) const PICTURES: Counted =
+    Counted { lookups: pictures::CACHE, evicted: pictures::CACHE_EVICTED, bytes: pictures::CACHE_BYTES };
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -49,8 +63,9 @@ pub(super) struct Cache(Arc<Inner>);
 struct Inner {
     folder: PathBuf,
     bytes_max: u64,
-    /// Blocks of another length are others.
+    /// Blocks of another length are others; 0 where there are none.
     block_bytes: u64,
+    counted: Counted,
     shelf: Mutex<Shelf>,
     flights: Mutex<HashMap<BlockId, Flight>>,
 }
@@ -72,19 +87,28 @@ struct Placed {
 
 impl Cache {
     /// With what an earlier run left. Blocking.
-    pub(super) fn open(folder: &FilePath, bytes_max: u64, block_bytes: u64) -> io::Result<Self> {
+    pub(super) fn open(
+        folder: &FilePath,
+        bytes_max: u64,
+        block_bytes: u64,
+        counted: Counted,
+    ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let mut shelf = Shelf::default();
         let mut found = Vec::new();
         for shard in fs::read_dir(folder)? {
-            collect(&shard?.path(), &mut found)?;
+            let shard = shard?;
+            // Others keep theirs in folders beside ours.
+            if shard.file_name().to_str().is_some_and(is_shard) {
+                collect(&shard.path(), &mut found)?;
+            }
         }
         found.sort_unstable();
         for (_, id, bytes) in found {
             shelf.put(id, bytes);
         }
         let (folder, shelf) = (folder.to_owned(), Mutex::new(shelf));
-        let inner = Inner { folder, bytes_max, block_bytes, shelf, flights: Mutex::default() };
+        let inner = Inner { folder, bytes_max, block_bytes, counted, shelf, flights: Mutex::default() };
         inner.make_room();
         Ok(Self(Arc::new(inner)))
     }
@@ -93,21 +117,41 @@ impl Cache {
     /// and goes on when they leave.
     pub(super) async fn block<F>(
         &self,
-        path: &Path,
+        object: &str,
         number: u64,
         fetch: impl FnOnce() -> F,
     ) -> io::Result<Block>
     where
         F: Future<Output = io::Result<Block>> + Send + 'static,
     {
-        let id = BlockId::of(path, self.0.block_bytes, number);
+        let id = BlockId::of(object, self.0.block_bytes, number);
         let flight = self.flight(id, fetch);
-        flight.await.map_err(|error| io::Error::new(error.kind(), OfAll(error)))
+        flight.await.map_err(|error| io::Error::new(error.kind(), error))
     }
 
-    fn flight<F>(&self, id: BlockId, fetch: impl FnOnce() -> F) -> Flight
+    /// What was made of an object in some form, or is made by `make`, as [`Self::block`] fetches.
+    pub(super) async fn made<F, E>(
+        &self,
+        object: &str,
+        form: &[u8],
+        make: impl FnOnce() -> F,
+    ) -> Result<Bytes, OfAll>
     where
-        F: Future<Output = io::Result<Block>> + Send + 'static,
+        F: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+    {
+        let digest: [u8; DIGEST_BYTES] = Sha256::digest(form).into();
+        let number = digest.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+        let id = BlockId::of(object, self.0.block_bytes, number);
+        let whole = |bytes: Bytes| Block { object_bytes: bytes.len() as u64, bytes };
+        let made = self.flight(id, || make().map_ok(whole)).await?;
+        Ok(made.bytes)
+    }
+
+    fn flight<F, E>(&self, id: BlockId, fetch: impl FnOnce() -> F) -> Flight
+    where
+        F: Future<Output = Result<Block, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
     {
         let mut flights = held(&self.0.flights);
         if let Some(flight) = flights.get(&id) {
@@ -117,30 +161,31 @@ impl Cache {
         let task = tokio::spawn(async move {
             let block = cache.found_or(id, fetch).await;
             held(&cache.0.flights).remove(&id);
-            block.map_err(Arc::new)
+            block.map_err(OfAll::of)
         });
-        let flight = async { task.await.unwrap_or_else(|panic| Err(Arc::new(io::Error::other(panic)))) };
+        let flight = async { task.await.unwrap_or_else(|panic| Err(OfAll(Arc::new(panic)))) };
         let flight = flight.boxed().shared();
         flights.insert(id, flight.clone());
         flight
     }
 
-    async fn found_or(
+    async fn found_or<E>(
         &self,
         id: BlockId,
-        fetch: impl Future<Output = io::Result<Block>>,
-    ) -> io::Result<Block> {
+        fetch: impl Future<Output = Result<Block, E>>,
+    ) -> Result<Block, E> {
+        let lookups = self.0.counted.lookups;
         if let Some(block) = self.on_disk(id).await {
-            counter!(metric::CACHE, "outcome" => "hit").increment(1);
+            counter!(lookups, "outcome" => "hit").increment(1);
             return Ok(block);
         }
-        counter!(metric::CACHE, "outcome" => "miss").increment(1);
+        counter!(lookups, "outcome" => "miss").increment(1);
         let block = fetch.await?;
         let (inner, copy) = (Arc::clone(&self.0), block.clone());
         let kept = tokio::task::spawn_blocking(move || inner.keep(id, &copy)).await;
         if let Err(error) = kept.map_err(io::Error::other).flatten() {
-            counter!(metric::CACHE, "outcome" => "unwritten").increment(1);
-            tracing::debug!(%error, "a block was not cached");
+            counter!(lookups, "outcome" => "unwritten").increment(1);
+            tracing::debug!(%error, cache = lookups, "something was not cached");
         }
         Ok(block)
     }
@@ -154,8 +199,8 @@ impl Cache {
     }
 
     /// All blocks of an object that is deleted. Blocking.
-    pub(super) fn forget(&self, path: &Path) {
-        let object = BlockId::of(path, self.0.block_bytes, 0).object;
+    pub(super) fn forget(&self, object: &str) {
+        let object = BlockId::of(object, self.0.block_bytes, 0).object;
         let ids: Vec<BlockId> = {
             let shelf = held(&self.0.shelf);
             let range = BlockId { object, number: 0 }..=BlockId { object, number: u64::MAX };
@@ -179,7 +224,7 @@ impl Inner {
         });
         let block = read.ok().and_then(|_| decoded(id, content));
         if block.is_none() {
-            counter!(metric::CACHE, "outcome" => "damaged").increment(1);
+            counter!(self.counted.lookups, "outcome" => "damaged").increment(1);
             self.drop_block(id);
         }
         block
@@ -206,11 +251,11 @@ impl Inner {
     fn make_room(&self) {
         loop {
             let mut shelf = held(&self.shelf);
-            gauge!(metric::CACHE_BYTES).set(shelf.bytes as f64);
+            gauge!(self.counted.bytes).set(shelf.bytes as f64);
             let Some(oldest) = shelf.oldest().filter(|_| shelf.bytes > self.bytes_max) else { return };
             shelf.remove(oldest);
             drop(shelf);
-            counter!(metric::CACHE_EVICTED).increment(1);
+            counter!(self.counted.evicted).increment(1);
             let _ = fs::remove_file(self.path(oldest));
         }
     }
@@ -258,9 +303,8 @@ impl Shelf {
 }
 
 impl BlockId {
-    fn of(path: &Path, block_bytes: u64, number: u64) -> Self {
-        let digest =
-            Sha256::new().chain_update(path.as_ref()).chain_update(block_bytes.to_be_bytes()).finalize();
+    fn of(object: &str, block_bytes: u64, number: u64) -> Self {
+        let digest = Sha256::new().chain_update(object).chain_update(block_bytes.to_be_bytes()).finalize();
         let mut object = [0; 16];
         object.copy_from_slice(&digest[..16]);
         Self { object: u128::from_be_bytes(object), number }
@@ -297,6 +341,10 @@ fn decoded(id: BlockId, content: Vec<u8>) -> Option<Block> {
     is_whole.then(|| Block { object_bytes, bytes: Bytes::from(content).slice(HEAD_BYTES..) })
 }
 
+fn is_shard(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
 /// The blocks of one folder with the time of their last use; what is none goes.
 fn collect(shard: &FilePath, found: &mut Vec<((i64, i64), BlockId, u64)>) -> io::Result<()> {
     if !shard.is_dir() {
@@ -320,9 +368,24 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What all heard who waited for the same block.
-#[derive(Debug)]
-struct OfAll(Arc<io::Error>);
+/// What all heard who waited for the same.
+#[derive(Debug, Clone)]
+pub struct OfAll(Arc<dyn Error + Send + Sync>);
+
+impl OfAll {
+    pub(super) fn of(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+
+    /// What it was, where it came from.
+    pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+
+    fn kind(&self) -> io::ErrorKind {
+        self.0.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind)
+    }
+}
 
 impl std::fmt::Display for OfAll {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -330,8 +393,8 @@ impl std::fmt::Display for OfAll {
     }
 }
 
-impl std::error::Error for OfAll {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for OfAll {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
     }
 }
@@ -356,7 +419,7 @@ mod tests {
         }
 
         fn open(&self, blocks_max: u64) -> Cache {
-            Cache::open(self.dir.path(), blocks_max * FILE_BYTES, LENGTH as u64).unwrap()
+            Cache::open(self.dir.path(), blocks_max * FILE_BYTES, LENGTH as u64, BLOCKS).unwrap()
         }
 
         async fn get(&self, cache: &Cache, number: u64) -> Bytes {
@@ -367,7 +430,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 Ok(Block { bytes, object_bytes: 1 << 20 })
             };
-            cache.block(&Path::from("a/b"), number, fetch).await.unwrap().bytes
+            cache.block("a/b", number, fetch).await.unwrap().bytes
         }
 
         fn fetched(&self) -> usize {
@@ -459,7 +522,7 @@ mod tests {
         for number in 0..3 {
             bench.get(&cache, number).await;
         }
-        cache.forget(&Path::from("a/b"));
+        cache.forget("a/b");
         assert_eq!(bench.files().len(), 0);
     }
 
@@ -467,14 +530,39 @@ mod tests {
     async fn a_failure_is_heard_by_all_and_remembered_by_none() {
         let bench = Bench::new();
         let cache = bench.open(9);
-        let path = Path::from("a/b");
-        let failing = || cache.block(&path, 7, || async { Err(io::ErrorKind::NotFound.into()) });
+        let failing = || cache.block("a/b", 7, || async { Err(io::ErrorKind::NotFound.into()) });
         let (one, other) = futures::join!(failing(), failing());
         assert_eq!(
             (one.unwrap_err().kind(), other.unwrap_err().kind()),
             (io::ErrorKind::NotFound, io::ErrorKind::NotFound)
         );
         assert_eq!(bench.get(&cache, 7).await, vec![7; LENGTH]);
+    }
+
+    #[tokio::test]
+    async fn what_was_made_is_told_by_its_object_and_its_form() {
+        let bench = Bench::new();
+        let cache = bench.open(9);
+        let draw = |object, form: &'static str| {
+            let made = async move { Ok::<_, io::Error>(Bytes::from(format!("{object} {form}"))) };
+            cache.made(object, form.as_bytes(), || made)
+        };
+        for (object, form) in [("a", "1"), ("a", "2"), ("b", "1"), ("a", "1")] {
+            assert_eq!(draw(object, form).await.unwrap(), format!("{object} {form}"));
+        }
+        assert_eq!(bench.files().len(), 3);
+        cache.forget("a");
+        assert_eq!(bench.files().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn folders_of_others_are_left_alone() {
+        let bench = Bench::new();
+        let others = bench.dir.path().join("features");
+        fs::create_dir(&others).unwrap();
+        fs::write(others.join("abc.features"), b"of the model").unwrap();
+        bench.open(9);
+        assert!(others.join("abc.features").exists());
     }
 
     #[tokio::test]

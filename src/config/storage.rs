@@ -17,6 +17,8 @@ const PART_BYTES_MAX: u64 = 1 << 30;
 const PARTS_MAX: u64 = 10_000;
 const BLOCK_BYTES_MIN: u64 = 64 << 10;
 const BLOCK_BYTES_MAX: u64 = 64 << 20;
+/// Some pictures; fewer would only push one another out.
+const PICTURES_BYTES_MIN: u64 = 1 << 20;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,9 +50,10 @@ pub struct Storage {
     pub s3: S3,
     pub azure: Azure,
     pub cache: Cache,
+    pub pictures: Cache,
 }
 
-/// Of a bucket, on the local disk.
+/// On the local disk: of a bucket, or of what was made of objects.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cache {
@@ -218,6 +221,9 @@ impl Storage {
         within("orphan_age_h", self.orphan_age_h, 1, 24 * 365)?;
         if self.cache.bytes_max != 0 {
             within("cache.bytes_max", self.cache.bytes_max, 64 * self.block_bytes, 1 << 50)?;
+        }
+        if self.pictures.bytes_max != 0 {
+            within("pictures.bytes_max", self.pictures.bytes_max, PICTURES_BYTES_MIN, 1 << 50)?;
         }
         match self.part_bytes.saturating_mul(PARTS_MAX) < instance_bytes_max {
             true => Err(format!(
@@ -417,6 +423,7 @@ mod tests {
             ("storage.block_bytes", "0"),
             ("storage.requests_max", "0"),
             ("storage.cache.bytes_max", "1000"),
+            ("storage.pictures.bytes_max", "1000"),
             ("storage.orphan_age_h", "0"),
             ("storage.silence_timeout_s", "0.0"),
         ] {

@@ -14,7 +14,7 @@ use super::endpoint::RouteError;
 use super::negotiation::NotAcceptable;
 use super::query_string::NotUtf8;
 use crate::auth::{Denied, Permission};
-use crate::blobs::is_away;
+use crate::blobs::{OfAll, is_away};
 use crate::causes;
 
 const STORE_RETRY_AFTER_S: u64 = 5;
@@ -141,6 +141,20 @@ impl From<crate::query::decoding::DecodesError> for HttpError {
 }
 
 impl HttpError {
+    /// What one of those heard who waited for the same.
+    pub(crate) fn of_all(error: &OfAll) -> Self {
+        match error.cause().downcast_ref::<Self>() {
+            Some(Self::NotAcceptable(refused)) => Self::NotAcceptable(refused.clone()),
+            Some(Self::BadRequest(reason)) => Self::BadRequest(reason.clone()),
+            Some(Self::Conflict(reason)) => Self::Conflict(reason.clone()),
+            Some(Self::NotFound(what)) => Self::NotFound(what),
+            Some(Self::Unavailable { reason, retry_after_s }) => {
+                Self::Unavailable { reason, retry_after_s: *retry_after_s }
+            }
+            _ => Self::internal("making what several asked for")(error.clone()),
+        }
+    }
+
     /// For `map_err` where the fault is ours, or that of an object store that is not there.
     pub(crate) fn internal<E: Into<super::body::BoxError>>(step: &'static str) -> impl FnOnce(E) -> Self {
         move |source| {

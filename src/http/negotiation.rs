@@ -107,7 +107,7 @@ impl Offer {
 }
 
 /// Nothing on offer is acceptable.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("none of the available representations is acceptable; available: {available}")]
 pub(crate) struct NotAcceptable {
     pub(crate) available: String,

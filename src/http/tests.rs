@@ -40,7 +40,7 @@ use crate::audit::Actor;
 use crate::audit::recorder;
 use crate::blobs::Keeping;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble};
+use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble, StorageCache};
 use crate::dicom::header;
 use crate::dicom::uid::StudyUid;
 use crate::export::content::{self, Downloads};
@@ -160,7 +160,8 @@ impl Bench {
         keeping: Keeping,
     ) -> Self {
         let db = Db::for_test(dir.path());
-        let blobs = Blobs::open_local(dir.path()).unwrap();
+        let pictures = StorageCache { bytes_max: 1 << 20, folder: None };
+        let blobs = Blobs::open_local(dir.path()).unwrap().with_pictures(dir.path(), &pictures).unwrap();
         let ingest = Ingest::new(db.clone(), blobs.clone(), Clock::manual(Timestamp(1)), policy());
         let tls = Tls::load(&DimseTls::default()).unwrap();
         let directory = Directory::new(&[], "RADIANT", Patience::default(), tls);

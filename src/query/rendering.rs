@@ -33,6 +33,9 @@ use crate::volume::overlays::{self, Overlay};
 use crate::volume::pixels::{self, EncodedFrame, ImageDescription, PixelError, StoredWords};
 use crate::volume::shutter::Shutter;
 
+/// Raised with whatever draws a frame otherwise: pictures are kept, and outlive the program that drew them.
+pub const VERSION: u32 = 1;
+
 /// How a frame becomes a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rendering {

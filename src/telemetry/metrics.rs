@@ -40,6 +40,8 @@ pub mod traces {
 pub mod db {
     /// Histogram by `operation` (run, read, search, look-up) and `statement`, a batch by its first.
     pub const SECONDS: &str = "db_statement_seconds";
+    /// Counter by `outcome` (asked, behind, away): searches that a replica could have answered.
+    pub const REPLICA: &str = "db_replica_searches_total";
 }
 
 /// The bytes of instances.
@@ -149,6 +151,16 @@ pub mod bucket {
     pub const CACHE_BYTES: &str = "bucket_cache_bytes";
     /// Gauge: 0 it is asked, 1 one request asks whether it is back, 2 it is left alone.
     pub const BREAKER: &str = "bucket_breaker";
+}
+
+/// Pictures that were drawn.
+pub mod pictures {
+    /// Counter by `outcome` (hit, miss, damaged, unwritten): pictures that were looked for on the local disk.
+    pub const CACHE: &str = "pictures_cache_lookups_total";
+    /// Counter: pictures that made room for others.
+    pub const CACHE_EVICTED: &str = "pictures_cache_evicted_total";
+    /// Gauge: bytes of them on the local disk.
+    pub const CACHE_BYTES: &str = "pictures_cache_bytes";
 }
 
 /// Deletions.
@@ -394,6 +406,7 @@ fn describe_server() {
     describe_counter!(traces::SENT, "spans that the collector took");
     describe_counter!(traces::DROPPED, "spans that were dropped, by why");
     describe_histogram!(db::SECONDS, Unit::Seconds, "time of statements and batches, by their first");
+    describe_counter!(db::REPLICA, "searches for a replica, by what came of it");
     describe_histogram!(storage::SECONDS, Unit::Seconds, "time of operations on stored objects");
     describe_counter!(storage::BYTES, Unit::Bytes, "bytes of objects that were kept or read");
     describe_gauge!(jobs::JOBS, "jobs that are not done, of all servers on the index, by state");
@@ -435,6 +448,9 @@ fn describe() {
     describe_counter!(bucket::CACHE, "blocks looked for in the cache of the object store, by outcome");
     describe_counter!(bucket::CACHE_EVICTED, "blocks that left the cache to make room");
     describe_gauge!(bucket::BREAKER, "0 asks, 1 asks whether it is back, 2 leaves the object store alone");
+    describe_counter!(pictures::CACHE, "pictures looked for on the local disk, by outcome");
+    describe_counter!(pictures::CACHE_EVICTED, "pictures that made room for others");
+    describe_gauge!(pictures::CACHE_BYTES, Unit::Bytes, "bytes of pictures on the local disk");
     describe_gauge!(bucket::CACHE_BYTES, Unit::Bytes, "bytes of the cache of the object store");
     describe_histogram!(bucket::SECONDS, Unit::Seconds, "time of requests to the object store");
     describe_counter!(deletion::DELETIONS, "deletions of studies, series and instances");

@@ -5,6 +5,7 @@ use image::AnimationDecoder;
 use image::codecs::gif::GifDecoder;
 
 use super::*;
+use crate::blobs::BlobKey;
 
 const INSTANCE: &str = "/dicom-web/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1";
 const STATE: &str = "/dicom-web/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.9";
@@ -185,4 +186,28 @@ async fn a_picture_is_drawn_once_and_kept() {
     assert_eq!(kept, drawn.body);
     let again = bench.get(&thumbnail, &[]).await;
     assert_eq!((again.body.as_ptr(), again.header(CONTENT_TYPE)), (kept.as_ptr(), "image/jpeg"));
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
+async fn a_picture_on_the_disk_needs_its_object_no_more_and_goes_with_it() {
+    let bench = Bench::filled().await;
+    let pictures = bench._dir.path().join("cache").join("pictures");
+    let all = |instance| format!("{}.{instance}/frames/1,2/rendered", INSTANCE.strip_suffix(".1").unwrap());
+    let each = "multipart/related; type=\"image/png\"";
+    let drawn = bench.accepting(&all(2), each).await;
+    bench.accepting(&all(1), each).await;
+    assert_eq!((parts(&drawn).await.len(), files(&pictures).len()), (2, 4));
+    let study = crate::query::Scope::Study("1.2.3".parse().unwrap());
+    let instances = crate::db::retrieve::instances(&bench.state.db, &study, 0).await.unwrap();
+    let first = instances.iter().find(|instance| instance.sop_instance.as_str().ends_with(".4.1")).unwrap();
+    bench.state.blobs.delete(&BlobKey::from_index(&first.blob_key)).await.unwrap();
+    assert_eq!(files(&pictures).len(), 2);
+    files(&bench._dir.path().join("objects")).iter().for_each(|object| std::fs::remove_file(object).unwrap());
+    assert_eq!(bench.accepting(&all(2), each).await.body, drawn.body);
+    assert_eq!(bench.accepting(&all(1), each).await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }

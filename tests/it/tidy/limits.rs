@@ -28,6 +28,7 @@ const ENDINGS: &[&str] = &[
 const NOT_COUNTED: &[(&str, &str)] = &[
     ("server.stop_timeout_s", "the log says what was cut off"),
     ("database.statement_timeout_s", "the request or job fails with the reason"),
+    ("database.replica_timeout_s", "the primary is asked: db_replica_searches_total has it as away"),
     ("telemetry.traces.batch_max", "the next spans go with the next request"),
     ("telemetry.traces.timeout_s", "trace_spans_dropped_total has what came of it"),
     ("auth.sessions_max", "the oldest session ends, which the audit trail has"),
@@ -56,6 +57,7 @@ const NOT_COUNTED: &[(&str, &str)] = &[
     ("storage.pause_max_s", "bounds a pause"),
     ("storage.upload_bytes_max", "who comes later waits"),
     ("storage.cache.bytes_max", "a cache: what is over is fetched again"),
+    ("storage.pictures.bytes_max", "a cache: what is over is drawn again"),
     ("storage.requests_max", "who comes later waits"),
     ("index.group_max", "the next batch is in the next group"),
     ("volumes.at_a_time", "who comes later waits, up to waiting_max"),

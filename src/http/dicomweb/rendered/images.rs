@@ -14,6 +14,7 @@ use super::super::instances::{self, log_broken, set_content_type};
 use super::super::rendering_parameters::Surface;
 use super::super::stored;
 use super::{animation, category, not_renderable};
+use crate::blobs::BlobKey;
 use crate::db;
 use crate::http::State;
 use crate::http::body::{self, BoxError};
@@ -22,6 +23,7 @@ use crate::http::multipart::{Part, Writer};
 use crate::http::negotiation::{Accept, NotAcceptable, Offer, Packaging};
 use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
+use crate::ids::hex;
 use crate::query::Scope;
 use crate::query::rendering::category::Category;
 use crate::query::rendering::encoding::Drawn;
@@ -32,6 +34,7 @@ use crate::query::stored_object::StoredObject;
 use crate::volume::attributes::integer;
 
 pub(super) const GIF: &str = "image/gif";
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 const MEDIA_TYPES: [&str; 3] = ["image/jpeg", "image/png", GIF];
 
 /// What of an instance is shown.
@@ -71,7 +74,7 @@ pub(super) async fn of_instance(
         Some(kept) => single(kept, offer.media_type)?,
         None => {
             let attributes = Arc::new(object.attributes(&state.db).await?);
-            let source = Source { state, object, attributes, rendering };
+            let source = Source { state, object: Arc::new(object), attributes, rendering };
             source.answer(frames, &offer, location, &etag).await?
         }
     };
@@ -101,10 +104,11 @@ fn choose_parts(accept: &Accept, or: &[Offer]) -> Result<Offer, NotAcceptable> {
     accept.choose(&offers).cloned().or_else(in_parts)
 }
 
-/// One instance, and how its frames are to be drawn.
+/// One instance, and how its frames are to be drawn. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Source {
     pub(super) state: Arc<State>,
-    pub(super) object: StoredObject,
+    pub(super) object: Arc<StoredObject>,
     pub(super) attributes: Arc<InMemDicomObject>,
     pub(super) rendering: Rendering,
 }
@@ -120,7 +124,7 @@ impl Source {
         };
         match (offer.packaging, frames.only()) {
             (Packaging::Single, Some(frame)) => {
-                let picture = Bytes::from(self.picture(frame, None).await?);
+                let picture = self.picture(frame).await?;
                 self.state.answers.keep(etag.as_str(), picture.clone());
                 single(picture, offer.media_type)
             }
@@ -144,16 +148,28 @@ impl Source {
         let first = frames.next().ok_or(HttpError::NotFound("frame"))?;
         let media_type = offer.media_type;
         let located = move |frame: u32| format!("{location}/frames/{frame}/rendered");
-        let first = part(self.picture(first, None).await?, media_type, located(first));
+        let first = part(self.picture(first).await?, media_type, located(first));
         let source = Arc::new(self);
         let rest = stream::iter(frames).then(move |frame| {
             let (source, location) = (Arc::clone(&source), located(frame));
-            async move { Ok(part(source.picture(frame, None).await?, media_type, location)) }
+            async move { Ok(part(source.picture(frame).await?, media_type, location)) }
         });
         multipart(stream::iter([Ok(first)]).chain(rest), media_type, etag)
     }
 
-    pub(super) async fn picture(&self, frame: u32, view: Option<View>) -> Result<Vec<u8>, HttpError> {
+    /// As it was drawn before, if it lies on the disk.
+    async fn picture(&self, frame: u32) -> Result<Bytes, HttpError> {
+        let instance = &self.object.instance;
+        let key = BlobKey::from_index(&instance.blob_key);
+        let digest = hex(&instance.sha256);
+        let form = format!("{PROGRAM} {} {digest} {frame} {:?}", rendering::VERSION, self.rendering);
+        let source = self.clone();
+        let draw = || async move { source.drawn(frame, None).await.map(Bytes::from) };
+        let made = self.state.blobs.made_of(&key, form.as_bytes(), draw).await;
+        made.map_err(|error| HttpError::of_all(&error))
+    }
+
+    pub(super) async fn drawn(&self, frame: u32, view: Option<View>) -> Result<Vec<u8>, HttpError> {
         let format = self.rendering.format;
         self.work(frame, view, move |drawn| drawn.encode(format)).await
     }
@@ -209,9 +225,10 @@ where
     Ok(response)
 }
 
-pub(super) fn part(picture: Vec<u8>, media_type: &str, location: String) -> Part {
+pub(super) fn part(picture: impl Into<Bytes>, media_type: &str, location: String) -> Part {
+    let picture = picture.into();
     let length = Some(picture.len() as u64);
-    let content = stream::iter([Ok(picture.into())]).boxed();
+    let content = stream::iter([Ok(picture)]).boxed();
     Part { content_type: media_type.to_owned(), location, length, content }
 }
 
@@ -262,7 +279,7 @@ async fn of_member(
         return Ok(None);
     }
     let attributes = Arc::new(object.attributes(&state.db).await?);
-    let source = Source { state, object, attributes, rendering };
-    let picture = source.picture(source.representative(), None).await?;
+    let source = Source { state, object: Arc::new(object), attributes, rendering };
+    let picture = source.picture(source.representative()).await?;
     Ok(Some(part(picture, media_type, location)))
 }

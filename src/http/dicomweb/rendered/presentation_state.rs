@@ -155,7 +155,7 @@ impl Album {
 
     async fn picture(&self, source: &Source, frame: u32) -> Result<Vec<u8>, HttpError> {
         let view = self.presentation.view(&source.object.instance.sop_instance, frame);
-        source.picture(frame, Some(view.map_err(|reason| refusal(&self.stored_state, &reason))?)).await
+        source.drawn(frame, Some(view.map_err(|reason| refusal(&self.stored_state, &reason))?)).await
     }
 
     /// Frames that the image does not have are left out.
@@ -168,7 +168,12 @@ impl Album {
             false => FrameNumbers::These(shown.frames.into_iter().filter(is_there).collect()),
         };
         let attributes = Arc::new(object.attributes(&self.state.db).await?);
-        let source = Source { state: Arc::clone(&self.state), object, attributes, rendering: self.rendering };
+        let source = Source {
+            state: Arc::clone(&self.state),
+            object: Arc::new(object),
+            attributes,
+            rendering: self.rendering,
+        };
         Ok((source, frames))
     }
 }
