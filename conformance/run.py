@@ -146,6 +146,7 @@ SUITES = {
     "evaluation": peer("evaluation"),
     "vision": peer("vision_precision"),
     "postgres": peer("postgres"),
+    "postgres-fleet": peer("postgres_fleet"),
     "fleet": peer("fleet"),
     "schema-fuzz": peer("schema_fuzz"),
     "throughput": peer("throughput"),

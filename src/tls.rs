@@ -142,6 +142,12 @@ pub fn trusting(ca: (&'static str, Option<&Path>)) -> Result<ClientConfig, TlsEr
     Ok(builder.with_root_certificates(authorities).with_no_client_auth())
 }
 
+/// For what speaks in the clear alone: nobody is believed.
+pub fn trusting_nobody() -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS)?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 /// The authorities of a file.
 pub fn authorities(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();

@@ -6,10 +6,9 @@ import io
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -19,7 +18,8 @@ from pynetdicom import AE, build_role, evt
 
 from . import dicomweb, part10
 from .dimse_tls import Authority
-from .server import WITHOUT_ANALYSIS, Server, environment, free_port
+from .server import WITHOUT_ANALYSIS, Server, environment, free_port, index_of
+from .trails import trail_of
 from .tally import equal
 
 KEYS = {**WITHOUT_ANALYSIS, "deletion.enabled": "true", "audit.linger_ms": "50", "dimse.called_aet_strict": "true",
@@ -28,7 +28,6 @@ SCHEMA = Path(__file__).parent.parent / "audit" / "message.rng"
 STUDY_ROOT_FIND, STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3"
 CT_IMAGE, SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
 PATIENCE_S = 60
-GUARDS = ("audit_is_not_changed", "audit_is_not_shortened", "audit_has_no_gaps")
 
 
 def run(context, tally):
@@ -56,7 +55,7 @@ def run(context, tally):
         check_command_line(context, folder)
     with tally.check("audit: the schema refuses what is no appending"):
         check_guards(folder)
-    for column in [name for name, in rows_of(folder, "select name from pragma_table_info('audit')")]:
+    for column in trail_of(folder).columns():
         with tally.check(f"audit: a change of {column} is found"):
             check_change(context, folder, column)
     with tally.check("audit: missing, exchanged and cut off rows are named"):
@@ -191,7 +190,7 @@ def check_exports(server):
 
 def audit(context, command, folder, *arguments):
     done = subprocess.run([str(context.binary), "audit", command, "--data-dir", str(folder), *arguments],
-                          env=environment({}), capture_output=True, text=True, timeout=120)
+                          env=environment(index_of(folder)), capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout
 
 
@@ -201,13 +200,8 @@ def verified(context, folder, status):
     return said
 
 
-def rows_of(folder, sql):
-    with closing(sqlite3.connect(folder / "index.sqlite")) as index:
-        return index.execute(sql).fetchall()
-
-
 def rows(folder, columns):
-    return rows_of(folder, f"select {columns} from audit order by sequence")
+    return trail_of(folder).rows(f"select {columns} from audit order by sequence")
 
 
 def check_command_line(context, folder):
@@ -219,15 +213,10 @@ def check_command_line(context, folder):
 
 
 def check_guards(folder):
-    with closing(sqlite3.connect(folder / "index.sqlite")) as index:
-        for sql in ("update audit set detail = 'x'", "delete from audit where sequence = 2", "delete from audit",
-                    "insert or replace into audit select * from audit where sequence = 2",
-                    "insert into audit_anchor values (2, x'00', 1)"):
-            try:
-                index.execute(sql)
-            except sqlite3.IntegrityError:
-                continue
-            raise AssertionError(f"done: {sql}")
+    trail = trail_of(folder)
+    for sql in ("update audit set detail = 'x'", "delete from audit where sequence = 2", "delete from audit",
+                *trail.intrusions, f"insert into audit_anchor values (2, {trail.zero}, 1)"):
+        assert trail.refuses(sql), f"done: {sql}"
 
 
 @contextmanager
@@ -235,24 +224,19 @@ def spoilt(folder, *statements):
     """A copy of the data folder in which somebody wrote."""
     copy = folder.parent / "spoilt"
     copy.mkdir()
-    for name in ("index.sqlite", "audit-heads.jsonl"):
-        with closing(sqlite3.connect(folder / "index.sqlite")) as index:
-            index.execute("pragma wal_checkpoint(truncate)")
-        shutil.copy(folder / name, copy / name)
+    shutil.copy(folder / "audit-heads.jsonl", copy)
+    spoilt_trail = trail_of(folder).copied_to(copy)
     try:
-        with closing(sqlite3.connect(copy / "index.sqlite", isolation_level=None)) as index:
-            for guard in GUARDS:
-                index.execute(f"drop trigger {guard}")
-            for statement in statements:
-                index.execute(statement)
+        spoilt_trail.unguarded(statements)
         yield copy
     finally:
+        spoilt_trail.remove()
         shutil.rmtree(copy)
 
 
 def check_change(context, folder, column):
     sequence = max(number for number, in rows(folder, "sequence")) - 3
-    value = "sequence + 1000" if column == "sequence" else "x'00'" if column == "hash" else "'7'" if column != "at" else "at + 1"
+    value = "sequence + 1000" if column == "sequence" else trail_of(folder).zero if column == "hash" else "'7'" if column != "at" else "at + 1"
     with spoilt(folder, f"update audit set {column} = {value} where sequence = {sequence}") as copy:
         said = verified(context, copy, 1)
         assert str(sequence) in said, said

@@ -14,7 +14,7 @@ import time
 import jwt
 import requests
 
-from .server import WITHOUT_ANALYSIS, Server, environment
+from .server import WITHOUT_ANALYSIS, Server, environment, index_of
 from .tally import equal
 
 GUARDED = {
@@ -368,7 +368,7 @@ def check_confirm(api):
 def check_command_line(context, api, folder):
     def radiant(*arguments, stdin=""):
         command = [str(context.binary), "user", arguments[0], "--data-dir", str(folder), *arguments[1:]]
-        keys = environment(GUARDED)
+        keys = environment(GUARDED | index_of(folder))
         return subprocess.run(command, input=stdin, env=keys, capture_output=True, text=True, timeout=120)
 
     added = radiant("add", "night", "--role", "administrator")

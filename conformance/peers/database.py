@@ -53,6 +53,23 @@ class Postgres:
             if above.stat().st_uid == os.geteuid():
                 above.chmod(above.stat().st_mode | 0o011)
 
+    @contextmanager
+    def following(self, primary):
+        """A hot standby that streams from another server."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.owner:
+            self._let_in()
+        self.run("pg_basebackup", "-h", "127.0.0.1", "-p", primary.port, "-U", USER, "-D", self.data, "-R",
+                 "-X", "stream", "-c", "fast")
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop("fast")
+
+    def is_running(self):
+        return (self.data / "postmaster.pid").exists()
+
     def start(self):
         options = f"-h 127.0.0.1 -p {self.port} -k /tmp -c max_connections=200 {self.settings}"
         log = self.folder / "postgres.log"
@@ -60,7 +77,11 @@ class Postgres:
 
     def stop(self, mode):
         """`immediate` as a power cut: nothing is written down, the log is replayed at the next start."""
-        self.run("pg_ctl", "-D", self.data, "-m", mode, "-t", START_TIMEOUT_S, "-w", "stop")
+        if self.is_running():
+            self.run("pg_ctl", "-D", self.data, "-m", mode, "-t", START_TIMEOUT_S, "-w", "stop")
+
+    def promote(self):
+        self.run("pg_ctl", "-D", self.data, "-t", START_TIMEOUT_S, "-w", "promote")
 
     def address(self, database="postgres"):
         return f"postgres://{USER}@127.0.0.1:{self.port}/{database}"
@@ -73,5 +94,11 @@ class Postgres:
         return self.address(name)
 
     def ask(self, sql, database="postgres"):
-        command = [str(programs() / "psql"), "-X", "-A", "-t", "-q", "-c", sql, self.address(database)]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+        done = self.answer(self.address(database), sql)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    @staticmethod
+    def answer(address, sql):
+        command = [str(programs() / "psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, address]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -20,7 +20,7 @@ from .tally import Tally, equal
 # Rooms whose tests stand on the index.
 ROOMS = ["analysis::", "audit::", "auth::", "db::", "dimse::", "export::", "http::", "ingest::", "jobs::",
          "reporting::", "uploads::"]
-SUITES = ["query", "retrieve", "deletion", "commitment", "idor", "drafts", "results",
+SUITES = ["authentication", "audit", "query", "retrieve", "deletion", "commitment", "idor", "drafts", "results",
           "reporting", "crash", "one_study_at_once"]
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;", re.MULTILINE)
 RESTARTS = 3

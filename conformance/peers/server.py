@@ -40,6 +40,11 @@ def environment(keys):
     return inherited | named
 
 
+def index_of(data_dir):
+    """Where the index of a data folder is, as the server is told and every other command."""
+    return {"database.url": DATABASE(Path(data_dir))} if DATABASE else {}
+
+
 class Server:
     """`with Server(binary, folder) as server:`; stopped at the end, killed when it will not stop."""
 
@@ -64,7 +69,7 @@ class Server:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = [str(self.binary), "serve", "--data-dir", str(self.data_dir)]
         command += ["--http", f"{self.host}:{self.http_port}", "--dimse", f"{self.host}:{self.dimse_port}"]
-        keys = ({"database.url": DATABASE(self.data_dir)} if DATABASE else {}) | self.keys
+        keys = index_of(self.data_dir) | self.keys
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment(keys), stdout=log, stderr=log)
         self._wait_until_ready()

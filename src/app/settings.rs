@@ -51,6 +51,8 @@ pub(super) fn postgres(config: &Config) -> PostgresSettings {
         group_max: config.index.group_max,
         patience: section.patience(),
         statement_timeout: section.statement_timeout(),
+        replica_timeout: section.replica_timeout(),
+        replica_pause: section.replica_pause(),
         create_schema: None,
     }
 }

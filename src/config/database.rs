@@ -21,6 +21,8 @@ pub struct Database {
     pub connections: usize,
     patience_s: f64,
     statement_timeout_s: f64,
+    replica_timeout_s: f64,
+    replica_pause_s: f64,
 }
 
 impl Database {
@@ -36,12 +38,23 @@ impl Database {
         Duration::try_from_secs_f64(self.statement_timeout_s).unwrap_or_default()
     }
 
+    pub fn replica_timeout(&self) -> Duration {
+        Duration::try_from_secs_f64(self.replica_timeout_s).unwrap_or_default()
+    }
+
+    pub fn replica_pause(&self) -> Duration {
+        Duration::try_from_secs_f64(self.replica_pause_s).unwrap_or_default()
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         if self.connections < 2 {
             return Err("database.connections: one writes and one reads, so 2 at least".to_owned());
         }
         if self.patience().is_zero() || self.statement_timeout().is_zero() {
             return Err("database: patience_s and statement_timeout_s must be more than 0".to_owned());
+        }
+        if self.replica_timeout().is_zero() {
+            return Err("database.replica_timeout_s must be more than 0".to_owned());
         }
         let addresses = [("url", &self.url), ("replica_url", &self.replica_url)];
         for (key, url) in addresses.iter().filter(|(_, url)| !url.reveal().is_empty()) {

@@ -22,6 +22,7 @@ mod connect;
 mod fault;
 mod listener;
 mod migrations;
+mod pooler;
 mod replica;
 mod value;
 mod writer;
@@ -84,15 +85,22 @@ impl Postgres {
         self.engine
             .threads
             .run(async move {
-                if let Some(caught_up) = replica::caught_up(&servers).await {
-                    match rows(&caught_up, &statement).await {
-                        Err(error) if is_passing(&error) => {}
-                        outcome => return outcome,
-                    }
+                if let Some(outcome) = on_replica(&servers, &statement).await {
+                    return outcome;
                 }
                 read_patiently(servers.primary.clone(), statement).await
             })
             .await
+    }
+}
+
+/// `None` where the primary is to be asked.
+async fn on_replica(servers: &Servers, statement: &Statement) -> Option<Result<Vec<Row>, DbError>> {
+    let replica = servers.replica.as_ref()?;
+    let caught_up = replica.caught_up(&servers.primary).await?;
+    match rows(&caught_up, statement).await {
+        Err(error) if is_passing(&error) => None,
+        outcome => Some(outcome),
     }
 }
 

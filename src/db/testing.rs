@@ -45,7 +45,7 @@ fn in_own_schema(address: &str, folder: &Path) -> PostgresSettings {
 }
 
 impl PostgresSettings {
-    fn for_test(primary: String) -> Self {
+    pub(super) fn for_test(primary: String) -> Self {
         Self {
             primary,
             replica: None,
@@ -55,6 +55,8 @@ impl PostgresSettings {
             group_max: 64,
             patience: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
+            replica_timeout: Duration::from_secs(2),
+            replica_pause: Duration::from_secs(5),
             create_schema: None,
         }
     }

@@ -63,8 +63,9 @@ fn kind(code: &SqlState) -> Kind {
 fn is_io(error: &tokio_postgres::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        if error.is::<std::io::Error>() {
-            return true;
+        // What is wrong with a certificate stays so.
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.kind() != std::io::ErrorKind::InvalidData;
         }
         source = error.source();
     }

@@ -30,6 +30,7 @@ pub(super) async fn run(servers: &Servers, settings: &PostgresSettings) -> Resul
     };
     let served = tokio::spawn(connection);
     let failed = |error: tokio_postgres::Error| DbError::Migrate(Fault::from(error).to_string());
+    super::pooler::refuse_shared_sessions(servers, &client).await?;
     client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(failed)?;
     if let Some(schema) = &settings.create_schema {
         client.batch_execute(&format!("create schema if not exists \"{schema}\"")).await.map_err(failed)?;
