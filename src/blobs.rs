@@ -3,6 +3,7 @@
 //! They lie in a folder of this machine, or in a bucket behind a URL; nobody outside knows which.
 //! Only this module names the object store. A key is written once and never changed.
 
+mod address;
 mod away;
 mod bucket;
 mod buffers;
@@ -303,6 +304,15 @@ impl Blobs {
             Place::Bucket(bucket) => bucket.object(key).stream(range).await.map_err(read)?,
         };
         Ok(chunks.inspect_ok(|chunk| count(metric::OUT, chunk.len() as u64)).boxed())
+    }
+
+    /// Where a client can fetch the whole object itself for a moment, with that type; `None` where it cannot.
+    /// Not to be shown to anybody else, nor to be logged.
+    pub async fn address_for_a_moment(&self, key: &BlobKey, content_type: &str) -> Option<String> {
+        match &self.place {
+            Place::Folder(_) => None,
+            Place::Bucket(bucket) => bucket.address(key, content_type).await,
+        }
     }
 
     /// The whole object, from its beginning and from where it lies for good: what the system or a

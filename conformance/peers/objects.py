@@ -22,10 +22,13 @@ KEYS = WITHOUT_ANALYSIS | {
     "storage.connect_timeout_s": "2.0", "storage.ready_every_s": "1",
     # What reads behind a kill is not to find the store left alone.
     "storage.pause_first_s": "0.1", "storage.pause_max_s": "0.1",
+    "storage.redirect": "true", "storage.redirect_life_s": "3", "log.filter": "debug",
     "deletion.enabled": "true", "deletion.retention_h": "0", "deletion.sweep_every_s": "1",
 }
 # 1024 x 1024 x 2 bytes each.
 LARGE_FRAMES = 100
+# As long as an address is good.
+LIFE_S = 3
 GROWTH_KB_MAX = 96 * 1024
 KILLS = 4
 WAIT_S = 180
@@ -69,6 +72,8 @@ def against(context, tally, store, folder):
             equal("reads of the bucket with a warm cache", reads(server), fetched)
         with check("a damaged cache is fetched again"):
             damaged(server, held)
+        with check("who follows a redirect gets the stored bytes from the bucket, and no longer than for a moment"):
+            redirected(server, store, held)
         with check("what is deleted leaves the bucket"):
             deleted(server, store, held)
         with check("200 MB in bounded memory, in and out"):
@@ -185,6 +190,48 @@ def damaged(server, held):
     fetched = reads(server)
     crash.walk(server, held)
     assert reads(server) >= fetched + len(held), "what is damaged was given out"
+
+
+def redirected(server, store, held):
+    uid = next(iter(held))
+    where = dicomweb.locations(server)[uid]
+    stored = dicomweb.retrieve(server, where)
+    path = "studies/{}/series/{}/instances/{}".format(*where)
+    uri = {"requestType": "WADO", "contentType": "application/dicom"}
+    uri |= dict(zip(("studyUID", "seriesUID", "objectUID"), where))
+    accept = {"Accept": "application/dicom; transfer-syntax=*"}
+    follows = {"Prefer": "redirect"}
+    addresses = []
+    for url, query in ((f"{server.web}/{path}", {}), (f"{server.web}/wado", uri)):
+        plain = requests.get(url, params=query, headers=accept, timeout=60)
+        equal("for who does not follow", (plain.status_code, plain.content == stored), (200, True))
+        sent = requests.get(url, params=query, headers=accept | follows, timeout=60, allow_redirects=False)
+        told = {name: sent.headers.get(name) for name in ("Cache-Control", "Preference-Applied", "ETag")}
+        equal("status", sent.status_code, 307)
+        equal("headers", told, {"Cache-Control": "private, no-store", "Preference-Applied": "redirect", "ETag": None})
+        addresses.append(sent.headers["Location"])
+        equal("host of the store", addresses[-1].startswith(store.endpoint), True)
+        followed = requests.get(url, params=query, headers=accept | follows, timeout=60)
+        equal("bytes", (followed.status_code, followed.content == stored), (200, True))
+        assert followed.url.startswith(store.endpoint), "they came from the server"
+        assert followed.headers["Content-Type"].startswith("application/dicom"), followed.headers["Content-Type"]
+        part = requests.get(url, params=query, headers=accept | follows | {"Range": "bytes=128-131"}, timeout=60)
+        equal("a range", (part.status_code, part.content), (206, b"DICM"))
+    changed = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.1.99"} | follows
+    made = requests.get(f"{server.web}/{path}", headers=changed, timeout=60, allow_redirects=False)
+    equal("what is made is given from here", made.status_code, 200)
+    drawn = requests.get(f"{server.web}/{path}/rendered", headers=follows, timeout=60, allow_redirects=False)
+    equal("a picture", drawn.status_code, 200)
+    time.sleep(LIFE_S + 2)
+    for address in addresses:
+        got = requests.get(address, timeout=60)
+        equal("later", (got.status_code in (400, 401, 403), stored in got.content), (True, False))
+    signs = [part.split("=", 1)[1] for address in addresses for part in address.split("?", 1)[1].split("&")
+             if part.lower().startswith(("x-amz-signature=", "sig="))]
+    trail = requests.get(f"{server.base}/api/v1/audit/export", timeout=60).text
+    for text, what in ((server.log(), "the log"), (trail, "the audit trail")):
+        assert signs and not any(sign in text for sign in signs), f"an address is in {what}"
+    assert any(where[2] in line or where[0] in line for line in trail.splitlines()), "the retrieval is not in the trail"
 
 
 def deleted(server, store, held):

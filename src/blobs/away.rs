@@ -13,6 +13,7 @@ pub(super) enum Operation {
     Read,
     List,
     Delete,
+    Sign,
 }
 
 impl Operation {
@@ -26,6 +27,7 @@ impl Operation {
             Self::Read => "read",
             Self::List => "list",
             Self::Delete => "delete",
+            Self::Sign => "sign",
         }
     }
 
@@ -38,6 +40,7 @@ impl Operation {
             Self::Read => "give an object",
             Self::List => "list its objects",
             Self::Delete => "delete an object",
+            Self::Sign => "let an address be signed",
         }
     }
 }

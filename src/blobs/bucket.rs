@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::address::Addresses;
 use super::away::{Operation, not_there, told};
 use super::cache::{Block, Cache};
 use super::connect::Connected;
@@ -40,6 +41,7 @@ pub(super) struct Bucket {
     pub(super) settings: Settings,
     pub(super) answer: Mutex<Option<Answer>>,
     pub(super) gate: Gate,
+    addresses: Option<Addresses>,
     cache: Option<Cache>,
 }
 
@@ -70,7 +72,8 @@ impl Settings {
 
 impl Bucket {
     pub(super) fn new(connected: Connected, storage: &Storage, cache: Option<Cache>) -> Self {
-        let Connected { store, prefix, url, endpoint } = connected;
+        let addresses = Addresses::of(&connected, storage);
+        let Connected { store, prefix, url, endpoint, signer: _ } = connected;
         let limited = LimitStore::new(PrefixStore::new(store, prefix), storage.requests_max);
         let kib = usize::try_from(storage.upload_bytes_max.div_ceil(1024)).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
@@ -81,6 +84,7 @@ impl Bucket {
             settings: Settings::of(storage),
             answer: Mutex::default(),
             gate: Gate::new(storage, Clock::System),
+            addresses,
             cache,
         }
     }
@@ -106,6 +110,14 @@ impl Bucket {
     /// What is younger is never listed.
     pub(super) fn orphan_age(&self) -> Duration {
         self.settings.orphan_age
+    }
+
+    /// `None` where clients are not sent here, or just now cannot be: nothing depends on it.
+    pub(super) async fn address(&self, key: &BlobKey, content_type: &str) -> Option<String> {
+        let signed = self.addresses.as_ref()?.sign(&path_of(key), content_type).await;
+        let unsigned =
+            |error| tracing::warn!(error = %told(Operation::Sign, &error), "no address could be signed");
+        signed.map_err(unsigned).ok()
     }
 
     /// By the clock of the store. Another server may be about to write the row of what is young.

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
-use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzureBuilder, split_sas};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
+use object_store::azure::{
+    AzureAccessKey, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder, split_sas,
+};
 use object_store::client::{HttpClient, HttpConnector};
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, CredentialProvider, ObjectStore, RetryConfig};
 use reqwest::redirect;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -24,20 +27,35 @@ pub(super) struct Connected {
     pub(super) prefix: String,
     pub(super) url: String,
     pub(super) endpoint: String,
+    pub(super) signer: Option<Arc<dyn Signer>>,
 }
 
 pub(super) fn store(bucket: &Bucket, storage: &Storage) -> Result<Connected, BlobError> {
     let failed = |reason: String| BlobError::Connect { url: storage.url().to_owned(), reason };
     let connector = Connector { client: client(storage)? };
-    let store = match bucket.service {
-        StorageService::S3 => s3(bucket, storage, connector),
-        StorageService::Azure => azure(bucket, storage, connector),
+    let signer = storage.redirect.then(|| signer(bucket, storage, connector.clone()));
+    let store: Result<Arc<dyn ObjectStore>, String> = match bucket.service {
+        StorageService::S3 => s3(bucket, storage, connector).map(|store| Arc::new(store) as _),
+        StorageService::Azure => azure(bucket, storage, connector).map(|store| Arc::new(store) as _),
     };
     Ok(Connected {
         store: store.map_err(failed)?,
+        signer: signer.transpose().map_err(failed)?,
         prefix: bucket.prefix.clone(),
         url: storage.url().to_owned(),
         endpoint: endpoint(bucket, storage),
+    })
+}
+
+/// Signs addresses for clients, who may reach the bucket elsewhere.
+fn signer(bucket: &Bucket, storage: &Storage, connector: Connector) -> Result<Arc<dyn Signer>, String> {
+    let mut reached = storage.clone();
+    if !storage.redirect_endpoint.is_empty() {
+        reached.endpoint.clone_from(&storage.redirect_endpoint);
+    }
+    Ok(match bucket.service {
+        StorageService::S3 => Arc::new(s3(bucket, &reached, connector)?),
+        StorageService::Azure => Arc::new(azure(bucket, &reached, connector)?),
     })
 }
 
@@ -51,7 +69,7 @@ fn endpoint(bucket: &Bucket, storage: &Storage) -> String {
 
 /// Our own client in place of the one that the store would make: its trust is what the
 /// configuration says, its cryptography ring.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Connector {
     client: reqwest::Client,
 }
@@ -111,7 +129,7 @@ fn retries(storage: &Storage) -> RetryConfig {
     }
 }
 
-fn s3(bucket: &Bucket, storage: &Storage, connector: Connector) -> Result<Arc<dyn ObjectStore>, String> {
+fn s3(bucket: &Bucket, storage: &Storage, connector: Connector) -> Result<AmazonS3, String> {
     let settings = &storage.s3;
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&bucket.name)
@@ -127,7 +145,7 @@ fn s3(bucket: &Bucket, storage: &Storage, connector: Connector) -> Result<Arc<dy
         builder = builder.with_checksum_algorithm(Checksum::SHA256);
     }
     let builder = encrypted(settings, identified(settings, builder))?;
-    Ok(Arc::new(builder.build().map_err(|error| error.to_string())?))
+    builder.build().map_err(|error| error.to_string())
 }
 
 /// A key of ours, a web identity, or whatever the machine has.
@@ -162,7 +180,7 @@ fn encrypted(settings: &S3, builder: AmazonS3Builder) -> Result<AmazonS3Builder,
     })
 }
 
-fn azure(bucket: &Bucket, storage: &Storage, connector: Connector) -> Result<Arc<dyn ObjectStore>, String> {
+fn azure(bucket: &Bucket, storage: &Storage, connector: Connector) -> Result<MicrosoftAzure, String> {
     let settings = &storage.azure;
     let mut builder = MicrosoftAzureBuilder::new()
         .with_account(&settings.account)
@@ -176,8 +194,7 @@ fn azure(bucket: &Bucket, storage: &Storage, connector: Connector) -> Result<Arc
     if settings.customer_key_file.is_some() {
         builder = builder.with_encryption_key(customer_key("azure", &settings.customer_key_file)?);
     }
-    let builder = authorized(settings, builder)?;
-    Ok(Arc::new(builder.build().map_err(|error| error.to_string())?))
+    authorized(settings, builder)?.build().map_err(|error| error.to_string())
 }
 
 /// A key or a signature of ours, a client of Entra ID, or the managed identity of the machine.

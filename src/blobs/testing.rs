@@ -89,6 +89,7 @@ pub(crate) fn with(dir: &FilePath, change: impl FnOnce(&mut Storage)) -> (Blobs,
         prefix: "a/prefix".to_owned(),
         url: "s3://images/a/prefix".to_owned(),
         endpoint: "memory".to_owned(),
+        signer: None,
     };
     (Blobs::in_bucket(dir, Bucket::new(connected, &storage, cache)).unwrap(), faults)
 }

@@ -12,13 +12,15 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::FuturesUnordered;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt};
+use object_store::{Attribute, Attributes, MultipartUpload, PutMultipartOptions, PutOptions};
 use sha2::{Digest, Sha256};
 use tokio::sync::SemaphorePermit;
 
+use super::address::CONTENT_TYPE;
 use super::away::Operation;
 use super::bucket::{Bucket, path_of};
 use super::{BlobKey, Staged};
+
 impl Bucket {
     /// Durable when this returns. Blocks its thread while it reads the file.
     pub(super) async fn keep(self: &Arc<Self>, staged: &Staged, key: &BlobKey) -> io::Result<()> {
@@ -39,11 +41,17 @@ impl Bucket {
     async fn put_whole(&self, file: &File, size: u64, path: &Path) -> io::Result<()> {
         let _room = self.room(size).await?;
         let bytes = read(file, 0..size)?;
-        self.asked(Operation::Write, self.store.put(path, bytes.into())).await.map(drop)
+        let options = PutOptions::from(described());
+        self.asked(Operation::Write, self.store.put_opts(path, bytes.into(), options)).await.map(drop)
     }
 
     async fn put_in_parts(&self, file: &File, size: u64, path: &Path) -> io::Result<()> {
-        let mut upload = self.asked(Operation::Write, self.store.put_multipart(path)).await?;
+        let mut upload = self
+            .asked(
+                Operation::Write,
+                self.store.put_multipart_opts(path, PutMultipartOptions::from(described())),
+            )
+            .await?;
         if let Err(error) = self.send_parts(file, size, &mut *upload).await {
             // What cannot be given up now is swept by the rules of the bucket.
             if let Err(left) = self.asked(Operation::GiveUp, upload.abort()).await {
@@ -101,6 +109,11 @@ impl Bucket {
             false => Err(io::Error::other("other bytes lie in the bucket than were sent")),
         }
     }
+}
+
+/// For whoever fetches it from there.
+fn described() -> Attributes {
+    Attributes::from_iter([(Attribute::ContentType, CONTENT_TYPE)])
 }
 
 fn read(file: &File, range: Range<u64>) -> io::Result<Bytes> {

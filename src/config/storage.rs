@@ -17,6 +17,8 @@ const PART_BYTES_MAX: u64 = 1 << 30;
 const PARTS_MAX: u64 = 10_000;
 const BLOCK_BYTES_MIN: u64 = 64 << 10;
 const BLOCK_BYTES_MAX: u64 = 64 << 20;
+/// Longer, and an address is as good as the object.
+const REDIRECT_LIFE_S_MAX: u64 = 3600;
 /// Some pictures; fewer would only push one another out.
 const PICTURES_BYTES_MIN: u64 = 1 << 20;
 
@@ -47,6 +49,10 @@ pub struct Storage {
     pub read_back: bool,
     orphan_age_h: u64,
     ready_every_s: u64,
+    /// Clients may be sent to the bucket.
+    pub redirect: bool,
+    redirect_life_s: u64,
+    pub redirect_endpoint: String,
     pub s3: S3,
     pub azure: Azure,
     pub cache: Cache,
@@ -196,6 +202,11 @@ impl Storage {
         Duration::from_secs(self.orphan_age_h.saturating_mul(3600))
     }
 
+    /// How long an address is good that a client is sent to.
+    pub fn redirect_life(&self) -> Duration {
+        Duration::from_secs(self.redirect_life_s)
+    }
+
     pub fn ready_every(&self) -> Duration {
         Duration::from_secs(self.ready_every_s)
     }
@@ -206,7 +217,7 @@ impl Storage {
         self.check_sizes(instance_bytes_max)?;
         self.check_times()?;
         match place {
-            Place::Folder(_) => Ok(()),
+            Place::Folder(_) => said(!self.redirect, "redirect needs a bucket"),
             Place::Bucket(bucket) => self.check_bucket(&bucket),
         }
     }
@@ -218,6 +229,7 @@ impl Storage {
         within("requests_max", self.requests_max as u64, 1, 10_000)?;
         within("blocks_ahead", self.blocks_ahead as u64, 0, 64)?;
         within("upload_bytes_max", self.upload_bytes_max, self.part_bytes, 1 << 40)?;
+        within("redirect_life_s", self.redirect_life_s, 1, REDIRECT_LIFE_S_MAX)?;
         within("orphan_age_h", self.orphan_age_h, 1, 24 * 365)?;
         if self.cache.bytes_max != 0 {
             within("cache.bytes_max", self.cache.bytes_max, 64 * self.block_bytes, 1 << 50)?;
@@ -248,20 +260,39 @@ impl Storage {
     }
 
     fn check_bucket(&self, bucket: &Bucket) -> Result<(), String> {
-        if !self.endpoint.is_empty() {
-            check_url("storage.endpoint", &self.endpoint)?;
-        }
-        let is_open = self.endpoint.starts_with("http://");
-        if is_open && !self.allow_http && !is_near(&self.endpoint) {
-            return Err(format!(
-                "storage.endpoint = {} would take images in the clear: use https://, or say storage.allow_http = true",
-                self.endpoint
-            ));
-        }
+        self.check_endpoint("endpoint", &self.endpoint)?;
+        self.check_endpoint("redirect_endpoint", &self.redirect_endpoint)?;
         match bucket.service {
-            Service::S3 => self.s3.check(),
-            Service::Azure => self.azure.check(),
+            Service::S3 => self.s3.check()?,
+            Service::Azure => self.azure.check()?,
         }
+        if self.redirect { self.check_redirect() } else { Ok(()) }
+    }
+
+    fn check_endpoint(&self, name: &str, endpoint: &str) -> Result<(), String> {
+        if !endpoint.is_empty() {
+            check_url(&format!("storage.{name}"), endpoint)?;
+        }
+        match endpoint.starts_with("http://") && !self.allow_http && !is_near(endpoint) {
+            true => Err(format!(
+                "storage.{name} = {endpoint} would take images in the clear: use https://, or say storage.allow_http = true"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// An address cannot carry a key of ours, and a signature that was given to us signs nothing.
+    fn check_redirect(&self) -> Result<(), String> {
+        let has_own_key = self.s3.customer_key_file.is_some() || self.azure.customer_key_file.is_some();
+        said(
+            !has_own_key,
+            "redirect and a customer_key_file exclude each other: clients would need the key",
+        )?;
+        let has_sas = !self.azure.sas.reveal().is_empty() || self.azure.sas_file.is_some();
+        said(
+            !has_sas,
+            "redirect needs azure.access_key or an identity: a shared access signature signs nothing",
+        )
     }
 }
 
@@ -432,6 +463,18 @@ mod tests {
         }
         let huge = with(&[("ingest.instance_bytes_max", "999999999999999")]).unwrap_err();
         assert!(huge.contains("storage.part_bytes"), "{huge}");
+    }
+
+    #[test]
+    fn clients_are_sent_to_a_bucket_that_can_be_read_with_an_address_alone() {
+        let (s3, redirect) = (("storage.url", "s3://images"), ("storage.redirect", "true"));
+        assert!(with(&[s3, redirect]).is_ok());
+        assert!(with(&[redirect]).unwrap_err().contains("storage.redirect"));
+        let keys = [("storage.s3.encryption", "customer-key"), ("storage.s3.customer_key_file", "/k")];
+        assert!(with(&[s3, redirect, keys[0], keys[1]]).unwrap_err().contains("customer_key_file"));
+        assert!(with(&[s3, ("storage.redirect_life_s", "86400")]).unwrap_err().contains("redirect_life_s"));
+        let far = ("storage.redirect_endpoint", "http://store.example");
+        assert!(with(&[s3, far]).unwrap_err().contains("storage.redirect_endpoint"));
     }
 
     #[test]

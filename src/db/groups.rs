@@ -107,6 +107,12 @@ pub(super) fn listed(items: &str) -> String {
     )
 }
 
+/// Whether a series is a document that nobody has signed, whoever asks.
+pub async fn holds_draft(db: &Db, series: &SeriesUid) -> Result<bool, DbError> {
+    let sql = format!("select 1 from (select cast($1 as text) as uid) own where {}", is_released("own.uid"));
+    Ok(db.look_up_one(Statement::named("holds_draft", sql).bind(series)).await?.is_none())
+}
+
 /// Whether a series is one that the caller may see within its study, be it there or not.
 pub async fn is_series_released(db: &Db, reach: &Reach, series: &SeriesUid) -> Result<bool, DbError> {
     let Some(condition) = released(reach, "own.uid") else { return Ok(true) };

@@ -10,6 +10,7 @@ mod instances;
 mod json;
 mod metadata;
 mod ranged;
+mod redirect;
 mod rendered;
 mod rendering_parameters;
 mod search;

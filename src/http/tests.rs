@@ -36,8 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{body, service, *};
-use crate::audit::Actor;
-use crate::audit::recorder;
+use crate::audit::{Actor, recorder};
 use crate::blobs::Keeping;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble, StorageCache};

@@ -151,6 +151,8 @@ pub mod bucket {
     pub const CACHE_BYTES: &str = "bucket_cache_bytes";
     /// Gauge: 0 it is asked, 1 one request asks whether it is back, 2 it is left alone.
     pub const BREAKER: &str = "bucket_breaker";
+    /// Counter: retrievals whose client was sent to the bucket.
+    pub const REDIRECTS: &str = "bucket_redirects_total";
 }
 
 /// Pictures that were drawn.
@@ -448,6 +450,7 @@ fn describe() {
     describe_counter!(bucket::CACHE, "blocks looked for in the cache of the object store, by outcome");
     describe_counter!(bucket::CACHE_EVICTED, "blocks that left the cache to make room");
     describe_gauge!(bucket::BREAKER, "0 asks, 1 asks whether it is back, 2 leaves the object store alone");
+    describe_counter!(bucket::REDIRECTS, "retrievals whose client was sent to the bucket");
     describe_counter!(pictures::CACHE, "pictures looked for on the local disk, by outcome");
     describe_counter!(pictures::CACHE_EVICTED, "pictures that made room for others");
     describe_gauge!(pictures::CACHE_BYTES, Unit::Bytes, "bytes of pictures on the local disk");

@@ -16,6 +16,7 @@ use super::Content;
 use super::archive::{self, ZIP};
 use super::etag::Etag;
 use super::ranged::Selected;
+use super::redirect;
 use super::stored;
 use crate::causes;
 use crate::db;
@@ -82,7 +83,12 @@ async fn answer(
     }
     let mut response = match (offer.packaging, offer.media_type) {
         (_, ZIP) => archive::response(state, scope, wanted).await?,
-        (Packaging::Single, _) => single(&state, &first[0], &wanted, &etag, asked).await?,
+        (Packaging::Single, _) => {
+            match redirect::to_bucket(&state, &first[0], &wanted, &asked.headers).await? {
+                Some(elsewhere) => return Ok(elsewhere),
+                None => single(&state, &first[0], &wanted, &etag, asked).await?,
+            }
+        }
         (Packaging::Multipart, _) => {
             let urls = asked.urls.clone();
             match scope {
@@ -150,19 +156,12 @@ impl Outgoing {
         instance: StoredInstance,
         wanted: &Wanted,
     ) -> Result<Self, HttpError> {
-        let stored = instance.transfer_syntax.to_string();
         match wanted {
-            Wanted::Stored if !is_retired(&stored) || state.settings.retired_as_stored => {
-                Self::stored(state, &instance).await
-            }
-            Wanted::Syntax(syntax) if *syntax == stored => Self::stored(state, &instance).await,
+            wanted if is_as_stored(state, &instance, wanted) => Self::stored(state, &instance).await,
             Wanted::Syntax(syntax) => match Self::transcoded(state, instance.clone(), syntax).await? {
                 Ok(outgoing) => Ok(outgoing),
                 Err(reason) => Err(refused(&instance, &reason)),
             },
-            Wanted::Default if is_kept(&instance, state.settings.decompress_bytes_max) => {
-                Self::stored(state, &instance).await
-            }
             Wanted::Default | Wanted::Stored => {
                 let explicit = uids::EXPLICIT_VR_LITTLE_ENDIAN;
                 match Self::transcoded(state, instance.clone(), explicit).await? {
@@ -210,7 +209,21 @@ impl Outgoing {
     }
 
     pub(super) fn content_type(&self) -> String {
-        format!("{DICOM}; transfer-syntax={}", self.transfer_syntax)
+        content_type(&self.transfer_syntax)
+    }
+}
+
+pub(super) fn content_type(transfer_syntax: &str) -> String {
+    format!("{DICOM}; transfer-syntax={transfer_syntax}")
+}
+
+/// Whether nothing of an instance is changed on its way out.
+pub(super) fn is_as_stored(state: &State, instance: &StoredInstance, wanted: &Wanted) -> bool {
+    let stored = instance.transfer_syntax.as_str();
+    match wanted {
+        Wanted::Stored => !is_retired(stored) || state.settings.retired_as_stored,
+        Wanted::Syntax(syntax) => syntax == stored,
+        Wanted::Default => is_kept(instance, state.settings.decompress_bytes_max),
     }
 }
 

@@ -196,7 +196,7 @@ fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[tokio::test]
 async fn a_picture_on_the_disk_needs_its_object_no_more_and_goes_with_it() {
     let bench = Bench::filled().await;
-    let pictures = bench._dir.path().join("cache").join("pictures");
+    let pictures = bench.dir.path().join("cache").join("pictures");
     let all = |instance| format!("{}.{instance}/frames/1,2/rendered", INSTANCE.strip_suffix(".1").unwrap());
     let each = "multipart/related; type=\"image/png\"";
     let drawn = bench.accepting(&all(2), each).await;
@@ -207,7 +207,7 @@ async fn a_picture_on_the_disk_needs_its_object_no_more_and_goes_with_it() {
     let first = instances.iter().find(|instance| instance.sop_instance.as_str().ends_with(".4.1")).unwrap();
     bench.state.blobs.delete(&BlobKey::from_index(&first.blob_key)).await.unwrap();
     assert_eq!(files(&pictures).len(), 2);
-    files(&bench._dir.path().join("objects")).iter().for_each(|object| std::fs::remove_file(object).unwrap());
+    files(&bench.dir.path().join("objects")).iter().for_each(|object| std::fs::remove_file(object).unwrap());
     assert_eq!(bench.accepting(&all(2), each).await.body, drawn.body);
     assert_eq!(bench.accepting(&all(1), each).await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
