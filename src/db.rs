@@ -48,7 +48,7 @@ pub mod signing_keys;
 mod sqlite;
 pub mod studies;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod uploads;
 pub mod users;
 pub mod worklist;
@@ -352,6 +352,8 @@ impl Row {
 pub enum Db {
     Sqlite(sqlite::Sqlite),
     Postgres(postgres::Postgres),
+    #[cfg(test)]
+    Faulty(std::sync::Arc<testing::faults::Faulty>),
 }
 
 impl Db {
@@ -367,7 +369,12 @@ impl Db {
 
     /// Whether other instances of the server work with it too.
     pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(_) => true,
+            #[cfg(test)]
+            Self::Faulty(faulty) => faulty.inner().is_shared(),
+        }
     }
 
     /// Woken by every commit of this process that told something (`events::append`); an engine that
@@ -376,6 +383,8 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.told(),
             Self::Postgres(postgres) => postgres.told(),
+            #[cfg(test)]
+            Self::Faulty(faulty) => faulty.inner().told(),
         }
     }
 
@@ -389,6 +398,8 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.copy_to(path).await,
             Self::Postgres(_) => Err(DbError::NotAFile),
+            #[cfg(test)]
+            Self::Faulty(faulty) => Box::pin(faulty.inner().copy_to(path)).await,
         }
     }
 
@@ -403,6 +414,8 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.run(batch).await,
             Self::Postgres(postgres) => postgres.run(batch).await,
+            #[cfg(test)]
+            Self::Faulty(faulty) => faulty.run(batch).await,
         }
     }
 
@@ -412,6 +425,8 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.run_here(batch).await,
             Self::Postgres(postgres) => postgres.run(batch).await,
+            #[cfg(test)]
+            Self::Faulty(faulty) => faulty.run(batch).await,
         }
     }
 
@@ -422,6 +437,8 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.look_up(statement).await,
             Self::Postgres(postgres) => postgres.read(statement).await,
+            #[cfg(test)]
+            Self::Faulty(faulty) => faulty.read(statement).await,
         }
     }
 
@@ -436,6 +453,8 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Keyed).await,
             Self::Postgres(postgres) => postgres.read(statement).await,
+            #[cfg(test)]
+            Self::Faulty(faulty) => faulty.read(statement).await,
         }
     }
 
@@ -446,6 +465,8 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.read(statement, Extent::Search).await,
             Self::Postgres(postgres) => postgres.search(statement).await,
+            #[cfg(test)]
+            Self::Faulty(faulty) => faulty.read(statement).await,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod control;
 mod deletion;
+mod faults;
 mod pipelines;
 mod reuse;
 mod stat;
@@ -53,6 +54,10 @@ impl Bench {
     fn in_folder(dir: tempfile::TempDir, engine: ScriptedEngine, model: bool) -> Self {
         let db = Db::for_test(dir.path());
         let blobs = Blobs::open_local(dir.path()).unwrap();
+        Self::on(dir, db, blobs, engine, model)
+    }
+
+    fn on(dir: tempfile::TempDir, db: Db, blobs: Blobs, engine: ScriptedEngine, model: bool) -> Self {
         let clock = Clock::manual(Timestamp(1_800_000_000_000_000));
         let ingest = Ingest::new(db.clone(), blobs.clone(), clock.clone(), policy());
         let engine = Arc::new(engine);

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Db, PostgresSettings, SqliteSettings, Statement};
 
+pub(crate) mod faults;
+
 const ADDRESS: &str = "RADIANT_TEST_POSTGRES";
 
 impl Db {

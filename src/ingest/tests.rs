@@ -1,6 +1,7 @@
 //! Through the seam: objects in, outcomes and traces out.
 
 mod built;
+mod database_faults;
 mod deletion;
 mod duplicates;
 mod groups;

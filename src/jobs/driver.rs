@@ -58,6 +58,17 @@ pub async fn run(driver: Driver, stop: CancellationToken) {
     tracker.wait().await;
 }
 
+/// One job that is due, as [`run`] does it; whether there was one.
+#[cfg(test)]
+pub(crate) async fn step(driver: &Driver) -> Result<bool, DbError> {
+    let (workers, stop) = (Workers::of(driver), CancellationToken::new());
+    let (Some(job), Some(worker)) = (driver.claim(Takes::Any).await?, workers.free(&stop).await) else {
+        return Ok(false);
+    };
+    driver.clone().work(job, worker, stop).await;
+    Ok(true)
+}
+
 /// The work goes on with the trace of what asked for it.
 fn span_of(job: &Job, kind: JobKind) -> Span {
     let (kind, id, attempt) = (kind.as_str(), job.id.as_str(), job.attempts);

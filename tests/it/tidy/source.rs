@@ -89,7 +89,7 @@ fn test_items(code: &str) -> Vec<std::ops::Range<usize>> {
     found.map(|(at, attribute)| at..item_end(code, at + attribute.len())).collect()
 }
 
-/// Where the item ends that starts at or after `from`: behind its `;` or its closing brace.
+/// Where the item ends that starts at or after `from`: behind its `;` or its closing brace, or before that of what it is in.
 fn item_end(code: &str, from: usize) -> usize {
     let mut depth = 0_i32;
     for (at, c) in code[from..].char_indices() {
@@ -98,8 +98,11 @@ fn item_end(code: &str, from: usize) -> usize {
             ')' | ']' => depth -= 1,
             '}' => {
                 depth -= 1;
-                if depth <= 0 {
-                    return from + at + 1;
+                match depth {
+                    0 => return from + at + 1,
+                    // An arm or a variant that is the last one.
+                    ..0 => return from + at,
+                    _ => {}
                 }
             }
             ';' if depth == 0 => return from + at + 1,
