@@ -1,8 +1,8 @@
 //! The only module that reads the time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Microseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -79,16 +79,57 @@ fn micros(duration: Duration) -> i64 {
 #[derive(Debug, Clone)]
 pub enum Clock {
     System,
+    /// Of processes that leave each other times, as of a lease: told by what they share, and kept going by what
+    /// measures durations here. The wall clock of this machine may be wrong, and may jump.
+    Shared(Arc<Mutex<Anchor>>),
     Manual(Arc<AtomicI64>),
 }
+
+/// A time of the shared clock, and when it was that here.
+#[derive(Debug, Clone, Copy)]
+pub struct Anchor {
+    at: Timestamp,
+    here: Instant,
+}
+
+impl Anchor {
+    fn new(at: Timestamp) -> Self {
+        Self { at, here: Instant::now() }
+    }
+
+    fn now(self) -> Timestamp {
+        self.at.plus(self.here.elapsed())
+    }
+}
+
+/// An answer that took longer says too little of the time.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 
 impl Clock {
     pub fn manual(at: Timestamp) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(at.0)))
     }
 
+    /// One that follows another ([`Self::follow`]) from this time on.
+    pub fn shared(at: Timestamp) -> Self {
+        Self::Shared(Arc::new(Mutex::new(Anchor::new(at))))
+    }
+
+    /// What the shared clock says, and how long the way of the answer was. Less than that is no difference:
+    /// time goes back only where it was wrong.
+    pub fn follow(&self, told: Timestamp, took: Duration) {
+        let Self::Shared(anchor) = self else { return };
+        let mut anchor = anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = anchor.now();
+        let apart = now.since(told).max(told.since(now));
+        if took <= TOLD_WITHIN && apart > TOLD_WITHIN {
+            *anchor = Anchor::new(told);
+        }
+    }
+
     pub fn now(&self) -> Timestamp {
         match self {
+            Self::Shared(anchor) => anchor.lock().unwrap_or_else(PoisonError::into_inner).now(),
             Self::System => Timestamp(jiff::Timestamp::now().as_microsecond()),
             Self::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
         }
@@ -112,6 +153,17 @@ mod tests {
         assert_eq!((at.dicom_date(), at.dicom_time()), ("20231114".into(), "221320".into()));
         assert_eq!(at.rfc3339(), "2023-11-14T22:13:20.000Z");
         assert_eq!(Timestamp::from_rfc3339("2023-11-14T23:13:20+01:00"), Some(at));
+    }
+
+    #[test]
+    fn a_shared_clock_goes_by_itself_and_follows_what_it_is_told_at_once() {
+        let clock = Clock::shared(Timestamp(5_000_000));
+        let before = clock.now();
+        assert!(before >= Timestamp(5_000_000) && clock.now() >= before);
+        clock.follow(Timestamp(900_000_000_000), Duration::from_secs(2));
+        assert!(clock.now() < Timestamp(900_000_000_000), "an old answer is not followed");
+        clock.follow(Timestamp(900_000_000_000), Duration::ZERO);
+        assert!(clock.now() >= Timestamp(900_000_000_000));
     }
 
     #[test]

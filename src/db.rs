@@ -33,6 +33,7 @@ pub mod instances;
 pub mod integrity;
 pub mod jobs;
 pub mod login_failures;
+pub mod moments;
 pub mod page;
 mod postgres;
 pub mod priors;

@@ -9,7 +9,7 @@ use super::{AppError, settings};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, SqliteSettings, jobs};
+use crate::db::{Db, SqliteSettings, jobs, moments};
 use crate::ingest::{self, Assignment, Ingest};
 
 pub(super) const INDEX: &str = "index.sqlite";
@@ -35,6 +35,7 @@ impl Archive {
         let data_dir = &config.server.data_dir;
         let lock = DataDirLock::take(data_dir)?;
         let db = open_index(config)?;
+        let clock = futures::executor::block_on(moments::clock(&db, clock))?;
         let blobs = Blobs::open(data_dir, &config.storage)?.marked(settings::marks(config));
         futures::executor::block_on(blobs.begin())?;
         // The lock says that no other process is left to hold a lease or to receive a study. What an

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::Blobs;
 use crate::causes::chain;
 use crate::clock::Clock;
-use crate::db::{Db, heartbeats};
+use crate::db::{Db, heartbeats, moments};
 use crate::http::ProbeOutcome;
 
 /// What has not been heard of for so many rounds is not there.
@@ -65,9 +65,18 @@ pub(super) async fn watch_database(
             return;
         };
         vital.saw(beat.map(drop).map_err(|error| chain(&error)));
+        stop.run_until_cancelled(follow(&db, &clock)).await;
         if !vital.pause(&stop).await {
             return;
         }
+    }
+}
+
+/// Those who share an index go by one clock.
+async fn follow(db: &Db, clock: &Clock) {
+    let asked = Instant::now();
+    if let Ok(Some(now)) = moments::now(db).await {
+        clock.follow(now, asked.elapsed());
     }
 }
 
