@@ -148,6 +148,7 @@ SUITES = {
     "postgres": peer("postgres"),
     "postgres-fleet": peer("postgres_fleet"),
     "fleet": peer("fleet"),
+    "endurance": peer("endurance"),
     "schema-fuzz": peer("schema_fuzz"),
     "throughput": peer("throughput"),
     "observability": peer("observability"),

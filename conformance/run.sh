@@ -25,6 +25,8 @@ install_system_peers() {
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
   command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   command -v haproxy >/dev/null || missing+=(haproxy)
+  ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
+  command -v ip >/dev/null || missing+=(iproute2)
   command -v nginx >/dev/null || missing+=(nginx-light)
   [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
   command -v cmake >/dev/null || missing+=(cmake)

@@ -88,17 +88,20 @@ class Postgres:
 
     def database_for(self, folder):
         """The address of a database that belongs to a data folder, made where it is not there."""
-        name = "d" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        name = self.name_for(folder)
         if self.ask(f"select count(*) from pg_database where datname = '{name}'") == "0":
             self.ask(f"create database {name}")
         return self.address(name)
 
-    def ask(self, sql, database="postgres"):
-        done = self.answer(self.address(database), sql)
+    def name_for(self, folder):
+        return "d" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+
+    def ask(self, sql, database="postgres", timeout_s=60):
+        done = self.answer(self.address(database), sql, timeout_s)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     @staticmethod
-    def answer(address, sql):
+    def answer(address, sql, timeout_s=60):
         command = [str(programs() / "psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, address]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)

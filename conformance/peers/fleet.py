@@ -5,33 +5,28 @@ requests are those of all together; instances have roles.
 """
 
 import shutil
-import subprocess
-import threading
 import time
 from contextlib import ExitStack, contextmanager
-from itertools import count
 
 import requests
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from . import crash, dicomweb, dimse, instances
+from . import crash, instances
 from .by_hand import wait_for
+from .circumstances import haproxy
 from .database import Postgres, programs
 from .one_study_at_once import IMAGES, check_study, fresh_study
-from .part10 import data_set, digest, image, uid_of
 from .phantoms import draw
+from .senders import ByDimse, ByStow, Sender, Senders, endless
 from .server import QUICK, WITH_DEMO_MODEL, Server, free_port
 from .stores import SeaweedFs
 
 INSTANCES = 3
 STUDIES = 6
 SIDE = 128
-CONTEXTS = [(CTImageStorage, ExplicitVRLittleEndian)]
 # What has been killed is away for so long.
 AWAY_S = 4
 RECOVERY_S = 180
 ANALYSES_TIMEOUT_S = 900
-PATIENCE_S = 30
 KEYS = WITH_DEMO_MODEL | {
     # Only the phantoms are analysed.
     "analysis.rules": '[{ name = "radiographs", modality = ["CR", "DX"], pipeline = "chest-radiograph" }]',
@@ -81,16 +76,9 @@ class Balancer:
 
     @contextmanager
     def running(self):
-        configuration = self.folder / "haproxy.cfg"
-        configuration.write_text(self.configuration())
-        with (self.folder / "haproxy.log").open("ab") as log:
-            process = subprocess.Popen(["haproxy", "-db", "-f", str(configuration)], stdout=log, stderr=log)
-        try:
+        with haproxy(self.folder, "haproxy", self.configuration()):
             wait_for(self.is_ready, "the balancer knows no server that is ready")
             yield self
-        finally:
-            process.terminate()
-            process.wait(30)
 
     is_ready = Server.is_ready
 
@@ -109,46 +97,6 @@ class Balancer:
         return answer.json()["items"]
 
     wait_for_analyses = Server.wait_for_analyses
-
-
-class Sender(threading.Thread):
-    """Sends one object after the other, and each until it is acknowledged, by one way."""
-
-    def __init__(self, balancer, files, send):
-        super().__init__(daemon=True)
-        self.balancer, self.files, self.send = balancer, files, send
-        self.acknowledged, self.refused, self.ended = {}, 0, threading.Event()
-
-    def run(self):
-        for file in self.files:
-            while not self.ended.is_set() and not self.is_kept(file):
-                self.refused += 1
-                time.sleep(0.5)
-            if self.ended.is_set():
-                return
-            self.acknowledged[uid_of(file)] = digest(data_set(file))
-
-    def is_kept(self, file):
-        try:
-            return self.send(self.balancer, file)
-        except Exception:
-            # What it was connected to is gone; nothing was acknowledged.
-            return False
-
-
-def by_stow(balancer, file):
-    kept, _ = dicomweb.store(balancer, [file])
-    return uid_of(file) in kept
-
-
-def by_dimse(balancer, file):
-    with dimse.association(balancer, CONTEXTS, timeout_s=PATIENCE_S) as made:
-        return crash.send_one(made, file) == dimse.SUCCESS
-
-
-def endless():
-    study = generate_uid()
-    return (image(study, number, SIDE, seed=study) for number in count(1))
 
 
 def run(context, tally):
@@ -174,29 +122,29 @@ def run(context, tally):
 
 
 def judged(tally, balancer, servers, postgres, store, template):
-    senders = [Sender(balancer, endless(), send) for send in (by_stow, by_stow, by_dimse, by_dimse)]
+    # An association of its own for each object: the balancer chooses anew.
+    ways = [ByStow(balancer), ByStow(balancer), ByDimse(balancer, 1), ByDimse(balancer, 1)]
+    senders = Senders(*(Sender(way, endless(SIDE)) for way in ways))
     studies = [fresh_study(template) for _ in range(STUDIES)]
-    phantoms = Sender(balancer, (file for _, files in studies for file in files), by_stow)
-    for sender in [*senders, phantoms]:
-        sender.start()
+    phantoms = Sender(ByStow(balancer), ([file] for _, files in studies for file in files))
+    everybody = Senders(*senders.senders, phantoms)
+    everybody.start()
     for what, kill, start in [
         ("an instance", servers[0].kill, servers[0].start),
         ("the database", lambda: postgres.stop("immediate"), postgres.start),
         ("the object store", store.kill, store.start),
     ]:
         with tally.check(f"{what} is killed and comes back"):
-            further(senders, 5)
+            senders.further(5, RECOVERY_S)
             kill()
             time.sleep(AWAY_S)
             start()
-            print(f"     further on after {further(senders, 3):.1f} s")
+            print(f"     further on after {senders.further(3, RECOVERY_S):.1f} s")
     with tally.check("every study came through"):
         phantoms.join(RECOVERY_S)
         assert len(phantoms.acknowledged) == STUDIES * IMAGES, f"{len(phantoms.acknowledged)} objects"
-    for sender in [*senders, phantoms]:
-        sender.ended.set()
-        sender.join()
-    everything = {uid: found for sender in [*senders, phantoms] for uid, found in sender.acknowledged.items()}
+    everybody.stop()
+    everything = everybody.acknowledged
     ended = balancer.wait_for_analyses([study for study, _ in studies], ANALYSES_TIMEOUT_S)
     for number, (study, _) in enumerate(studies, 1):
         with tally.check(f"study {number} is analysed exactly once"):
@@ -204,13 +152,3 @@ def judged(tally, balancer, servers, postgres, store, template):
     for server in servers:
         with tally.check(f"instance {servers.index(server) + 1} has everything that was acknowledged, once"):
             crash.walk(server, everything)
-
-
-def further(senders, objects):
-    """Until every sender has had so many more acknowledged; in seconds."""
-    start, before = time.monotonic(), [len(sender.acknowledged) for sender in senders]
-    while time.monotonic() < start + RECOVERY_S:
-        if all(len(sender.acknowledged) >= had + objects for sender, had in zip(senders, before)):
-            return time.monotonic() - start
-        time.sleep(0.1)
-    raise AssertionError(f"after {RECOVERY_S} s: {before}, now {[len(sender.acknowledged) for sender in senders]}")

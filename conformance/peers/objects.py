@@ -268,7 +268,7 @@ def large(server, folder):
 
 def killed(server, store, moments, held):
     for number in range(KILLS):
-        senders = crash.Senders(server, f"objects/{number}")
+        senders = crash.mixed(server)
         senders.start()
         deadline = time.monotonic() + WAIT_S
         while not senders.acknowledged and time.monotonic() < deadline:
@@ -279,11 +279,11 @@ def killed(server, store, moments, held):
             # Some are refused meanwhile, and nothing is acknowledged that is not there.
             time.sleep(1)
             store.start()
-            senders.join()
+            senders.stop()
             wait_for("readiness", server.is_ready, True)
         else:
             server.kill()
-            senders.join()
+            senders.stop()
             server.start()
         assert senders.acknowledged, "nothing was acknowledged before the kill"
         print(f"     {'store' if number % 2 else 'server'} killed: {len(senders.acknowledged)} acknowledged")

@@ -6,16 +6,13 @@ import importlib
 import os
 import re
 import subprocess
-import threading
 import time
 
-from pydicom.uid import generate_uid
-
-from . import dicomweb, server
+from . import crash, server
 from .database import Postgres, programs
-from .part10 import data_set, digest, image, uid_of
+from .senders import ByStow, Sender, Senders, endless
 from .server import WITHOUT_ANALYSIS, Server
-from .tally import Tally, equal
+from .tally import Tally
 
 # Rooms whose tests stand on the index.
 ROOMS = ["analysis::", "audit::", "auth::", "db::", "dimse::", "export::", "http::", "ingest::", "jobs::",
@@ -24,6 +21,7 @@ SUITES = ["authentication", "audit", "query", "retrieve", "deletion", "commitmen
           "reporting", "crash", "one_study_at_once"]
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;", re.MULTILINE)
 RESTARTS = 3
+RECOVERY_S = 60
 SIDE = 64
 
 
@@ -71,66 +69,19 @@ def judged_by(name, context, tally):
     tally.add(own)
 
 
-class Sender(threading.Thread):
-    """Stores one object after the other until it is told to stop; remembers what was acknowledged."""
-
-    def __init__(self, server):
-        super().__init__()
-        self.server, self.study, self.acknowledged = server, generate_uid(), {}
-        self.ended, self.refused = threading.Event(), 0
-
-    def run(self):
-        number = 0
-        while not self.ended.is_set():
-            number += 1
-            file = image(self.study, number, SIDE, seed=number)
-            try:
-                kept, _ = dicomweb.store(self.server, [file])
-            except Exception:
-                kept = []
-            if uid_of(file) in kept:
-                self.acknowledged[uid_of(file)] = digest(data_set(file))
-            else:
-                self.refused += 1
-
-
 def restarts(context, postgres, tally):
     folder = context.folder("postgres") / "restarts"
     keys = WITHOUT_ANALYSIS | {"database.url": postgres.address(), "database.patience_s": "5"}
     with Server(context.binary, folder, keys) as radiant:
-        senders = [Sender(radiant) for _ in range(3)]
-        [sender.start() for sender in senders]
+        senders = Senders(*(Sender(ByStow(radiant), endless(SIDE)) for _ in range(3)))
+        senders.start()
         for number in range(1, RESTARTS + 1):
             with tally.check(f"the database is killed and comes back, time {number}"):
                 time.sleep(2)
                 postgres.stop("immediate")
                 time.sleep(2 if number == 1 else 8)
                 postgres.start()
-                moved(senders)
-        for sender in senders:
-            sender.ended.set()
-            sender.join()
-        for number, sender in enumerate(senders, 1):
-            with tally.check(f"what sender {number} was told is kept is there, once"):
-                verify(radiant, sender)
-
-
-def moved(senders):
-    """Each sender gets further within a minute."""
-    before = [len(sender.acknowledged) for sender in senders]
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if all(len(sender.acknowledged) > count for sender, count in zip(senders, before)):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing was stored any more: {before}, {[sender.refused for sender in senders]} refused")
-
-
-def verify(radiant, sender):
-    assert sender.acknowledged, "nothing was stored"
-    listed = [uids for uids in dicomweb.instances(radiant) if uids[0] == sender.study]
-    where = {uids[2]: uids for uids in listed}
-    equal("listed twice", len(listed), len(where))
-    equal("acknowledged and not listed", sorted(set(sender.acknowledged) - set(where)), [])
-    for uid, expected in list(sender.acknowledged.items())[:20]:
-        equal(f"the bytes of {uid}", digest(data_set(dicomweb.retrieve(radiant, where[uid]))), expected)
+                senders.further(1, RECOVERY_S)
+        senders.stop()
+        with tally.check("what the senders were told is kept is there, once, with its bytes"):
+            crash.walk(radiant, senders.acknowledged)

@@ -57,6 +57,8 @@ class Server:
         self.base = f"http://{self.host}:{self.http_port}"
         self.web = f"{self.base}/dicom-web"
         self.process = None
+        # What the program is started by, and what is in its environment beside its keys.
+        self.started_by, self.variables = [], {}
 
     def __enter__(self):
         self.start()
@@ -67,11 +69,11 @@ class Server:
 
     def start(self):
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        command = [str(self.binary), "serve", "--data-dir", str(self.data_dir)]
+        command = [*self.started_by, str(self.binary), "serve", "--data-dir", str(self.data_dir)]
         command += ["--http", f"{self.host}:{self.http_port}", "--dimse", f"{self.host}:{self.dimse_port}"]
         keys = index_of(self.data_dir) | self.keys
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment(keys), stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=environment(keys) | self.variables, stdout=log, stderr=log)
         self._wait_until_ready()
 
     @property
