@@ -76,21 +76,21 @@ def template(side):
     return made
 
 
-def small_files(studies):
-    """Bytes of each instance of so many studies, with the study and a number that names the file."""
+def small_files(numbers):
+    """Bytes of each instance of the studies of these numbers, with a number that names the file."""
     made = template(4)
     # Searches do not look at pixels; without them the crowd loads in a minute.
     for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
         delattr(made, keyword)
-    encoded, number = part10.encoded(made), 0
-    for study in map(Small, range(studies)):
+    encoded = part10.encoded(made)
+    for study in map(Small, numbers):
         of_study = replaced(encoded, {
             STUDY: study.study, "P1111111": study.patient_id, "Family1111^Given11": study.name, "19991231": study.date,
         })
         for index in range(SERIES_OF_STUDY):
             of_series = replaced(of_study, {SERIES: study.series(index), "XX": study.modality(index)})
             for at in range(INSTANCES_OF_SERIES):
-                number += 1
+                number = (study.number * SERIES_OF_STUDY + index) * INSTANCES_OF_SERIES + at + 1
                 yield number, replaced(of_series, {"8765": f"{at + 1:04}", INSTANCE: uid(3, number)})
 
 
@@ -102,7 +102,7 @@ def replaced(data, changes):
 
 
 def write_small(folder, studies):
-    for number, data in small_files(studies):
+    for number, data in small_files(range(studies)):
         place = folder / f"{number // 1000:03}"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{number}.dcm").write_bytes(data)
