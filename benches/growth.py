@@ -26,7 +26,7 @@ import copies  # noqa: E402
 from crowd import INSTANCES_OF_STUDY, InTurn, found, searches, send  # noqa: E402
 from load import Wrk  # noqa: E402
 from peers.database import Postgres  # noqa: E402
-from peers.server import WITHOUT_ANALYSIS, Server  # noqa: E402
+from peers.server import WITHOUT_ANALYSIS, Server, in_database  # noqa: E402
 
 INGEST_RATIO_MIN, P99_RATIO_MAX = 0.9, 2.0
 # The log of each request would be a part of what is measured.
@@ -52,7 +52,7 @@ class Growth:
 
     def server(self, name):
         folder = self.scratch / f"{self.arguments.engine}-{name}"
-        url = {"database.url": self.database.database_for(folder)} if self.database else {}
+        url = in_database(self.database.database_for(folder)) if self.database else {}
         return Server(self.arguments.binary, folder, KEYS | url)
 
     def load(self, server, studies):

@@ -21,7 +21,7 @@ from crowd import INSTANCES_OF_STUDY, InTurn, searches, send  # noqa: E402
 from load import Wrk  # noqa: E402
 from peers.database import Postgres  # noqa: E402
 from peers.fleet import Balancer  # noqa: E402
-from peers.server import WITHOUT_ANALYSIS, Server  # noqa: E402
+from peers.server import WITHOUT_ANALYSIS, Server, in_database  # noqa: E402
 from peers.stores import SeaweedFs  # noqa: E402
 
 KEYS = WITHOUT_ANALYSIS | {"http.rate_limits.exempt": '["127.0.0.0/8"]', "log.filter": "warn"}
@@ -51,7 +51,7 @@ class Pair:
 
 
 def engines(arguments, scratch, postgres):
-    urls = {"SQLite": {}, "PostgreSQL": {"database.url": postgres.database_for(scratch / "PostgreSQL")}}
+    urls = {"SQLite": {}, "PostgreSQL": in_database(postgres.database_for(scratch / "PostgreSQL"))}
     with ExitStack() as stack:
         servers = [stack.enter_context(Server(arguments.binary, scratch / name, KEYS | url)) for name, url in urls.items()]
         Pair(arguments, scratch, list(urls), servers).measure()

@@ -124,6 +124,7 @@ SUITES = {
     "audit": peer("audit"),
     "deletion": peer("deletion"),
     "upkeep": peer("upkeep"),
+    "migrate": peer("migrate"),
     "commitment": peer("commitment"),
     "command-line": peer("command_line"),
     "model-fetch": peer("model_fetch"),

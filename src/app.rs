@@ -3,6 +3,7 @@
 
 mod archive;
 mod beside;
+mod ends;
 mod lock;
 mod measure;
 mod model;
@@ -55,8 +56,9 @@ use self::requests::Requests;
 use self::vitals::Vital;
 use self::work::Work;
 
-pub use self::archive::{Archive, data_files, open_index};
+pub use self::archive::{Archive, PairingError, data_files, open_index};
 pub use self::beside::Beside;
+pub use self::ends::{End, Ends, EndsError};
 pub use self::model::open as open_model;
 pub use self::rebuild::Rebuild;
 
@@ -74,10 +76,10 @@ pub enum AppError {
     DataDirInUse { path: PathBuf },
     #[error("server.data_dir = {} has no archive", path.display())]
     NoArchive { path: PathBuf },
-    #[error("storage.url = {url:?}: an index is made anew in SQLite, of objects in a folder alone")]
-    InBucket { url: String },
-    #[error("{} is there: an index is made anew only where there is none; move it away first", path.display())]
-    IndexThere { path: PathBuf },
+    #[error(transparent)]
+    Pairing(#[from] PairingError),
+    #[error("{place} is there: an index is made anew only where there is none; move it away first")]
+    IndexThere { place: String },
     #[error("TLS cannot be used")]
     Tls(#[from] TlsError),
     #[error("SIGHUP cannot be listened to")]

@@ -26,7 +26,7 @@ pub use access::{API_KEY, Access, AccessError};
 pub use api_keys::{KeyError, NewKey};
 pub use caller::{Caller, Means, Subject};
 pub use denied::Denied;
-pub use first::FirstError;
+pub use first::{FILE as FIRST_SECRET, FirstError};
 pub use keys::Jwk;
 pub use oidc::{Leaving, OidcError};
 pub use passwords::PolicyError;

@@ -11,6 +11,7 @@ mod cache;
 mod connect;
 mod folder;
 mod gate;
+mod marker;
 mod probe;
 mod reader;
 mod room;
@@ -44,7 +45,7 @@ use self::cache::Cache;
 pub use self::cache::OfAll;
 use self::folder::Folder;
 pub use self::room::{Marks, Room, Seen, Space};
-pub use self::spool::{Keeping, Spool};
+pub use self::spool::{Keeping, SPOOL, Spool};
 use self::staging::Staging;
 pub use self::staging::{Closed, Staged};
 pub use self::taken::Taken;
@@ -73,6 +74,8 @@ pub enum BlobError {
     Delete { key: BlobKey, source: io::Error },
     #[error("cannot look through the stored objects: {0}")]
     List(#[source] io::Error),
+    #[error("whose objects these are can be neither read nor said: {0}")]
+    Marker(#[source] io::Error),
 }
 
 /// Of keys of what is no instance: no shard of a study is called so.
@@ -130,6 +133,12 @@ impl BlobKey {
     pub fn instance(&self) -> &str {
         let name = self.0.rsplit('/').next().unwrap_or_default();
         name.rsplit_once('.').map_or(name, |(instance, _)| instance)
+    }
+
+    /// Whether it is this key, or that of one attempt to write it.
+    pub fn is_of(&self, key: &Self) -> bool {
+        let rest = self.0.strip_prefix(&key.0);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
     /// The same, and nobody else's: who deletes it deletes his own.

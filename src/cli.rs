@@ -12,10 +12,12 @@ mod find;
 mod flags;
 mod gc;
 mod import;
+mod migrate;
 mod model;
 mod moving;
 mod peer;
 mod phantom;
+mod progress;
 mod reindex;
 mod retention;
 mod send;
@@ -75,6 +77,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make an archive of a backup, in a folder of its own; 1 when an object is lacking.
     Restore(backup::RestoreArgs),
+    /// Take the archive to another database, another store, or both, without a server; goes on where it was broken off.
+    Migrate(migrate::MigrateArgs),
     /// Make a new index of the stored objects alone, where the index is lost; without a server.
     Reindex(reindex::ReindexArgs),
     /// Show which studies the rules of the retention would delete now; beside a running server, too.
@@ -178,6 +182,7 @@ impl Command {
             Self::Audit { command } => block_on(command.run()),
             Self::Backup(args) => block_on(backup::back_up(&args)),
             Self::Restore(args) => block_on(backup::restore(&args)),
+            Self::Migrate(args) => block_on(migrate::run(&args)),
             Self::Reindex(args) => block_on(reindex::run(&args)),
             Self::Verify(args) => block_on(verify::run(&args)),
             Self::Retention(args) => block_on(retention::run(&args)),

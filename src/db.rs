@@ -33,6 +33,7 @@ pub mod instances;
 pub mod integrity;
 pub mod jobs;
 pub mod login_failures;
+pub mod migration;
 pub mod moments;
 pub mod page;
 mod postgres;
@@ -48,8 +49,10 @@ pub mod sessions;
 pub mod signing_keys;
 mod sqlite;
 pub mod studies;
+pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transfer;
 pub mod uploads;
 pub mod users;
 pub mod worklist;
@@ -83,6 +86,8 @@ pub enum DbError {
     Column { statement: &'static str, column: usize, wanted: &'static str },
     #[error("the index is in PostgreSQL, which is backed up by its own means")]
     NotAFile,
+    #[error("the rows of the table {0} cannot be told apart and put in order by keys")]
+    Keyless(String),
     #[error("the database is shut down")]
     Closed,
 }
@@ -392,6 +397,16 @@ impl Db {
     /// Opens an index that another process may be writing; its schema stays as it is.
     pub fn open_sqlite_beside(path: &Path) -> Result<Self, DbError> {
         sqlite::Sqlite::open_beside(path).map(Self::Sqlite)
+    }
+
+    /// Opens or creates an index that is filled with the rows of another one: no trigger adds to them.
+    pub fn open_sqlite_to_fill(path: &Path, settings: SqliteSettings) -> Result<Self, DbError> {
+        sqlite::Sqlite::open_to_fill(path, settings).map(Self::Sqlite)
+    }
+
+    /// As [`Db::open_sqlite_beside`]. Blocks its thread.
+    pub fn open_postgres_beside(settings: PostgresSettings) -> Result<Self, DbError> {
+        postgres::Postgres::open_beside(settings).map(Self::Postgres)
     }
 
     /// One moment of the index in a file that is not there yet, while others write.

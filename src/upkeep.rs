@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod garbage;
+pub mod migrate;
 pub mod reindex;
 pub mod repair;
 pub mod restore;

@@ -11,7 +11,7 @@ import time
 from . import crash, server
 from .database import Postgres, programs
 from .senders import ByStow, Sender, Senders, endless
-from .server import WITHOUT_ANALYSIS, Server
+from .server import WITHOUT_ANALYSIS, Server, in_database
 from .tally import Tally
 
 # Rooms whose tests stand on the index.
@@ -71,7 +71,7 @@ def judged_by(name, context, tally):
 
 def restarts(context, postgres, tally):
     folder = context.folder("postgres") / "restarts"
-    keys = WITHOUT_ANALYSIS | {"database.url": postgres.address(), "database.patience_s": "5"}
+    keys = WITHOUT_ANALYSIS | in_database(postgres.address()) | {"database.patience_s": "5"}
     with Server(context.binary, folder, keys) as radiant:
         senders = Senders(*(Sender(ByStow(radiant), endless(SIDE)) for _ in range(3)))
         senders.start()

@@ -20,7 +20,7 @@ from .database import USER, Postgres, programs
 from .dimse_tls import Authority
 from .part10 import image, uid_of
 from .postgres import Sender, moved, verify
-from .server import WITHOUT_ANALYSIS, Server, free_port
+from .server import WITHOUT_ANALYSIS, Server, free_port, in_database
 from .tally import equal
 
 WAIT_S = 90
@@ -53,7 +53,7 @@ def run(context, tally):
 
 
 def keys(url, **more):
-    return WITHOUT_ANALYSIS | {"database.url": url, "database.patience_s": "10"} | more
+    return WITHOUT_ANALYSIS | in_database(url) | {"database.patience_s": "10"} | more
 
 
 def stored(server):

@@ -26,6 +26,11 @@ WITH_DEMO_MODEL = {**QUICK, "model.demo": "true", "analysis.guard_words": "[]", 
 DATABASE = None
 
 
+def in_database(address):
+    """The index there, of one server whose objects lie in its data folder."""
+    return {"database.url": address, "database.one_instance": "true"}
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -42,7 +47,7 @@ def environment(keys):
 
 def index_of(data_dir):
     """Where the index of a data folder is, as the server is told and every other command."""
-    return {"database.url": DATABASE(Path(data_dir))} if DATABASE else {}
+    return in_database(DATABASE(Path(data_dir))) if DATABASE else {}
 
 
 class Server:

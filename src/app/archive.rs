@@ -9,11 +9,28 @@ use super::{AppError, settings};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, SqliteSettings, jobs, moments};
+use crate::db::{Db, SqliteSettings, jobs, migration, moments};
 use crate::ingest::{self, Assignment, Ingest};
 
 pub(super) const INDEX: &str = "index.sqlite";
-const SERIAL_NUMBER: &str = "serial-number";
+pub(super) const SERIAL_NUMBER: &str = "serial-number";
+
+/// Why an index and objects are not taken for an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum PairingError {
+    #[error(
+        "the objects at {place} are those of the archive {theirs}, and the index is that of the archive {ours}: \
+         with another index they would be swept; correct database.url, server.data_dir or storage.url"
+    )]
+    OtherArchive { place: String, theirs: String, ours: String },
+    #[error("the index is not whole yet ({route}): run radiant migrate, or radiant reindex, again")]
+    Unfinished { route: String },
+    #[error(
+        "the index is shared (database.url) and the objects lie in a folder, which several instances cannot use \
+         together: name a bucket in storage.url, or say database.one_instance = true"
+    )]
+    SharedIndexOfFolder,
+}
 
 pub struct Archive {
     /// Rows about everything.
@@ -37,16 +54,16 @@ impl Archive {
         let db = open_index(config)?;
         let clock = futures::executor::block_on(moments::clock(&db, clock))?;
         let blobs = Blobs::open(data_dir, &config.storage)?.marked(settings::marks(config));
-        futures::executor::block_on(blobs.begin())?;
+        require_separable(config, &db, &blobs)?;
+        futures::executor::block_on(async {
+            blobs.begin().await?;
+            require_all(&db).await?;
+            require_own(config, &db, &blobs).await
+        })?;
         // The lock says that no other process is left to hold a lease or to receive a study. What an
         // instance held that shared its index is free when its time is over.
         if !db.is_shared() {
             futures::executor::block_on(db.run(jobs::forget_earlier_process(clock.now())))?;
-        }
-        if db.is_shared() && blobs.is_in_folder() {
-            tracing::warn!(
-                "the index is shared and the objects lie in a folder: every instance has to see that folder"
-            );
         }
         let filled = futures::executor::block_on(ingest::backfill(&db))?;
         if filled > 0 {
@@ -57,6 +74,47 @@ impl Archive {
         let ingest = Arc::new(ingest.assigning(Assignment::new(&config.auth)));
         let serial_number = serial_number(data_dir)?;
         Ok(Self { db, blobs, ingest, clock, serial_number, _lock: lock })
+    }
+}
+
+/// Several instances have an index together, and each other's objects.
+pub(super) fn require_separable(config: &Config, db: &Db, blobs: &Blobs) -> Result<(), PairingError> {
+    match db.is_shared() && blobs.is_in_folder() && !config.database.one_instance {
+        true => Err(PairingError::SharedIndexOfFolder),
+        false => Ok(()),
+    }
+}
+
+/// Not while an archive is on its way into the index.
+async fn require_all(db: &Db) -> Result<(), AppError> {
+    match migration::unfinished(db).await? {
+        // its rows are here: only objects are on their way elsewhere
+        Some(unfinished) if unfinished.archive != migration::identity(db).await? => {
+            Err(PairingError::Unfinished { route: unfinished.route }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The objects are those of this index; an archive from before either had a name gets one.
+async fn require_own(config: &Config, db: &Db, blobs: &Blobs) -> Result<(), AppError> {
+    let ours = migration::identity(db).await?;
+    let theirs = blobs.claim(&ours).await?;
+    Ok(require_same(config, ours, theirs)?)
+}
+
+pub(super) fn require_same(config: &Config, ours: String, theirs: String) -> Result<(), PairingError> {
+    match ours == theirs {
+        true => Ok(()),
+        false => Err(PairingError::OtherArchive { place: place(config), theirs, ours }),
+    }
+}
+
+/// Where the objects lie, for people.
+pub(super) fn place(config: &Config) -> String {
+    match config.storage.url() {
+        "" => config.server.data_dir.display().to_string(),
+        url => url.to_owned(),
     }
 }
 
@@ -127,6 +185,24 @@ mod tests {
         assert!(claim(&archive.db).await.is_some());
         let study = "1.2".parse().unwrap();
         assert_eq!(jobs::open_deliveries(&archive.db, &study, Timestamp(0)).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn objects_of_another_archive_are_left_alone() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let url = format!("file://{}", dirs[0].path().display());
+        let open = |dir: &tempfile::TempDir| {
+            let keys =
+                vec![("server.data_dir", dir.path().display().to_string()), ("storage.url", url.clone())];
+            Archive::open(&Config::load(&Overrides { file: None, keys }).unwrap(), Clock::System)
+        };
+        let ours = |archive: Archive| futures::executor::block_on(migration::identity(&archive.db)).unwrap();
+        let (first, second) = (ours(open(&dirs[0]).unwrap()), open(&dirs[1]).err().unwrap());
+        let AppError::Pairing(PairingError::OtherArchive { theirs, ours, .. }) = second else {
+            panic!("{second}")
+        };
+        assert!(theirs == first && ours != first);
+        assert!(open(&dirs[0]).is_ok());
     }
 
     #[test]

@@ -120,6 +120,8 @@ actions! {
     VerifyArchive "verify-archive" Execute OWN;
     BackUpArchive "back-up-archive" Read EXPORT;
     RestoreArchive "restore-archive" Create IMPORT;
+    /// All of it came from, or went to, another database or store.
+    MigrateArchive "migrate-archive" Create IMPORT;
     /// A new index was made of the stored objects.
     ReindexArchive "reindex-archive" Create OWN;
     /// Its bytes were put back from a copy.

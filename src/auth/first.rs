@@ -13,7 +13,8 @@ use crate::audit::Actor;
 use crate::db::users;
 
 const NAME: &str = "admin";
-const FILE: &str = "first-administrator";
+/// In the data folder.
+pub const FILE: &str = "first-administrator";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FirstError {

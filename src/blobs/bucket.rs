@@ -120,15 +120,25 @@ impl Bucket {
         signed.map_err(unsigned).ok()
     }
 
+    /// Under a name that is no key.
+    pub(super) async fn copy(&self, key: &BlobKey, to: &str) -> io::Result<()> {
+        let (from, to) = (path_of(key), Path::from(to));
+        self.asked(Operation::Write, self.store.copy(&from, &to)).await
+    }
+
     /// By the clock of the store. Another server may be about to write the row of what is young.
     pub(super) fn listed_before(&self, before: Timestamp) -> BoxStream<'static, Result<Listed, BlobError>> {
         let before = before.minus(self.settings.orphan_age);
+        self.listed().try_filter(move |object| futures::future::ready(object.written < before)).boxed()
+    }
+
+    pub(super) fn listed(&self) -> BoxStream<'static, Result<Listed, BlobError>> {
         let folder = format!("{OBJECTS}/");
         let objects = self.store.list(Some(&Path::from(OBJECTS)));
         let objects = objects.map_err(|error| BlobError::List(told(Operation::List, &error)));
         let listed = objects.try_filter_map(move |meta| {
             let written = Timestamp(meta.last_modified.timestamp_micros());
-            let key = meta.location.as_ref().strip_prefix(&folder).filter(|_| written < before);
+            let key = meta.location.as_ref().strip_prefix(&folder);
             let listed =
                 key.map(|key| Listed { key: BlobKey::from_index(key), size_bytes: meta.size, written });
             futures::future::ready(Ok(listed))

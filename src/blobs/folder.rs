@@ -83,6 +83,11 @@ impl Folder {
         listed.try_filter(move |object| std::future::ready(object.written < before)).boxed()
     }
 
+    /// Where the folder of the objects lies.
+    pub(super) fn root(&self) -> &Path {
+        self.objects.parent().unwrap_or(&self.objects)
+    }
+
     pub(super) fn path(&self, key: &BlobKey) -> PathBuf {
         self.objects.join(key.as_str())
     }

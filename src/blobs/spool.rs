@@ -7,7 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-const SPOOL: &str = "uploads";
+/// In the data folder.
+pub const SPOOL: &str = "uploads";
 
 /// Where files lie that one request leaves for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,17 +73,34 @@ impl Blobs {
         matches!(self.place, Place::Folder(_))
     }
 
-    /// An object to be read as if it were on its way; it stays under its key. Blocking.
+    /// An object to be read as if it were on its way; it stays under its key. One in a bucket is copied
+    /// to staging. Blocking, on a thread of the runtime.
     pub fn stored(&self, key: &BlobKey) -> io::Result<Staged> {
-        Staged::stored(self.file(key).ok_or(io::ErrorKind::Unsupported)?)
+        match &self.place {
+            Place::Folder(folder) => Staged::stored(folder.path(key)),
+            Place::Bucket(bucket) => {
+                let mut staged = self.stage()?;
+                io::copy(&mut bucket.object(key).read_again(), &mut staged.file)?;
+                Ok(staged)
+            }
+        }
     }
 
-    /// Takes an object from among the others, to where nobody sweeps. Blocking.
-    pub fn set_aside(&self, key: &BlobKey) -> io::Result<PathBuf> {
-        let file = self.file(key).ok_or(io::ErrorKind::Unsupported)?;
-        let target = self.staging.folder().with_file_name(ASIDE).join(key.as_str());
-        target.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::rename(file, &target)?;
-        Ok(target)
+    /// Takes an object from among the others, to where nobody sweeps; where that is.
+    pub async fn set_aside(&self, key: &BlobKey) -> io::Result<String> {
+        match &self.place {
+            Place::Folder(folder) => {
+                let target = self.staging.folder().with_file_name(ASIDE).join(key.as_str());
+                target.parent().map_or(Ok(()), fs::create_dir_all)?;
+                fs::rename(folder.path(key), &target)?;
+                Ok(target.display().to_string())
+            }
+            Place::Bucket(bucket) => {
+                let target = format!("{ASIDE}/{key}");
+                bucket.copy(key, &target).await?;
+                bucket.delete(key).await?;
+                Ok(format!("{}/{target}", bucket.url.trim_end_matches('/')))
+            }
+        }
     }
 }

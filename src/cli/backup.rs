@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::CliError;
 use super::flags::DataFlags;
-use super::verify::progress_bar;
+use super::{CliError, progress};
 use crate::app::{Beside, data_files};
 use crate::audit::Actor;
 use crate::clock::Clock;
@@ -60,7 +59,7 @@ pub(super) async fn back_up(args: &BackupArgs) -> Result<(), CliError> {
     log::init(&config.log, None)?;
     let Beside { db, blobs } = Beside::open(&config)?;
     let (_, bytes) = extent(&db, &Range::default(), 0).await.map_err(failed)?;
-    let bar = progress_bar(bytes);
+    let bar = progress::bytes(bytes);
     let backup = Backup {
         db,
         blobs,
@@ -93,7 +92,7 @@ pub(super) async fn restore(args: &RestoreArgs) -> Result<(), CliError> {
         settings: SqliteSettings { readers: config.index.readers, group_max: config.index.group_max },
         actor: actor("restore"),
     };
-    let bar = progress_bar(restore.bytes().map_err(failed)?);
+    let bar = progress::bytes(restore.bytes().map_err(failed)?);
     let restored = restore.run(|bytes| bar.inc(bytes)).await.map_err(failed)?;
     bar.finish_and_clear();
     show(args.json, &restored, &format!("{} objects ({} bytes)", restored.objects, restored.bytes))?;

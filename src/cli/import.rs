@@ -13,13 +13,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use futures::StreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use self::store::Importer;
 use self::summary::Summary;
 use self::walk::Found;
-use super::CliError;
 use super::flags::DataFlags;
+use super::{CliError, progress};
 use crate::app::Archive;
 use crate::audit::{Action, Actor, Entry, Outcome};
 use crate::clock::Clock;
@@ -42,7 +42,7 @@ pub(super) async fn run(args: &ImportArgs) -> Result<(), CliError> {
     log::init(&config.log, None)?;
     let archive = Archive::open(&config, Clock::System)?;
     let found = walk::find(&args.paths);
-    let bar = progress_bar(found.bytes());
+    let bar = progress::bytes(found.bytes());
     let actor = Actor::program("import").in_request(&ids::row_id());
     tell(&archive, &actor, Outcome::Begun, &format!("{} files", found.files.len())).await?;
     let summary = import(&archive, &config, &actor, found, &bar).await;
@@ -84,12 +84,6 @@ async fn tell(archive: &Archive, actor: &Actor, outcome: Outcome, detail: &str) 
     let entry = Entry::new(actor, Action::ImportFiles).outcome(outcome).detail(detail);
     let told = archive.db.run(Batch::new().then(audit::append(&entry, archive.clock.now()))).await;
     told.map(drop).map_err(|error| CliError::Import(super::sentence(&error)))
-}
-
-/// Hidden by itself when stderr is no terminal.
-fn progress_bar(bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta} {msg}");
-    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::CliError;
 use super::flags::DataFlags;
+use super::{CliError, progress};
 use crate::app::Beside;
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
@@ -60,7 +59,7 @@ pub(super) async fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let cursor = args.cursor.as_deref();
     let after = cursor.map_or(Ok(0), read_cursor).map_err(failed)?;
     let (_, bytes) = extent(&db, &range, after).await.map_err(failed)?;
-    let bar = progress_bar(bytes);
+    let bar = progress::bytes(bytes);
     let integrity = Integrity::new(db.clone(), blobs.clone(), args.lanes);
     let verify = Verify {
         db,
@@ -143,12 +142,6 @@ fn sentence(counts: &Counts) -> String {
         "{checked} instances ({bytes} bytes): {damaged} damaged, {repaired} repaired, {not_read} not read; \
          {without_row} objects without a row ({without_row_bytes} bytes)"
     )
-}
-
-/// Hidden by itself when stderr is no terminal.
-pub(super) fn progress_bar(bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 #[derive(Debug, thiserror::Error)]

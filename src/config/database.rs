@@ -18,6 +18,8 @@ pub struct Database {
     pub replica_url: Secret,
     #[serde(deserialize_with = "path_or_none")]
     pub ca_file: Option<PathBuf>,
+    /// Nobody else uses the index: objects may lie in a folder.
+    pub one_instance: bool,
     pub connections: usize,
     patience_s: f64,
     statement_timeout_s: f64,

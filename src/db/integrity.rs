@@ -94,6 +94,24 @@ fn one(row: &Row) -> Result<Held, DbError> {
     Ok(Held { recorded: read(row)?, row: row.int(6)?, sop_instance: row.parse(7, "a SOP Instance UID")? })
 }
 
+/// A file that instances of the server pass on among the objects: of an upload or a download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOn {
+    pub key: BlobKey,
+    pub size_bytes: u64,
+}
+
+/// Those behind a key, in the order of their keys.
+pub async fn passed_on(db: &Db, after: &str) -> Result<Vec<PassedOn>, DbError> {
+    let sql = "select blob_key, length_bytes from upload_part where blob_key > $1
+        union all select blob_key, size_bytes from download where blob_key > $1 order by 1 limit $2";
+    let rows = db.search(Statement::named("passed_on_objects", sql).bind(after).bind(PAGE)).await?;
+    let one = |row: &Row| {
+        Ok(PassedOn { key: BlobKey::from_index(row.text(0)?), size_bytes: row.int(1)?.unsigned_abs() })
+    };
+    rows.iter().map(one).collect()
+}
+
 /// How many instances a range has, and their bytes.
 pub async fn extent(db: &Db, range: &Range, after: i64) -> Result<(u64, u64), DbError> {
     let mut values = vec![Value::Int(after)];

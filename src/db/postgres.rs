@@ -37,6 +37,13 @@ pub struct Postgres {
     engine: Arc<Engine>,
 }
 
+/// What becomes of the schema when an index is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Schema {
+    UpToDate,
+    AsItIs,
+}
+
 struct Engine {
     servers: Servers,
     writer: Writer,
@@ -48,12 +55,23 @@ struct Engine {
 impl Postgres {
     /// Brings the schema up to date first. Blocks its thread.
     pub(super) fn open(settings: PostgresSettings) -> Result<Self, DbError> {
+        Self::open_in(settings, Schema::UpToDate)
+    }
+
+    /// Without a change to the schema. Blocks its thread.
+    pub(super) fn open_beside(settings: PostgresSettings) -> Result<Self, DbError> {
+        Self::open_in(settings, Schema::AsItIs)
+    }
+
+    fn open_in(settings: PostgresSettings, schema: Schema) -> Result<Self, DbError> {
         let threads = Threads::start()?;
         let told: Arc<Notify> = Arc::default();
         let heard = Arc::clone(&told);
         let (servers, writer) = threads.wait_for(async move {
             let servers = Servers::open(&settings)?;
-            migrations::run(&servers, &settings).await?;
+            if schema == Schema::UpToDate {
+                migrations::run(&servers, &settings).await?;
+            }
             let writer = Writer::start(servers.primary.clone(), &settings);
             tokio::spawn(listener::listen(servers.clone(), heard));
             Ok::<_, DbError>((servers, writer))

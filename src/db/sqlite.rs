@@ -40,15 +40,21 @@ pub struct Sqlite {
 
 impl Sqlite {
     pub(super) fn open(path: &Path, settings: SqliteSettings) -> Result<Self, DbError> {
-        let open = |source| DbError::Open { path: path.display().to_string(), source };
-        let mut connection = connect(path, OpenFlags::default()).map_err(open)?;
-        migrations::migrations::runner()
-            .run(&mut connection)
-            .map_err(|error| DbError::Migrate(error.to_string()))?;
-        earlier::chain(&mut connection).map_err(|error| DbError::Migrate(error.to_string()))?;
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX).map_err(open)?;
+        Self::start(path, up_to_date(path)?, settings)
+    }
+
+    /// What is written sets off no trigger.
+    pub(super) fn open_to_fill(path: &Path, settings: SqliteSettings) -> Result<Self, DbError> {
+        let connection = up_to_date(path)?;
+        let silenced = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false);
+        silenced.map_err(|source| DbError::Open { path: path.display().to_string(), source })?;
+        Self::start(path, connection, settings)
+    }
+
+    fn start(path: &Path, connection: Connection, settings: SqliteSettings) -> Result<Self, DbError> {
         let writer = Writer::start(connection, settings.group_max)?;
-        let readers = Readers::start(path, settings.readers).map_err(open)?;
+        let readers = Readers::start(path, settings.readers);
+        let readers = readers.map_err(|source| DbError::Open { path: path.display().to_string(), source })?;
         Ok(Self { path: path.to_owned(), writer, readers, told: Arc::default() })
     }
 
@@ -60,9 +66,7 @@ impl Sqlite {
     pub(super) fn open_beside(path: &Path) -> Result<Self, DbError> {
         let open = |source| DbError::Open { path: path.display().to_string(), source };
         let connection = connect(path, OpenFlags::default()).map_err(open)?;
-        let writer = Writer::start(connection, 1)?;
-        let readers = Readers::start(path, 1).map_err(open)?;
-        Ok(Self { path: path.to_owned(), writer, readers, told: Arc::default() })
+        Self::start(path, connection, SqliteSettings { readers: 1, group_max: 1 })
     }
 
     pub(super) async fn copy_to(&self, path: &Path) -> Result<(), DbError> {
@@ -99,6 +103,17 @@ impl Sqlite {
     pub(super) async fn look_up(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
         self.readers.look_up(statement).await
     }
+}
+
+/// The connection that writes, to an index that is made or brought up to date.
+fn up_to_date(path: &Path) -> Result<Connection, DbError> {
+    let open = |source| DbError::Open { path: path.display().to_string(), source };
+    let mut connection = connect(path, OpenFlags::default()).map_err(open)?;
+    let migrated = migrations::migrations::runner().run(&mut connection);
+    migrated.map_err(|error| DbError::Migrate(error.to_string()))?;
+    earlier::chain(&mut connection).map_err(|error| DbError::Migrate(error.to_string()))?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX).map_err(open)?;
+    Ok(connection)
 }
 
 pub(super) fn newest_schema() -> u32 {

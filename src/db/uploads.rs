@@ -278,6 +278,18 @@ pub fn forget_part(key: &BlobKey) -> Statement {
     Statement::named("forget_upload_part", "delete from upload_part where blob_key = $1").bind(key.as_str())
 }
 
+/// The first upload behind another one whose bytes lie in pieces; none at the end.
+pub async fn next_in_pieces(db: &Db, after: &str) -> Result<Option<String>, DbError> {
+    let sql = "select min(upload) from upload_part where upload > $1";
+    let row = db.read_one(Statement::named("next_upload_in_pieces", sql).bind(after)).await?;
+    row.as_ref().map_or(Ok(None), |row| row.opt_text(0)).map(|id| id.map(str::to_owned))
+}
+
+/// Their bytes lie in files of the data folder; the sweep takes the pieces.
+pub fn forget_all_parts() -> Statement {
+    Statement::named("forget_upload_parts", "delete from upload_part")
+}
+
 pub(super) fn select_part(key: &BlobKey) -> Statement {
     let sql = "select 1 from upload_part where blob_key = $1 limit 1";
     Statement::named("is_upload_part", sql).bind(key.as_str())

@@ -2,14 +2,14 @@
 //!
 //! What is derived is what was derived when they came; the bytes stay where they are.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
 
 use super::prepare::{Intake, Prepared, text};
 use super::{Ingest, Origin, Outcome, Policy, Refusal, Refused, Stored, placing, rows};
-use crate::blobs::{BlobError, BlobKey, Listed};
+use crate::blobs::{BlobError, BlobKey, Listed, Staged, is_away};
 use crate::config::{OnDuplicate, Preamble};
 use crate::db::instances;
 use crate::query::integrity::digest_of_all;
@@ -45,6 +45,7 @@ impl NotIndexed {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Refused(refused) => refused.refusal.is_ours(),
+            Self::Read(error) | Self::Open(BlobError::Read { source: error, .. }) => is_away(error),
             Self::Stopped => true,
             _ => false,
         }
@@ -79,7 +80,7 @@ impl Ingest {
     /// Blocking.
     fn described(&self, key: &BlobKey) -> Result<Prepared, NotIndexed> {
         let staged = self.blobs.stored(key).map_err(NotIndexed::Read)?;
-        let mut file = self.blobs.open_on_disk(key)?;
+        let mut file = self.opened(key, &staged)?;
         let mut intake = Intake::of_stored(self.blobs.clone(), Arc::clone(&self.policy), staged);
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -96,6 +97,15 @@ impl Ingest {
         }
     }
 
+    /// From where it lies for good; what was fetched from a bucket is here already.
+    fn opened(&self, key: &BlobKey, staged: &Staged) -> Result<Box<dyn Read + Send>, NotIndexed> {
+        if self.blobs.is_in_folder() {
+            return Ok(self.blobs.open_on_disk(key)?);
+        }
+        let begun = staged.file.try_clone().and_then(|mut file| file.rewind().map(|()| file));
+        begun.map(|file| Box::new(file) as Box<dyn Read + Send>).map_err(NotIndexed::Read)
+    }
+
     /// The name has the beginning of a digest: of the parts, or of the file as the first version took it.
     fn require_name(&self, key: &BlobKey, prepared: &Prepared) -> Result<(), NotIndexed> {
         let identity = &prepared.identity;
@@ -103,12 +113,12 @@ impl Ingest {
         if key.instance() != identity.sop_instance.as_str() {
             return Err(NotIndexed::OtherInstance);
         }
-        if *key == named(&prepared.sha256) {
+        if key.is_of(&named(&prepared.sha256)) {
             return Ok(());
         }
         let file = self.blobs.open_on_disk(key)?;
         let (whole, _) = digest_of_all(&mut BufReader::new(file)).map_err(NotIndexed::Read)?;
-        if *key == named(&whole) { Ok(()) } else { Err(NotIndexed::OtherBytes) }
+        if key.is_of(&named(&whole)) { Ok(()) } else { Err(NotIndexed::OtherBytes) }
     }
 
     async fn add_rows(

@@ -113,7 +113,7 @@ impl CheckError {
     }
 
     /// Whether it says something about this side at this moment, and nothing about the object.
-    fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         let of_system = |error: &io::Error| {
             let descriptors = error.raw_os_error().is_some_and(|code| WITHOUT_DESCRIPTORS.contains(&code));
             descriptors || error.kind() == io::ErrorKind::OutOfMemory

@@ -1,14 +1,13 @@
 //! A new index of the stored objects alone, for an archive whose database is lost.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 
 use crate::audit::{Action, Actor, Entry, Outcome};
-use crate::blobs::{BlobError, BlobKey, Blobs, Listed};
+use crate::blobs::{BlobError, BlobKey, Blobs, Holds, Listed};
 use crate::causes::chain;
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Batch, Db, DbError, audit, instances};
@@ -46,7 +45,7 @@ pub enum Told<'a> {
     /// It was taken out of the way of the sweep.
     SetAside {
         key: &'a BlobKey,
-        to: PathBuf,
+        to: String,
         reason: String,
     },
 }
@@ -79,11 +78,14 @@ impl Reindex {
     pub async fn run(&self, mut tell: impl FnMut(Told<'_>)) -> Result<Counts, ReindexError> {
         self.note(Outcome::Begun, None).await?;
         let mut counts = Counts::default();
-        let studies = of_one_folder(self.blobs.listed_before(ALL));
+        // Files of uploads and downloads are over without their rows: the sweep takes them.
+        let objects = self.blobs.listed_before(ALL);
+        let instances = objects.try_filter(|object| future::ready(object.key.holds() == Holds::Instance));
+        let studies = of_one_folder(instances.boxed());
         let mut studies = studies.map_ok(|study| self.index_all(study)).try_buffer_unordered(LANES);
         while let Some(study) = studies.try_next().await? {
             for (object, became) in study {
-                self.count(&object, became, &mut counts, &mut tell)?;
+                self.count(&object, became, &mut counts, &mut tell).await?;
             }
         }
         let detail = format!("{} indexed, {} set aside", counts.indexed, counts.set_aside);
@@ -117,7 +119,7 @@ impl Reindex {
         }
     }
 
-    fn count(
+    async fn count(
         &self,
         object: &Listed,
         became: Became,
@@ -133,7 +135,7 @@ impl Reindex {
             }
             Became::Not(error) => {
                 let key = &object.key;
-                let to = self.blobs.set_aside(key);
+                let to = self.blobs.set_aside(key).await;
                 let to = to.map_err(|source| ReindexError::SetAside { key: key.clone(), source })?;
                 counts.set_aside += 1;
                 tell(Told::SetAside { key, to, reason: chain(&error) });

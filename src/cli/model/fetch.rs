@@ -4,10 +4,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::cli::flags::DataFlags;
-use crate::cli::{CliError, sentence};
+use crate::cli::{CliError, progress, sentence};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::{self, Acceptance, Folder, Hub, Means, Plan, RepoId, Revision, Terms, Told};
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &FetchArgs) -> Result<(), CliError> {
     }
     let plan = Plan { listing: &listing, files, folder: &folder, terms: &terms };
     println!("files       {}, {} bytes", plan.files.len(), plan.bytes());
-    let bar = progress_bar(plan.bytes());
+    let bar = progress::bytes(plan.bytes());
     let fetched = hub.fetch(&plan, &Clock::System, &|told| tell(&bar, told)).await;
     bar.finish_and_clear();
     fetched?;
@@ -122,10 +122,4 @@ fn tell(bar: &ProgressBar, told: Told) {
             eprintln!("{}: {}; again in {:.1} s", file.name, sentence(error), after.as_secs_f64());
         }),
     }
-}
-
-/// Hidden by itself when stderr is no terminal.
-fn progress_bar(bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

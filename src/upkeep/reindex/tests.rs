@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::app::{Archive, Rebuild};
 use crate::config::{Config, Overrides};
@@ -49,7 +51,7 @@ impl Bench {
         let mut reasons = Vec::new();
         let tell = |told: Told<'_>| match told {
             Told::SetAside { reason, to, .. } => {
-                assert!(to.is_file());
+                assert!(PathBuf::from(to).is_file());
                 reasons.push(reason);
             }
             Told::Indexed { .. } => {}
