@@ -238,6 +238,17 @@ impl Ingest {
         self.receive(received).await?.outcome().await
     }
 
+    /// Stores a document that was made here, under UIDs that are its own: what an earlier attempt,
+    /// of an earlier version perhaps, has stored under them stands.
+    pub async fn store_result(&self, file: &[u8]) -> Result<(), Refused> {
+        let origin = Origin::of(Source::Analysis);
+        let received = Received { body: Body::Part10(file), origin: &origin, only_study: None };
+        match self.store(received).await {
+            Ok(_) | Err(Refused { refusal: Refusal::Conflict | Refusal::Held, .. }) => Ok(()),
+            Err(refused) => Err(refused),
+        }
+    }
+
     /// Reads one object to its end and leaves it to be placed, so that the next one can be read
     /// meanwhile. Nothing is acknowledged before [`Placing::outcome`].
     pub async fn receive<R>(&self, received: Received<'_, R>) -> Result<Placing, Refused>

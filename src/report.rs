@@ -33,6 +33,19 @@ use serde_json::Value;
 use crate::dicom::header::hex;
 use document::Device;
 
+/// Why a report did not become its documents.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    #[error("the PDF could not be made")]
+    Pdf(#[from] pdf::PdfError),
+    #[error("the SR could not be made")]
+    Sr(#[from] sr::SrError),
+    #[error("the PDF could not be put into DICOM")]
+    Encapsulate(#[from] encapsulated::EncapsulateError),
+    #[error("an object could not be written")]
+    Write(#[from] Box<WriteError>),
+}
+
 /// An object as the bytes of its file (PS3.10).
 pub fn file(object: &FileDicomObject<InMemDicomObject>) -> Result<Vec<u8>, Box<WriteError>> {
     let mut bytes = Cursor::new(Vec::new());

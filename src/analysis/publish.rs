@@ -2,11 +2,14 @@
 //!
 //! The objects follow from the kept answer alone, so that a second run writes nothing new.
 
+use std::sync::Arc;
+
 use dicom_dictionary_std::uids as sop_classes;
 
 use super::Analyses;
 use super::ask::Answered;
 use super::gather::{Gathered, GatheredPrior, GatheredVolume};
+use crate::ai::RgbImage;
 use crate::ai::prompt::{Pipeline, Template};
 use crate::clock::Timestamp;
 use crate::db::analyses::{self, FindingRow, MeasurementRow, Pending, ReportRow, Results, VolumeRow};
@@ -16,22 +19,22 @@ use crate::db::reports::Objects;
 use crate::db::{Batch, DbError, audit, studies};
 use crate::dicom::uid::UidError;
 use crate::export::event::Event;
-use crate::ingest::{Body, Origin, Received, Refusal, Refused, Source};
+use crate::ingest::Refused;
 use crate::report::codes::{self, Mapping};
 use crate::report::content::{Content, Method};
 use crate::report::document::{
     self, Device, Draft, Predecessor, PromptIdentity, Report, ReportError, ReportFinding,
 };
-use crate::report::encapsulated::{self, EncapsulateError};
-use crate::report::file;
+use crate::report::encapsulated;
 use crate::report::measure::{self, Measured};
 use crate::report::narrative::Narrative;
 use crate::report::parse::{self, ParseError, Parsed};
-use crate::report::pdf::{self, KeyImage, PdfError};
+use crate::report::pdf::{self, KeyImage};
 use crate::report::region::Framing;
-use crate::report::sr::{self, SrError};
+use crate::report::sr;
 use crate::report::uids::{self, Role};
 use crate::report::words::Words;
+use crate::report::{DocumentError, file};
 use crate::reporting::Basis;
 use crate::reporting::values::{self, ValuesError};
 
@@ -43,14 +46,8 @@ pub(super) enum PublishError {
     Report(#[from] ReportError),
     #[error("a region cannot be measured")]
     Measure(#[from] ValuesError),
-    #[error("the PDF could not be made")]
-    Pdf(#[from] PdfError),
-    #[error("the SR could not be made")]
-    Sr(#[from] SrError),
-    #[error("the PDF could not be put into DICOM")]
-    Encapsulate(#[from] EncapsulateError),
-    #[error("an object could not be written")]
-    Write(#[from] Box<dicom_object::WriteError>),
+    #[error("the documents could not be made")]
+    Documents(#[from] DocumentError),
     #[error("an object was refused")]
     Store(#[from] Refused),
     #[error("a UID of this report or of the earlier one is malformed")]
@@ -104,8 +101,8 @@ impl Analyses {
         let impression = report.draft().impression.clone();
         let (content, basis) = life(&report, institution)?;
         let objects = tokio::task::spawn_blocking(move || objects(&report, &pictures)).await??;
-        self.store(&objects.sr).await?;
-        self.store(&objects.pdf).await?;
+        self.parts.ingest.store_result(&objects.sr).await?;
+        self.parts.ingest.store_result(&objects.pdf).await?;
         let report = report_row(&analysis.id, objects.narrative, content, basis);
         let results = Results { analysis, impression: &impression, findings, report, volume };
         let now = self.parts.clock.now();
@@ -194,17 +191,6 @@ impl Analyses {
         measure::compare(&draft.findings, &mut draft.remarks);
         Ok(())
     }
-
-    async fn store(&self, file: &[u8]) -> Result<(), PublishError> {
-        let origin = Origin::of(Source::Analysis);
-        let received = Received { body: Body::Part10(file), origin: &origin, only_study: None };
-        match self.parts.ingest.store(received).await {
-            // Its UID is this analysis' own: an earlier attempt, of an earlier version perhaps,
-            // got this far, and what has been seen of it stands.
-            Ok(_) | Err(Refused { refusal: Refusal::Conflict, .. }) => Ok(()),
-            Err(refused) => Err(refused.into()),
-        }
-    }
 }
 
 /// The images of an earlier study come first in the prompt and are none of the report.
@@ -238,19 +224,17 @@ fn draft(
 }
 
 /// CPU work: the narrative, the SR, the PDF and its envelope.
-fn objects(
-    report: &Report,
-    pictures: &[std::sync::Arc<crate::ai::RgbImage>],
-) -> Result<Written, PublishError> {
+fn objects(report: &Report, pictures: &[Arc<RgbImage>]) -> Result<Written, PublishError> {
+    let (sr, pdf) = documents(report, pictures)?;
+    Ok(Written { sr, pdf, narrative: serde_json::to_vec(&Narrative::of(report))? })
+}
+
+fn documents(report: &Report, pictures: &[Arc<RgbImage>]) -> Result<(Vec<u8>, Vec<u8>), DocumentError> {
     let evidence = report.key_image();
     let key_image =
         pictures.get(evidence).map(|picture| KeyImage { picture, evidence, framing: Framing::Padded });
     let pdf = pdf::write(report, key_image)?;
-    Ok(Written {
-        sr: file(&sr::write(report)?)?,
-        pdf: file(&encapsulated::write(report, pdf)?)?,
-        narrative: serde_json::to_vec(&Narrative::of(report))?,
-    })
+    Ok((file(&sr::write(report)?)?, file(&encapsulated::write(report, pdf)?)?))
 }
 
 fn finding_rows(report: &Report) -> Result<Vec<FindingRow>, PublishError> {

@@ -43,6 +43,19 @@ impl Bench {
         Self::in_folder(tempfile::tempdir().unwrap(), engine, model)
     }
 
+    /// As if the server had ended before the results were written; `state` sets that of the analyses.
+    async fn undo_results(&self, state: &'static str) {
+        const TABLES: [&str; 4] = [
+            "delete from measurement",
+            "delete from finding",
+            "delete from report_version",
+            "delete from report",
+        ];
+        for statement in [state].into_iter().chain(TABLES) {
+            self.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
+        }
+    }
+
     /// The same data folder after a restart.
     fn restarted(self, engine: ScriptedEngine, model: bool) -> Self {
         let Self { dir, clock, .. } = self;
@@ -328,16 +341,7 @@ async fn what_an_earlier_attempt_published_stands() {
     let bench = Bench::new(ScriptedEngine::always(ANSWER));
     bench.store(&chest().objects, None).await;
     bench.settle().await;
-    let sql = "update analysis set state = 'running', started_at = started_at - 5000000";
-    for statement in [
-        sql,
-        "delete from measurement",
-        "delete from finding",
-        "delete from report_version",
-        "delete from report",
-    ] {
-        bench.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
-    }
+    bench.undo_results("update analysis set state = 'running', started_at = started_at - 5000000").await;
     let id = bench.texts("select id from analysis").await.remove(0);
     assert_eq!(bench.analyses.perform(&id).await, Ending::Done("done".to_owned()));
 }
@@ -435,16 +439,7 @@ async fn a_second_run_after_a_crash_writes_nothing_twice() {
     let bench = Bench::new(ScriptedEngine::always(ANSWER));
     bench.store(&chest().objects, None).await;
     bench.settle().await;
-    let sql = "update analysis set state = 'running'";
-    for statement in [
-        sql,
-        "delete from measurement",
-        "delete from finding",
-        "delete from report_version",
-        "delete from report",
-    ] {
-        bench.db.run(Batch::new().then(Statement::named("undo", statement))).await.unwrap();
-    }
+    bench.undo_results("update analysis set state = 'running'").await;
     let id = bench.texts("select id from analysis").await.remove(0);
     bench.clock.advance(Duration::from_secs(100));
     assert_eq!(bench.analyses.perform(&id).await, Ending::Done("done".to_owned()));

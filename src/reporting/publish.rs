@@ -14,17 +14,17 @@ use crate::db::reports::{self, Head, Objects, Version};
 use crate::db::{Batch, DbError, studies};
 use crate::dicom::uid::{SopInstanceUid, UidError};
 use crate::export::event::Event;
-use crate::ingest::{Body, Origin, Received, Refusal, Refused, Source};
+use crate::ingest::Refused;
 use crate::jobs::Ending;
 use crate::query::rendering::placement::Viewport;
 use crate::query::rendering::{self, Format, Rendering};
 use crate::report::content::Content;
 use crate::report::document::{Device, Predecessor};
-use crate::report::encapsulated::{self, EncapsulateError};
-use crate::report::file;
-use crate::report::pdf::{self, PdfError};
+use crate::report::encapsulated;
+use crate::report::pdf;
 use crate::report::signed::{Earlier, Kind, Signed, Signing};
-use crate::report::sr::{self, SrError};
+use crate::report::sr;
+use crate::report::{DocumentError, file};
 
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
@@ -36,14 +36,8 @@ enum PublishError {
     Uid(#[from] UidError),
     #[error("the version was never signed")]
     NotSigned,
-    #[error("the PDF could not be made")]
-    Pdf(#[from] PdfError),
-    #[error("the SR could not be made")]
-    Sr(#[from] SrError),
-    #[error("the PDF could not be put into DICOM")]
-    Encapsulate(#[from] EncapsulateError),
-    #[error("an object could not be written")]
-    Write(#[from] Box<dicom_object::WriteError>),
+    #[error("the documents could not be made")]
+    Documents(#[from] DocumentError),
     #[error("an object was refused")]
     Store(#[from] Refused),
     #[error("the index failed")]
@@ -98,8 +92,8 @@ impl Reporting {
         };
         let made = objects.clone();
         let (sr, pdf) = tokio::task::spawn_blocking(move || documents(&signed, &made, picture)).await??;
-        self.store(&sr).await?;
-        self.store(&pdf).await?;
+        self.parts.ingest.store_result(&sr).await?;
+        self.parts.ingest.store_result(&pdf).await?;
         self.finish(&head, number, &objects).await
     }
 
@@ -212,16 +206,6 @@ impl Reporting {
         let (width, height) = picture.dimensions();
         Ok(Some(RgbImage { width, height, data: picture.into_raw() }))
     }
-
-    async fn store(&self, file: &[u8]) -> Result<(), PublishError> {
-        let origin = Origin::of(Source::Analysis);
-        let received = Received { body: Body::Part10(file), origin: &origin, only_study: None };
-        match self.parts.ingest.store(received).await {
-            // Its UID is this version's own: an earlier attempt got this far.
-            Ok(_) | Err(Refused { refusal: Refusal::Conflict | Refusal::Held, .. }) => Ok(()),
-            Err(refused) => Err(refused.into()),
-        }
-    }
 }
 
 fn earlier_document(version: &Version) -> Result<Earlier, PublishError> {
@@ -252,7 +236,7 @@ fn documents(
     signed: &Signed,
     objects: &Objects,
     picture: Option<(usize, RgbImage)>,
-) -> Result<(Vec<u8>, Vec<u8>), PublishError> {
+) -> Result<(Vec<u8>, Vec<u8>), DocumentError> {
     let pdf = pdf::write_signed(signed, picture.as_ref().map(|(index, picture)| (*index, picture)))?;
     let sr = sr::signed::write(signed, &objects.series_uid_sr, &objects.sr_instance_uid)?;
     let pdf = encapsulated::write_signed(signed, &objects.series_uid_pdf, &objects.pdf_instance_uid, pdf)?;
