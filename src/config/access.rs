@@ -23,6 +23,15 @@ pub struct Access {
 }
 
 impl Access {
+    /// From keys of a section: lines of headers, and a bearer that may be empty.
+    pub(super) fn asking_with(headers: &[Secret], bearer: &Secret) -> Self {
+        Self {
+            headers: headers.iter().filter_map(header).collect(),
+            bearer: (!bearer.reveal().is_empty()).then(|| bearer.clone()),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn check(&self, name: &str) -> Result<(), String> {
         let both = |a: bool, b: bool, what: &str| match a && b {
             true => Err(format!("{name}: {what} is given twice, itself and as a file")),
@@ -48,4 +57,10 @@ pub(super) fn check_url(name: &str, url: &str) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{name}: the url must begin with http:// or https:// and a host")),
     }
+}
+
+/// A line `Name: value`.
+pub(super) fn header(line: &Secret) -> Option<(String, Secret)> {
+    let (name, value) = line.reveal().split_once(':')?;
+    Some((name.trim().to_owned(), Secret::new(value.trim())))
 }

@@ -1,12 +1,11 @@
 //! A model that runs elsewhere and is asked over HTTP.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::access::{Access, check_url};
+use super::access::{Access, check_url, header};
 use super::tls::path_or_none;
 use super::{ContextKind, ModelEngine, Secret};
 
@@ -120,15 +119,12 @@ pub enum VertexForm {
 impl RemoteModel {
     /// How the service is reached, as other servers are.
     pub fn access(&self) -> Access {
-        let bearer = (!self.bearer.reveal().is_empty()).then(|| self.bearer.clone());
         Access {
-            headers: self.headers.iter().filter_map(header).collect::<BTreeMap<_, _>>(),
-            bearer,
             bearer_file: self.bearer_file.clone(),
             ca_file: self.ca_file.clone(),
             certificate_file: self.certificate_file.clone(),
             key_file: self.key_file.clone(),
-            ..Access::default()
+            ..Access::asking_with(&self.headers, &self.bearer)
         }
     }
 
@@ -238,9 +234,4 @@ pub fn is_near(url: &str) -> bool {
     let is_host =
         |name: &str| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
     ["127.0.0.1", "localhost", "[::1]"].into_iter().any(is_host)
-}
-
-pub(super) fn header(line: &Secret) -> Option<(String, Secret)> {
-    let (name, value) = line.reveal().split_once(':')?;
-    Some((name.trim().to_owned(), Secret::new(value.trim())))
 }

@@ -1,6 +1,5 @@
 //! What the server says about itself, and to whom.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,6 @@ use serde::Deserialize;
 
 use super::Secret;
 use super::access::{Access, check_url};
-use super::remote::header;
 use super::tls::path_or_none;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -47,11 +45,9 @@ impl Traces {
     /// How the collector is reached, as other servers are.
     pub fn access(&self) -> Access {
         Access {
-            headers: self.headers.iter().filter_map(header).collect::<BTreeMap<_, _>>(),
-            bearer: (!self.bearer.reveal().is_empty()).then(|| self.bearer.clone()),
             bearer_file: self.bearer_file.clone(),
             ca_file: self.ca_file.clone(),
-            ..Access::default()
+            ..Access::asking_with(&self.headers, &self.bearer)
         }
     }
 
