@@ -30,7 +30,7 @@ use super::urls::{self, Ends, Urls};
 use super::{Settings, State, access, capabilities, charset, console, cross_site, denials, dicomweb, docs};
 use super::{limit_hit, negotiation, recorded, rest, stall};
 use crate::audit::Actor;
-use crate::auth::Caller;
+use crate::auth::{Caller, Means};
 use crate::telemetry::metrics::{UnderWay, http as metric};
 use crate::telemetry::trace::{self, TRACEPARENT};
 
@@ -280,6 +280,9 @@ async fn admit(
     visit.caller = access::caller(state, visit, endpoint.needs(), &head.headers).await?;
     state.rate_limits.asked(visit.client, &visit.caller, &mut visit.standing).await?;
     access::check(&visit.caller, endpoint.needs())?;
+    if visit.caller.means == Means::AccessControlOff {
+        cross_site::check_host(&state.settings, &head.uri, &head.headers)?;
+    }
     if !access::is_explicit(visit.caller.means) {
         cross_site::check(&state.settings, &head.method, &head.uri, &head.headers)?;
     }

@@ -154,7 +154,7 @@ fn direct(ends: Ends, headers: &HeaderMap, uri: &Uri) -> Option<String> {
     Some(format!("{scheme}://{authority}"))
 }
 
-fn asked_authority(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
+pub(super) fn asked_authority(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
     let header = || headers.get(HOST).and_then(|host| host.to_str().ok());
     forwarded::authority(uri.authority().map(Authority::as_str).or_else(header)?)
 }
