@@ -32,8 +32,8 @@ class Place:
         self.folder, self.server = context.folder("dimse-identity"), server
         self.nina, self.sven = server.person("nina", "technologist"), server.person("sven", "technologist")
         self.vera = server.person("vera", "viewer")
-        key_id, self.key = server.key("scanner", "service")
-        self.north = server.group("north", f"users/{self.nina.id}", f"users/{self.vera.id}", f"api-keys/{key_id}")
+        self.key_id, self.key = server.key("scanner", "service")
+        self.north = server.group("north", f"users/{self.nina.id}", f"users/{self.vera.id}", f"api-keys/{self.key_id}")
         self.south = server.group("south", f"users/{self.sven.id}")
 
     def object(self, study=None):

@@ -41,6 +41,7 @@ def run(context, tally):
         ("two servers that send each other everything come to rest", no_loop),
         ("STOW-RS over TLS with both certificates and a token from a file", over_tls),
         ("webhooks are signed by each secret, retried, and tell no names", webhooks),
+        ("each signed version goes out by rule, as SR and PDF", by_rule),
         ("a person pauses, resumes and sends again", by_hand),
     ):
         with tally.check(name):
@@ -311,14 +312,46 @@ def webhooks(context, folder):
             signature(ours, web, done["report"], phantom.study)
 
 
-def signature(ours, web, report, study):
-    """A person signs, and the receiver is told."""
-    url, before = f"{ours.base}/api/v1/reports/{report}", len(web.requests)
+def signed(ours, report):
+    """The answer to a signature, after every finding was accepted."""
+    url = f"{ours.base}/api/v1/reports/{report}"
     answer = requests.get(url, timeout=60)
     for finding in answer.json()["content"]["findings"]:
-        answer = requests.post(f"{url}/findings/{finding['id']}/accept", headers={"If-Match": answer.headers["ETag"]}, timeout=60)
-    answer = requests.post(f"{url}/sign", json={}, headers={"If-Match": answer.headers["ETag"]}, timeout=60)
+        answer = acted(url, f"findings/{finding['id']}/accept", answer)
+    answer = acted(url, "sign", answer, {})
     equal("signed", (answer.status_code, answer.json()["status"]), (200, "signed"))
+    return answer
+
+
+def acted(url, act, seen, body=None):
+    return requests.post(f"{url}/{act}", json=body, headers={"If-Match": seen.headers["ETag"]}, timeout=60)
+
+
+def by_rule(context, folder):
+    """Draft, signature and addendum: an SR and a PDF each."""
+    [phantom] = phantoms.draw(context, "by-rule", 1, SEED + 2)
+    rules = [{"name": "results", "what": "results", "destinations": ["PEER"]}]
+    with Scp() as peer:
+        keys = WITH_DEMO_MODEL | IN_HASTE | {"report.signer": SIGNER}
+        with server(context, folder, keys, [node("PEER", peer.port)], rules=rules) as ours:
+            phantoms.analysed(ours, [phantom.path.read_bytes()])
+            until("the draft", lambda: len(peer.taken) == 2)
+            [analysis] = ours.analyses(phantom.study)
+            answer = signed(ours, analysis["report"])
+            until("what was signed", lambda: len(peer.taken) == 4)
+            url = f"{ours.base}/api/v1/reports/{analysis['report']}"
+            answer = acted(url, "addendum", answer, {"text": "Compared with the film of 2019."})
+            acted(url, "sign", answer, {})
+            until("the addendum", lambda: len(peer.taken) == 6)
+            stored = {str(found["00080018"]["Value"][0]) for found in dicomweb.search(ours, f"studies/{phantom.study}/instances")
+                      if found["00080016"]["Value"][0] in (SR, PDF)}
+            equal("all documents, each once", sorted(map(str, peer.taken)), sorted(stored))
+
+
+def signature(ours, web, report, study):
+    """A person signs, and the receiver is told."""
+    before = len(web.requests)
+    answer = signed(ours, report)
     until("told of the signature", lambda: len(web.requests) > before)
     _, headers, body = web.requests[before]
     headers = {name.lower(): value for name, value in headers.items()}

@@ -7,18 +7,22 @@ import time
 from pydicom.uid import generate_uid
 
 from . import phantoms
+from .destinations import node, toml
 from .dimse_identity import Place, find, got, moved, of, store
 from .guarded import Guarded
-from .server import WITH_DEMO_MODEL
+from .server import WITH_DEMO_MODEL, free_port
 from .tally import equal
 
 SEED = 940_000
+RESULTS = {"name": "results", "what": "results", "destinations": ["AWAY"]}
 # What a template of the API stands for has an id of the same form that is nothing's.
 ABSENT = {"study": "2.25.1", "series": "2.25.2", "instance": "2.25.3", "patient": "999999", "export": "999999", "group": "999999"}
 IMAGES = "1.2.840.10008.5.1.4.1.1.1"
 NOWHERE = "00000000-0000-7000-8000-000000000000"
-# Nothing of these belongs to a study; whose an upload is, its own suite tells.
-NOT_SECRET = {"destination", "node", "user", "key", "session", "upload", "version", "plane"}
+# Nothing of these belongs to anybody.
+NOT_SECRET = {"destination", "node", "user", "version", "plane"}
+# What only operators may ask for, whoever's it is: there is no id that another could try.
+OPERATORS_ALONE = {"commitment", "deletion"}
 CHANGING = {"date", "connection", "x-request-id", "ratelimit", "ratelimit-policy", "retry-after", "content-length"}
 RETRIEVALS = (
     "", "/metadata", "/rendered", "/thumbnail", "/pixeldata", "/bulkdata", "?accept=application/zip",
@@ -37,7 +41,8 @@ SEARCHES = (
 def run(context, tally):
     folder = context.folder("idor")
     [phantom] = phantoms.draw(context, "idor", 1, SEED)
-    keys = WITH_DEMO_MODEL | {"auth.ungrouped_studies": "administrators", "dimse.unknown_callers_may": '["query", "retrieve"]',
+    nodes = toml([node("AWAY", free_port())])
+    keys = WITH_DEMO_MODEL | {"dimse.nodes": nodes, "export.rules": toml([RESULTS]), "auth.ungrouped_studies": "administrators", "dimse.unknown_callers_may": '["query", "retrieve"]',
                               "deletion.enabled": "true"}
     with Guarded(context.binary, folder / "data", keys) as server:
         place = Place(context, server)
@@ -74,13 +79,27 @@ def northern(place, phantom):
     all_of_it = nina.ask("GET", f"/dicom-web/studies/{study}/instances").json()
     match = next(one for one in all_of_it if one["00080016"]["Value"][0].startswith(IMAGES))
     ids = {"study": study, "series": match["0020000E"]["Value"][0], "instance": match["00080018"]["Value"][0],
-           "analysis": analysis["id"], "group": place.north, "patient": "1"}
-    if analysis.get("report"):
-        ids["report"] = analysis["report"]
-    whole, _ = nina.api("GET", f"analyses/{analysis['id']}")
-    for finding in whole.get("findings", [])[:1]:
-        ids["finding"] = finding["id"]
-    return ids
+           "analysis": analysis["id"], "report": analysis["report"], "group": place.north, "patient": "1"}
+    report, _ = nina.api("GET", f"reports/{ids['report']}")
+    ids["stated"] = report["content"]["findings"][0]["id"]
+    return ids | of_a_person(nina, study, phantom.path.read_bytes()) | seen_by_operators(server.administrator, place.key_id)
+
+
+def of_a_person(person, study, file):
+    """What somebody has made for himself: a download, two kinds of upload, a session."""
+    download, _ = person.api("POST", "downloads", 202, json={"form": "dicom-zip", "studies": [study]})
+    resumable = {"Tus-Resumable": "1.0.0", "Upload-Length": "9", "Upload-Metadata": "filename YS5kY20="}
+    begun = person.ask("POST", "/api/v1/uploads/tus", headers=resumable)
+    equal("a resumable upload", begun.status_code, 201)
+    form = person.ask("POST", "/api/v1/uploads", files=[("files", ("a.dcm", file))]).json()
+    sessions, _ = person.api("GET", "sessions")
+    return {"download": download["id"], "upload": begun.headers["Location"].rsplit("/", 1)[1], "form": form["id"],
+            "session": sessions["items"][0]["id"]}
+
+
+def seen_by_operators(administrator, key):
+    exports, jobs = (administrator.api("GET", path)[0]["items"] for path in ("exports", "jobs"))
+    return {"export": str(exports[0]["id"]), "job": jobs[0]["id"], "key": key}
 
 
 def waited_for(person, study):
@@ -129,12 +148,26 @@ def every_id_of_the_api(place, ids):
         for method in ("get", "post", "put", "patch", "delete"):
             if method not in methods:
                 continue
-            options = {"json": {}, "headers": {"If-Match": "*"}} if method != "get" else {}
-            known = {name: ids.get(name, NOWHERE) for name in templates}
+            options = asking(method, path)
+            unknown = templates - NOT_SECRET - OPERATORS_ALONE - set(ids)
+            assert not unknown, f"{path}: nothing of nina's stands for {unknown}"
+            known = {name: ids.get(name, "1") for name in templates}
             status = compared(place.sven, method.upper(), f"/api/v1{path}", known, **options)
             assert status in (403, 404), f"{method} {path}: {status}"
             tried += 1
-    assert tried >= 15, f"only {tried} endpoints"
+    assert tried >= 60, f"only {tried} endpoints"
+    form = {"upload": ids["form"]}
+    for path in ("", "/files"):
+        equal(f"an upload by form{path}", compared(place.sven, "GET", f"/api/v1/uploads/{{upload}}{path}", form), 404)
+        equal("to nina", place.nina.ask("GET", f"/api/v1/uploads/{ids['form']}{path}").status_code, 200)
+
+
+def asking(method, path):
+    """What makes a request of this kind well-formed."""
+    if path.startswith("/uploads/tus"):
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+        return {"data": b"x", "headers": headers | ({"X-HTTP-Method-Override": "PATCH"} if method == "post" else {})}
+    return {"json": {}, "headers": {"If-Match": "*"}} if method != "get" else {}
 
 
 def lists(place, ids, secrets):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -12,14 +13,14 @@ from pathlib import Path
 import requests
 from pydicom.uid import generate_uid
 
-from . import dicomweb, part10
+from . import dicomweb, part10, uploads
 from .server import WITHOUT_ANALYSIS, Server
 from .tally import equal
 
 SOURCE = Path(__file__).parent.parent / "tus"
 ORIGIN = "https://upload.example.org"
 KEYS = {**WITHOUT_ANALYSIS, "http.cors_origins": f'["{ORIGIN}"]', "uploads.unfinished_max": "3",
-        "uploads.bytes_max": str(1 << 30)}
+        "uploads.bytes_max": str(1 << 30), **uploads.BOUNDED}
 OBJECTS, SIDE, CHUNK = 24, 512, 256 << 10
 RESUMABLE = {"Tus-Resumable": "1.0.0"}
 OCTETS = {**RESUMABLE, "Content-Type": "application/offset+octet-stream"}
@@ -30,7 +31,7 @@ EXPOSED = ("Upload-Offset", "Location", "Upload-Length", "Tus-Version", "Tus-Res
 def run(context, tally):
     folder = context.folder("tus")
     with Server(context.binary, folder / "data", KEYS) as server:
-        by_hand(server, tally)
+        by_hand(server, tally, folder)
         if shutil.which("npm") is None:
             tally.miss("tus", "npm")
             return
@@ -108,7 +109,7 @@ def check_kill(server, client, folder):
     equal("instances", len([uids for uids in dicomweb.instances(server) if uids[0] == study]), OBJECTS)
 
 
-def by_hand(server, tally):
+def by_hand(server, tally, folder):
     url = f"{server.base}/api/v1/uploads/tus"
     with tally.check("tus: OPTIONS, versions, and what scripts of another origin may read"):
         check_protocol(url)
@@ -116,6 +117,8 @@ def by_hand(server, tally):
         check_rules(server, url)
     with tally.check("tus: an offset survives a kill -9, and the rest may come"):
         check_durable(server, url)
+    with tally.check("tus: bombs, too many entries and names that climb come to nothing"):
+        check_hostile(server, url, folder)
     with tally.check("tus: unfinished uploads of one caller are bounded"):
         check_quota(url)
 
@@ -169,6 +172,35 @@ def check_rules(server, url):
     equal("stored", settled(server, upload)["counts"]["stored"], 1)
     equal("complete", patch(upload, len(content), b"").status_code, 409)
     equal("larger than may be", requests.post(url, headers={**RESUMABLE, "Upload-Length": str(2 << 30)}, timeout=60).status_code, 413)
+
+
+def check_hostile(server, url, folder):
+    """What a form cannot smuggle in, an upload in pieces cannot either."""
+    before = sorted(os.listdir(folder))
+    refused = files_of(server, url, "bomb.zip", uploads.bomb())
+    assert refused[-1]["outcome"] == "refused" and "times its size" in refused[-1]["reason"], refused
+    many = uploads.zipped([(f"{number}.txt", b"x") for number in range(60)])
+    [refused] = files_of(server, url, "many.zip", many)
+    assert "more than 40 entries" in refused["reason"], refused
+    study = generate_uid()
+    for number, name in enumerate(uploads.HOSTILE, 1):
+        [stored] = files_of(server, url, name, part10.image(study, number, side=16))
+        equal(repr(name), stored["outcome"], "stored")
+    entries = [(name.replace("\0", ""), part10.image(study, 20 + number, side=16)) for number, name in enumerate(uploads.HOSTILE)]
+    told = files_of(server, url, "all.zip", uploads.zipped(entries))
+    equal("in a zip", [file["outcome"] for file in told], ["stored"] * len(entries))
+    equal("beside the data folder", sorted(os.listdir(folder)), before)
+    equal("the server stands", requests.get(f"{server.base}/healthz", timeout=60).status_code, 200)
+
+
+def files_of(server, url, name, content):
+    """What became of each file of an upload that is called so."""
+    metadata = "filename " + base64.b64encode(name.encode("utf-8", "replace")).decode()
+    upload = create(url, len(content), **{"Upload-Metadata": metadata})
+    equal("sent", patch(upload, 0, content).status_code, 204)
+    settled(server, upload)
+    own = upload.rsplit("/", 1)[1]
+    return requests.get(f"{server.base}/api/v1/uploads/{own}/files", timeout=60).json()["items"]
 
 
 def check_durable(server, url):

@@ -15,17 +15,17 @@ from . import dicomweb, part10
 from .server import WITHOUT_ANALYSIS, Server
 from .tally import equal
 
-KEYS = {**WITHOUT_ANALYSIS, "uploads.files_max": "40", "uploads.zip_ratio_max": "20"}
 # A patient's name in the name of a file goes back to the sender, and nowhere else.
 NAMED = "Mustermann^Erika"
 HOSTILE = ["../../escaped.dcm", "/etc/radiant-escaped.dcm", "C:\\Windows\\escaped.dcm", "..\\..\\escaped.dcm",
            "a\u202emcd.exe", "e\u0301\u0000x.dcm", "." * 200 + ".dcm"]
+BOUNDED = {"uploads.files_max": "40", "uploads.zip_ratio_max": "20"}
 LARGE_BYTES, MEMORY_MB_MAX = 192 << 20, 120
 
 
 def run(context, tally):
     folder = context.folder("uploads")
-    with Server(context.binary, folder / "data", KEYS) as server:
+    with Server(context.binary, folder / "data", WITHOUT_ANALYSIS | BOUNDED) as server:
         with tally.check("uploads: files, folders and a zip in one form, each with its outcome"):
             check_form(server)
         with tally.check("uploads: names with .., roots, drives, NUL and marks touch nothing and are shown escaped"):
@@ -108,11 +108,15 @@ def check_ignored(server):
           ["a zip within a zip", "not a DICOM file", "a DICOMDIR, the index of a medium"])
 
 
-def check_bombs(server):
+def bomb():
+    """A zip of 200 MB of nothing."""
     flat = dcmread(io.BytesIO(part10.image(generate_uid(), 1, side=16)))
     flat.Rows, flat.Columns, flat.PixelData = 10240, 10240, bytes(200 << 20)
-    bomb = zipped([("bomb.dcm", part10.encoded(flat))])
-    answer = post(server, [("bomb.zip", bomb)]).json()
+    return zipped([("bomb.dcm", part10.encoded(flat))])
+
+
+def check_bombs(server):
+    answer = post(server, [("bomb.zip", bomb())]).json()
     assert set(outcomes(answer)) == {"refused"} and "times its size" in answer["files"][-1]["reason"], answer["files"]
     many = zipped([(f"{number}.txt", b"x") for number in range(60)])
     answer = post(server, [("many.zip", many)]).json()
