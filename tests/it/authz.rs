@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use argon2::password_hash::{PasswordHasher, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
@@ -13,9 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use radiant::analysis::Model;
-use radiant::auth::{self, Needs, Permission, Role};
-use radiant::clock::{Clock, Timestamp};
-use radiant::db::users::{self, User};
+use radiant::auth::{Needs, Permission, Role};
+use radiant::clock::Timestamp;
 use radiant::db::{Batch, api_keys};
 use radiant::http::{Door, doors};
 use sha2::{Digest, Sha256};
@@ -85,7 +82,7 @@ impl Bench {
         let app = TestApp::with(Model::Absent, &KEYS).await;
         let bench = Self { app, client: Client::builder(TokioExecutor::new()).build_http() };
         for role in Role::ALL {
-            bench.add(role).await;
+            bench.app.add_person(role, PASSWORD).await;
         }
         bench.add_key().await;
         bench
@@ -93,28 +90,6 @@ impl Bench {
 
     async fn run(&self, batch: Batch) {
         self.app.app.archive.db.run(batch).await.unwrap();
-    }
-
-    async fn add(&self, role: Role) {
-        let now = Clock::System.now();
-        let user = User {
-            id: radiant::ids::row_id(),
-            name: role.as_str().to_uppercase(),
-            display_name: String::new(),
-            email: None,
-            roles: BTreeSet::from([role]),
-            must_change: false,
-            disabled: false,
-            provider: None,
-            created_at: now,
-            updated_at: now,
-            last_login_at: None,
-            version: 1,
-        };
-        let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
-        let salt = SaltString::from_b64("c29tZSBzYWx0").unwrap();
-        let hash = cheap.hash_password(PASSWORD.as_bytes(), &salt).unwrap().to_string();
-        self.run(Batch::new().then(users::insert(&user, Some(&hash)))).await;
     }
 
     async fn add_key(&self) {
@@ -134,15 +109,10 @@ impl Bench {
 
     /// What goes into `Authorization`.
     async fn proof(&self, who: Who) -> Option<String> {
-        let address = "127.0.0.1".parse().ok();
-        let here = auth::Client { address, agent: None, request_id: None };
         match who {
             Who::Nobody => None,
             Who::Key => Some("Bearer rk_narrow_secret".to_owned()),
-            Who::Person(role) => {
-                let granted = self.app.app.access.log_in(role.as_str(), PASSWORD, &here).await.unwrap();
-                Some(format!("Bearer {}", granted.access.reveal()))
-            }
+            Who::Person(role) => Some(self.app.log_in(role, PASSWORD).await),
         }
     }
 

@@ -1,9 +1,12 @@
 //! The whole server in this process, on any free ports, with a data folder of its own.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
@@ -13,8 +16,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use radiant::ai::scripted::ScriptedEngine;
 use radiant::analysis::Model;
 use radiant::app::{App, Archive, Listeners, Parts};
+use radiant::auth::{self, Role};
 use radiant::clock::Clock;
 use radiant::config::{Config, Overrides};
+use radiant::db::Batch;
+use radiant::db::users::{self, User};
 use radiant::export::scu::association::Peer;
 use radiant::export::scu::send_files;
 use radiant::lifecycle::{Crash, Lifecycle};
@@ -97,6 +103,37 @@ impl TestApp {
 
     pub(crate) fn peer(&self) -> Peer {
         Peer::new(self.app.dimse_address.unwrap().to_string(), "RADIANT", "TEST")
+    }
+
+    /// Somebody with this role, whose name is that of the role.
+    pub(crate) async fn add_person(&self, role: Role, password: &str) {
+        let now = Clock::System.now();
+        let user = User {
+            id: radiant::ids::row_id(),
+            name: role.as_str().to_uppercase(),
+            display_name: "Ana Ruiz".to_owned(),
+            email: None,
+            roles: BTreeSet::from([role]),
+            must_change: false,
+            disabled: false,
+            provider: None,
+            created_at: now,
+            updated_at: now,
+            last_login_at: None,
+            version: 1,
+        };
+        let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
+        let salt = SaltString::from_b64("c29tZSBzYWx0").unwrap();
+        let hash = cheap.hash_password(password.as_bytes(), &salt).unwrap().to_string();
+        let batch = Batch::new().then(users::insert(&user, Some(&hash)));
+        self.app.archive.db.run(batch).await.unwrap();
+    }
+
+    /// The `Authorization` of a person with this role.
+    pub(crate) async fn log_in(&self, role: Role, password: &str) -> String {
+        let here = auth::Client { address: "127.0.0.1".parse().ok(), agent: None, request_id: None };
+        let granted = self.app.access.log_in(role.as_str(), password, &here).await.unwrap();
+        format!("Bearer {}", granted.access.reveal())
     }
 
     pub(crate) async fn get(&self, path: &str, accept: &str) -> (StatusCode, Bytes) {

@@ -1,19 +1,12 @@
 //! Who signs a report, with access control on.
 
-use std::collections::BTreeSet;
-
-use argon2::password_hash::{PasswordHasher, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use radiant::analysis::Model;
-use radiant::auth::{self, Role};
-use radiant::clock::Clock;
-use radiant::db::Batch;
-use radiant::db::users::{self, User};
+use radiant::auth::Role;
 use radiant::ingest::{Body, Origin, Received, Source};
 use radiant::phantom::{self, Options};
 use serde_json::{Value, json};
@@ -57,29 +50,8 @@ impl Bench {
 
     /// The `Authorization` of somebody new with this role.
     async fn somebody(&self, role: Role) -> String {
-        let now = Clock::System.now();
-        let user = User {
-            id: radiant::ids::row_id(),
-            name: role.as_str().to_uppercase(),
-            display_name: "Ana Ruiz".into(),
-            email: None,
-            roles: BTreeSet::from([role]),
-            must_change: false,
-            disabled: false,
-            provider: None,
-            created_at: now,
-            updated_at: now,
-            last_login_at: None,
-            version: 1,
-        };
-        let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
-        let salt = SaltString::from_b64("c29tZSBzYWx0").unwrap();
-        let hash = cheap.hash_password(PASSWORD.as_bytes(), &salt).unwrap().to_string();
-        let batch = Batch::new().then(users::insert(&user, Some(&hash)));
-        self.app.app.archive.db.run(batch).await.unwrap();
-        let here = auth::Client { address: "127.0.0.1".parse().ok(), agent: None, request_id: None };
-        let granted = self.app.app.access.log_in(role.as_str(), PASSWORD, &here).await.unwrap();
-        format!("Bearer {}", granted.access.reveal())
+        self.app.add_person(role, PASSWORD).await;
+        self.app.log_in(role, PASSWORD).await
     }
 
     async fn send(&self, method: Method, path: &str, who: &str, tag: &str, body: Value) -> Reply {
