@@ -9,6 +9,7 @@ mod exports;
 mod fleet;
 mod gate;
 mod holds;
+mod hooks;
 mod https;
 mod lifecycle;
 mod rendered;
@@ -35,8 +36,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use hooks::Hooks;
+
 use super::{body, service, *};
-use crate::audit::{Actor, recorder};
+use crate::audit::recorder;
 use crate::blobs::Keeping;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, DimseTls, OnDuplicate, Overrides, Preamble, StorageCache};
@@ -75,46 +78,6 @@ impl Reply {
 
     fn header(&self, name: HeaderName) -> &str {
         self.headers[name].to_str().unwrap()
-    }
-}
-
-struct Hooks;
-
-impl AnalysisRequests for Hooks {
-    fn request_analysis(
-        &self,
-        _study: StudyUid,
-        pipeline: Option<String>,
-    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
-        let ticket = AnalysisTicket { analysis: "a1".into(), state: "queued".into() };
-        Box::pin(async { pipeline.map_or(Ok(ticket), |name| Err(AnalysisRefused::UnknownPipeline(name))) })
-    }
-
-    fn cancel_analysis(
-        &self,
-        analysis: String,
-        _actor: Actor,
-    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
-        Box::pin(async { Ok(AnalysisTicket { analysis, state: "cancelled".into() }) })
-    }
-
-    fn retry_analysis(
-        &self,
-        _analysis: String,
-        _actor: Actor,
-    ) -> HookFuture<'_, Result<AnalysisTicket, AnalysisRefused>> {
-        Box::pin(async { Err(AnalysisRefused::State("the analysis is done".into())) })
-    }
-}
-
-impl Readiness for Hooks {
-    fn role(&self) -> &'static str {
-        "all"
-    }
-
-    fn probes(&self) -> HookFuture<'_, Vec<(&'static str, ProbeOutcome)>> {
-        let model = ProbeOutcome::Degraded("no model configured".into());
-        Box::pin(async { vec![("storage", ProbeOutcome::Ready), ("model", model)] })
     }
 }
 
