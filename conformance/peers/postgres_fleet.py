@@ -8,19 +8,20 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import requests
 from pydicom.uid import generate_uid
 
-from . import dicomweb
+from . import crash, dicomweb
 from .command_line import addresses, refused
 from .database import USER, Postgres, programs
 from .dimse_tls import Authority
 from .part10 import image, uid_of
-from .postgres import Sender, moved, verify
+from .senders import ByStow, Sender, Senders, endless
 from .server import WITHOUT_ANALYSIS, Server, free_port, in_database
+from .stores import SeaweedFs
 from .tally import equal
 
 WAIT_S = 90
@@ -65,6 +66,12 @@ def stored(server):
     equal("found of what was just stored", len(found), 1)
 
 
+def sending(server, count):
+    senders = Senders(*(Sender(ByStow(server), endless(SIDE)) for _ in range(count)))
+    senders.start()
+    return senders
+
+
 def wait_until(what, holds):
     deadline = time.monotonic() + WAIT_S
     while not holds():
@@ -86,7 +93,7 @@ def in_tls(context, tally, folder):
         trusting = {"database.ca_file": ours.certificate}
         with tally.check("PostgreSQL: TLS with an authority of one's own, also by the name verify-full"):
             for mode in ("require", "verify-full"):
-                with Server(context.binary, folder / f"in-{mode}", keys(f"{address}?sslmode={mode}", **trusting)) as radiant:
+                with Server(context.binary, folder / "in", keys(f"{address}?sslmode={mode}", **trusting)) as radiant:
                     stored(radiant)
                     sql = """select count(*) filter (where ssl), count(*) from pg_stat_ssl join pg_stat_activity using (pid)
                              where application_name = 'radiant'"""
@@ -101,7 +108,7 @@ def in_tls(context, tally, folder):
                         keys(url, **{"database.ca_file": authority}))
         with tally.check("PostgreSQL: sslmode=disable needs no authorities, and what needs them says so"):
             with without_authorities(place):
-                with Server(context.binary, folder / "clear", keys(f"{address}?sslmode=disable")) as radiant:
+                with Server(context.binary, folder / "in", keys(f"{address}?sslmode=disable")) as radiant:
                     stored(radiant)
                 refused(context, ["serve", "--data-dir", folder / "none", *addresses()], ["database.ca_file"],
                         keys(f"{address}?sslmode=require"))
@@ -201,23 +208,19 @@ def failing_over(context, tally, folder):
         hosts = f"127.0.0.1:{second.port},127.0.0.1:{first.port}"
         url = f"postgres://{USER}@{hosts}/postgres?target_session_attrs=read-write"
         with Server(context.binary, folder / "fail-over", keys(url)) as radiant:
-            senders = [Sender(radiant) for _ in range(3)]
-            [sender.start() for sender in senders]
+            senders = sending(radiant, 3)
             try:
                 with tally.check("PostgreSQL: of two hosts the one that takes writes is meant"):
-                    moved(senders)
+                    senders.further(1, WAIT_S)
                 with tally.check("PostgreSQL: the primary is lost, the standby is promoted, and storing goes on"):
                     first.stop("immediate")
                     time.sleep(2)
                     second.promote()
-                    moved(senders)
+                    senders.further(1, WAIT_S)
             finally:
-                for sender in senders:
-                    sender.ended.set()
-                    sender.join()
-            for number, sender in enumerate(senders, 1):
-                with tally.check(f"PostgreSQL: what sender {number} was told is kept is there after the fail-over, once"):
-                    verify(radiant, sender)
+                senders.stop()
+            with tally.check("PostgreSQL: what the senders were told is kept is there after the fail-over, once"):
+                crash.walk(radiant, senders.acknowledged)
             with tally.check("PostgreSQL: a restart after the fail-over finds the new primary"):
                 radiant.stop()
                 radiant.start()
@@ -268,8 +271,9 @@ class Pooler:
 
 
 def pooled(context, tally, folder):
-    if Pooler.program() is None:
-        return tally.miss("PgBouncer", "pgbouncer")
+    for peer, found in [("pgbouncer", Pooler.program()), ("weed", SeaweedFs.program())]:
+        if not found:
+            return tally.miss("PgBouncer", peer)
     with Postgres(folder / "behind").running() as postgres:
         with Pooler(folder / "session", postgres, "session") as pooler:
             through_sessions(context, tally, folder, pooler)
@@ -281,25 +285,22 @@ def pooled(context, tally, folder):
 
 
 def through_sessions(context, tally, folder, pooler):
-    with (Server(context.binary, folder / "pooled", keys(pooler.address())) as radiant,
-          Server(context.binary, folder / "pooled-too", keys(pooler.address())) as other):
+    with ExitStack() as stack:
+        objects = stack.enter_context(SeaweedFs(folder / "objects")).keys("pooled")
+        radiant, other = (stack.enter_context(Server(context.binary, folder / name, keys(pooler.address(), **objects)))
+                          for name in ("pooled", "pooled-too"))
         with tally.check("PgBouncer in session mode: what one server stores the other finds at once"):
             stored(radiant)
             stored(other)
             equal("instances", sorted(dicomweb.instances(radiant)), sorted(dicomweb.instances(other)))
         with tally.check("PgBouncer is killed and comes back, and nothing acknowledged is lost"):
-            sender = Sender(radiant)
-            sender.start()
+            senders = sending(radiant, 1)
             try:
-                moved([sender])
+                senders.further(1, WAIT_S)
                 pooler.kill()
                 time.sleep(2)
                 pooler.start()
-                moved([sender])
+                senders.further(1, WAIT_S)
             finally:
-                sender.ended.set()
-                sender.join()
-    # The objects of each are in a folder of its own.
-    with Server(context.binary, folder / "pooled", keys(pooler.address())) as radiant, tally.check(
-            "PgBouncer in session mode: what was told is kept is there, once"):
-        verify(radiant, sender)
+                senders.stop()
+            crash.walk(other, senders.acknowledged)

@@ -12,9 +12,12 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
-from . import phantoms
+from pydicom import dcmread
+
+from . import dicomweb, phantoms
 from .guarded import Guarded
 from .ohif import Browser
 from .server import WITH_DEMO_MODEL, free_port
@@ -25,6 +28,7 @@ PAGE = ROOT / "conformance/react"
 # With one finding at least; not trained on.
 SEED, CHESTS = 940_000, 6
 READER = "reader"
+CORRECTED = "Read again: small effusion on the right."
 BUILD_S_MAX, DRAFT_S_MAX = 300, 120
 
 
@@ -48,6 +52,8 @@ def run(context, tally):
             with tally.check("review page: a report from draft to addendum, in Chromium"):
                 walk(browser, reader, report)
                 assert not browser.faults, "; ".join(browser.faults[:5])
+            with tally.check("review page: a correction, signed, whose documents follow those before"):
+                correct(browser, reader, report)
             with tally.check("review page: who comes second is told, and overwrites nothing"):
                 race(browser, reader, report)
 
@@ -102,19 +108,58 @@ def walk(browser, reader, report):
     decided(page)
     page.get_by_label("Impression").fill("Read by a person: small effusion on the left.")
     page.get_by_role("button", name="Save").click()
-    page.wait_for_function("document.querySelector('[data-testid=status]').innerText === 'edited'")
+    reached(page, "edited")
     signed(page, reader, "signed")
     screenshot(browser, "signed")
     page.get_by_label("Addendum").fill("Compared with the film of last year: unchanged.")
     page.get_by_role("button", name="Add").click()
-    page.wait_for_function("document.querySelector('[data-testid=status]').innerText === 'addending'")
+    reached(page, "addending")
     signed(page, reader, "addended")
     page.get_by_role("button", name="Show the PDF").click()
     page.get_by_role("link", name="the PDF").wait_for()
     screenshot(browser, "addended")
+    shown_as_kept(page, reader, report, "addended")
+
+
+def shown_as_kept(page, reader, report, status):
     told, _ = reader.api("GET", f"reports/{report}")
-    equal("status on the server", told["status"], "addended")
+    equal("status on the server", told["status"], status)
     equal("versions shown", page.get_by_test_id("version-row").count(), told["version"])
+    return told
+
+
+def correct(browser, reader, report):
+    """The side was wrong: a signed version after the signed one, with documents of its own that name those before."""
+    page, (before, _) = browser.page, reader.api("GET", f"reports/{report}")
+    page.get_by_label("Reason of the correction").fill("The other side.")
+    page.get_by_role("button", name="Correct", exact=True).click()
+    reached(page, "correcting")
+    page.get_by_label("Impression").fill(CORRECTED)
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_function("reason => document.body.innerText.includes(reason)", arg="edit by")
+    signed(page, reader, "corrected")
+    screenshot(browser, "corrected")
+    after = shown_as_kept(page, reader, report, "corrected")
+    equal("the impression", after["content"]["sections"]["impression"], CORRECTED)
+    new, old = (document(reader, report, number) for number in (after["version"], before["version"]))
+    named = {str(one.ReferencedSOPInstanceUID) for study in new.PredecessorDocumentsSequence
+             for series in study.ReferencedSeriesSequence for one in series.ReferencedSOPSequence}
+    assert old.SOPInstanceUID in named, f"{old.SOPInstanceUID} is none of {named}"
+    equal("verified", (new.VerificationFlag, new.CompletionFlag), ("VERIFIED", "COMPLETE"))
+
+
+def document(reader, report, number):
+    """The SR of a signed version, when it has been stored."""
+    deadline = time.monotonic() + DRAFT_S_MAX
+    while time.monotonic() < deadline:
+        version, _ = reader.api("GET", f"reports/{report}/versions/{number}")
+        if version["published_at"]:
+            path = version["links"]["sr"].removeprefix(reader.server.base)
+            stored = reader.ask("GET", path, headers={"Accept": dicomweb.AS_STORED})
+            [file] = dicomweb.multipart(stored.headers["Content-Type"], stored.content)
+            return dcmread(BytesIO(file))
+        time.sleep(0.2)
+    raise AssertionError(f"version {number} was not published")
 
 
 def opened(browser, reader):
@@ -141,9 +186,13 @@ def decided(page):
 def signed(page, reader, status):
     page.get_by_label("Password").fill(reader.password)
     page.get_by_role("button", name="Sign", exact=True).click()
+    reached(page, status)
+    page.get_by_test_id("signature").wait_for()
+
+
+def reached(page, status):
     page.wait_for_function(
         "status => document.querySelector('[data-testid=status]').innerText === status", arg=status)
-    page.get_by_test_id("signature").wait_for()
 
 
 def race(browser, reader, report):
@@ -154,7 +203,7 @@ def race(browser, reader, report):
     page.get_by_label("Addendum").fill("Too late.")
     page.get_by_role("button", name="Add").click()
     page.get_by_role("alert").wait_for()
-    page.wait_for_function("document.querySelector('[data-testid=status]').innerText === 'correcting'")
+    reached(page, "correcting")
     told, _ = reader.api("GET", f"reports/{report}")
     assert not any("Too late" in one["text"] for one in told["content"]["addenda"]), told["content"]["addenda"]
     screenshot(browser, "second")

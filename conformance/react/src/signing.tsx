@@ -8,6 +8,7 @@ type Part = { report: Report; change: (act: Change) => Promise<void> };
 export function Signing({ report, change }: Part) {
   const [password, setPassword] = useState('');
   const [addendum, setAddendum] = useState('');
+  const [reason, setReason] = useState('');
   const path = { report: report.id };
   const sign: Change = async (etag) =>
     answered(
@@ -21,6 +22,13 @@ export function Signing({ report, change }: Part) {
       await api.POST('/reports/{report}/addendum', {
         params: { path, header: { 'If-Match': etag } },
         body: { text: addendum },
+      }),
+    );
+  const correct: Change = async (etag) =>
+    answered(
+      await api.POST('/reports/{report}/correction', {
+        params: { path, header: { 'If-Match': etag } },
+        body: { reason },
       }),
     );
   return (
@@ -57,6 +65,19 @@ export function Signing({ report, change }: Part) {
           />
           <button disabled={!addendum} onClick={() => void change(addend).finally(() => setAddendum(''))}>
             Add
+          </button>
+        </>
+      )}
+      {report.allowed.includes('correct') && (
+        <>
+          <h3>Correction</h3>
+          <input
+            aria-label="Reason of the correction"
+            value={reason}
+            onChange={(event) => setReason(event.target.value)}
+          />
+          <button disabled={!reason} onClick={() => void change(correct).finally(() => setReason(''))}>
+            Correct
           </button>
         </>
       )}
