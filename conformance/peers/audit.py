@@ -302,7 +302,9 @@ class Collector:
         """Header and XML of each."""
         if not self.out.exists():
             return []
-        lines = [line for line in self.out.read_text().splitlines() if "DICOM+RFC3881" in line]
+        # The collector may be writing the last line.
+        whole, _, _ = self.out.read_text().rpartition("\n")
+        lines = [line for line in whole.splitlines() if "DICOM+RFC3881" in line]
         return [tuple(line.split("\ufeff", 1)) if "\ufeff" in line else (line, line[line.index("<?xml"):]) for line in lines]
 
 
