@@ -189,12 +189,16 @@ pub(super) fn check_names(query: &QueryString, known: &[&str]) -> Result<(), Htt
 pub(super) fn configured<T: Serialize + ToSchema>(query: &QueryString, items: Vec<T>) -> Answer {
     check_names(query, &["limit", "cursor", "fields"])?;
     let (fields, limit, total) = (Fields::of::<T>(query)?, limit(query)? as usize, items.len());
-    let refused = || HttpError::bad_request("cursor is not one of this list");
-    let after = query.get("cursor").map(|text| text.parse::<usize>().map_err(|_| refused())).transpose()?;
-    let after = after.unwrap_or(0);
+    let after = query.get("cursor").map(place).transpose()?.unwrap_or(0);
     let next = after.saturating_add(limit);
     let next = (next < total).then(|| next.to_string());
     paged(&fields, items.into_iter().skip(after).take(limit).collect(), next, total as i64)
+}
+
+/// How many items are in front of the page: written as `next` is, without zeros ahead.
+fn place(cursor: &str) -> Result<usize, HttpError> {
+    let place = cursor.parse::<usize>().ok().filter(|place| place.to_string() == cursor);
+    place.ok_or_else(|| HttpError::bad_request("cursor is not one of this list"))
 }
 
 fn paged<T: Serialize>(fields: &Fields, items: Vec<T>, next: Option<String>, total: i64) -> Answer {
@@ -298,6 +302,13 @@ mod tests {
         assert!(refused("cursor=nonsense&state=open") && refused("cursor=&state=open"));
         let query = QueryString::parse(&format!("cursor={}&state=open", cursor())).unwrap();
         assert!(LIST.wanted::<Thing>(&query, "1.2.3").is_err());
+    }
+
+    #[test]
+    fn a_place_is_taken_as_it_was_given_alone() {
+        assert_eq!(super::place("100").unwrap(), 100);
+        let wrong = ["", "-1", "+1", "007", "000000000000000000000", "99999999999999999999999"];
+        assert!(wrong.into_iter().all(|cursor| super::place(cursor).is_err()));
     }
 
     #[test]
