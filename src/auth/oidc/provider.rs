@@ -68,10 +68,31 @@ struct Refusal {
 #[derive(Debug, Deserialize)]
 struct IdClaims {
     sub: String,
+    aud: Option<Audience>,
     nonce: Option<String>,
     azp: Option<String>,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl IdClaims {
+    /// OpenID Connect Core 1.0, 3.1.3.7: a token that others may hold as well has to say that we asked for
+    /// it, and a token that another asked for is not ours, whoever may hold it.
+    fn was_asked_for_by(&self, client_id: &str) -> bool {
+        let alone = match &self.aud {
+            None => true,
+            Some(Audience::One(only)) => only == client_id,
+            Some(Audience::Several(all)) => all.iter().all(|one| one == client_id),
+        };
+        self.azp.as_deref().map_or(alone, |party| party == client_id)
+    }
 }
 
 impl Provider {
@@ -131,7 +152,7 @@ impl Provider {
             ("redirect_uri", callback),
             ("code_verifier", verifier),
         ];
-        self.tokens(form, now).await.map_err(|_| OidcError::Refused)
+        self.tokens(form, now).await
     }
 
     /// What is said now of somebody who stays, OpenID Connect Core 1.0, 12, and the next refresh token.
@@ -212,10 +233,13 @@ impl Provider {
         validation.validate_nbf = true;
         let claims = jsonwebtoken::decode::<IdClaims>(token.reveal(), &key, &validation);
         let claims = claims.map_err(|_| OidcError::IdToken("its signature or its claims"))?.claims;
-        if claims.azp.as_ref().is_some_and(|party| *party != self.settings.client_id) {
+        if !claims.was_asked_for_by(&self.settings.client_id) {
             return Err(OidcError::IdToken("its authorized party"));
         }
-        Ok(claims)
+        match claims.sub.is_empty() {
+            true => Err(OidcError::IdToken("its subject")),
+            false => Ok(claims),
+        }
     }
 
     fn tells_roles(&self, claims: &BTreeMap<String, Value>) -> bool {
@@ -359,4 +383,30 @@ async fn read<T: DeserializeOwned>(mut response: Response, what: &'static str) -
         }
     }
     serde_json::from_slice(&body).map_err(|_| OidcError::Unreachable(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IdClaims;
+
+    fn is_ours(claims: &str) -> bool {
+        let claims = format!(r#"{{"sub": "1", {claims}}}"#);
+        serde_json::from_str::<IdClaims>(&claims).unwrap().was_asked_for_by("radiant")
+    }
+
+    #[test]
+    fn a_token_for_us_alone_needs_no_authorized_party() {
+        assert!(is_ours(r#""aud": "radiant""#) && is_ours(r#""aud": ["radiant"]"#));
+    }
+
+    #[test]
+    fn a_token_that_others_may_hold_too_is_ours_where_we_asked_for_it() {
+        assert!(is_ours(r#""aud": ["radiant", "others"], "azp": "radiant""#));
+        assert!(!is_ours(r#""aud": ["radiant", "others"]"#));
+    }
+
+    #[test]
+    fn a_token_that_another_asked_for_is_not_ours() {
+        assert!(!is_ours(r#""aud": "radiant", "azp": "others""#));
+    }
 }

@@ -54,7 +54,8 @@ async fn leave(state: &State, asked: &Asked) -> Answer {
     responses((status = 303, description = "Somebody is in; on to where he wanted"),
         (status = 401, description = "The provider has let nobody in, or this browser did not begin"),
         (status = 403, description = "The provider knows somebody who has no place here"),
-        (status = 409, description = "The name belongs to an account of this server"))
+        (status = 409, description = "The name belongs to an account of this server"),
+        (status = 502, description = "The provider cannot be asked what the code stands for"))
 )]
 async fn back(state: &State, asked: &Asked) -> Answer {
     let (Some(known), Some(code)) = (asked.query.get("state"), asked.query.get("code")) else {
