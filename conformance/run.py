@@ -114,6 +114,7 @@ SUITES = {
     "hostile-dimse": peer("hostile_dimse"),
     "authentication": peer("authentication"),
     "oidc": peer("oidc"),
+    "oidc-lies": peer("oidc_lies"),
     "dimse-tls": peer("dimse_tls"),
     "dimse-identity": peer("dimse_identity"),
     "idor": peer("idor"),
