@@ -291,6 +291,11 @@ def killed(server, store, moments, held):
         crash.walk(server, held)
 
 
+def refused_for_now(server, file):
+    answer = dicomweb.posted(server, [file])
+    equal("STOW-RS", (answer.status_code, "Retry-After" in answer.headers), (503, True))
+
+
 def away(server, store, held):
     unread = [image(generate_uid(), 1, 64)]
     dicomweb.store(server, unread)
@@ -300,7 +305,7 @@ def away(server, store, held):
     file = image(generate_uid(), 1, 64)
     store.kill()
     try:
-        equal("STOW-RS", dicomweb.posted(server, [file]).status_code, 503)
+        refused_for_now(server, file)
         equal("C-STORE", dimse.send_bytes(server, [file], CONTEXTS), [dimse.OUT_OF_RESOURCES])
         got = requests.get(f"{server.web}/{path}", headers={"Accept": dicomweb.AS_STORED}, timeout=60)
         equal("WADO-RS", (got.status_code, "Retry-After" in got.headers), (503, True))
@@ -309,8 +314,7 @@ def away(server, store, held):
         posts = iter(range(100))
         while not hits(server, "storage.failures_max"):
             assert next(posts, None) is not None, "nothing was refused at once"
-            answer = dicomweb.posted(server, [file])
-            equal("STOW-RS", (answer.status_code, "Retry-After" in answer.headers), (503, True))
+            refused_for_now(server, file)
     finally:
         store.start()
     wait_for("readiness", server.is_ready, True)

@@ -17,7 +17,7 @@ use crate::auth::{Denied, Permission};
 use crate::blobs::{OfAll, is_away};
 use crate::causes;
 
-const STORE_RETRY_AFTER_S: u64 = 5;
+pub(crate) const STORE_RETRY_AFTER_S: u64 = 5;
 /// Nobody knows when one of them comes to its end.
 const AT_ONCE_RETRY_AFTER_S: u64 = 10;
 

@@ -4,14 +4,14 @@ use std::io;
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
-use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use super::super::json::DataSet;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, StudyUid};
 use crate::dicom::xml;
 use crate::http::body::{self, BodyStopped};
-use crate::http::error::HttpError;
+use crate::http::error::{HttpError, STORE_RETRY_AFTER_S};
 use crate::http::multipart::PartsError;
 use crate::http::service::Answer;
 use crate::http::urls::Urls;
@@ -227,9 +227,13 @@ impl Report {
             _ => self.to_json(urls).map_err(HttpError::internal("the report"))?,
         };
         let mut response = Response::new(body::full(content));
-        *response.status_mut() = self.status();
+        let status = self.status();
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(STORE_RETRY_AFTER_S));
+        }
         if let Some(location) = self.location(urls) {
             headers.insert(LOCATION, location.clone());
             headers.insert(CONTENT_LOCATION, location);
@@ -358,6 +362,13 @@ mod tests {
         assert_eq!(report.status(), StatusCode::ACCEPTED);
         let set = written(&report);
         assert_eq!(set["00081199"]["Value"][0]["00081196"]["Value"][0], 0xB006);
+    }
+
+    #[test]
+    fn what_may_be_sent_again_says_when() {
+        let response = |fault| report(vec![other(fault)]).into_response(xml::MEDIA_TYPE, &urls()).unwrap();
+        assert_eq!(response(Fault::Server).headers()[RETRY_AFTER], "5");
+        assert!(response(Fault::Conflict).headers().get(RETRY_AFTER).is_none());
     }
 
     #[test]
