@@ -291,7 +291,7 @@ impl App {
             futures::executor::block_on(self.access.make_first_administrator())?;
         }
         let (access, stop) = (Arc::clone(&self.access), lifecycle.stop_token());
-        lifecycle.spawn("upkeep of access control", async move { endless(keep_up(&access, &stop).await) });
+        lifecycle.spawn("upkeep of access control", async move { keep_up(&access, &stop).await });
         Ok(())
     }
 
@@ -299,7 +299,7 @@ impl App {
     fn start_work(&self, work: &Work, lifecycle: &mut Lifecycle) {
         let role = self.config.server.role;
         let (events, stop) = (self.analyses.subscribe(), lifecycle.stop_token());
-        lifecycle.spawn_once("log of analyses", async move { endless(work::report(events, &stop).await) });
+        lifecycle.spawn_once("log of analyses", async move { work::report(events, &stop).await });
         for (name, kind) in [
             ("study driver", JobKind::CompleteStudy),
             ("analysis driver", JobKind::AnalyseStudy),
@@ -315,7 +315,7 @@ impl App {
             }
             let driver = work.driver(kind, &self.config, &self.archive);
             let stop = lifecycle.stop_token();
-            lifecycle.spawn(name, async move { endless(driver::run(driver, stop).await) });
+            lifecycle.spawn(name, async move { driver::run(driver, stop).await });
         }
         if role.works() {
             let retention = Arc::clone(&work.retention);
@@ -349,7 +349,6 @@ impl App {
             while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
                 reload(&tls, &https).await;
             }
-            endless(())
         });
         Ok(())
     }
@@ -376,8 +375,7 @@ impl App {
             commitments: Arc::clone(&self.commitments),
         };
         let stop = lifecycle.stop_token();
-        lifecycle
-            .spawn("DIMSE listener", async move { endless(dimse::serve(listeners, server, stop).await) });
+        lifecycle.spawn("DIMSE listener", async move { dimse::serve(listeners, server, stop).await });
     }
 
     /// Without access control everybody is somebody.
@@ -455,12 +453,12 @@ impl App {
         let (db, clock) = (self.archive.db.clone(), self.archive.clock.clone());
         let server = self.archive.serial_number.clone();
         lifecycle.spawn("watch on the database", async move {
-            endless(vitals::watch_database(vital, db, server, clock, stop).await)
+            vitals::watch_database(vital, db, server, clock, stop).await;
         });
         let (vital, stop) = (Arc::clone(&storage), lifecycle.stop_token());
         let blobs = self.archive.blobs.clone();
         lifecycle.spawn("watch on the storage", async move {
-            endless(vitals::watch_storage(vital, blobs, stop).await)
+            vitals::watch_storage(vital, blobs, stop).await;
         });
         let room = self.archive.blobs.room().clone();
         let role = self.config.server.role;
@@ -475,7 +473,7 @@ impl App {
             every: self.config.telemetry.measure_every(),
         };
         let stop = lifecycle.stop_token();
-        lifecycle.spawn("measuring", async move { endless(measuring.run(&stop).await) });
+        lifecycle.spawn("measuring", async move { measuring.run(&stop).await });
     }
 
     /// In the background: a large store takes minutes to look through, and nobody waits for it.
@@ -484,27 +482,27 @@ impl App {
             self.start_shared_sweeps(lifecycle);
         }
         let (room, stop) = (self.archive.blobs.room().clone(), lifecycle.stop_token());
-        lifecycle.spawn("watch of the disk", async move { endless(sweeps::watch(&room, &stop).await) });
+        lifecycle.spawn("watch of the disk", async move { sweeps::watch(&room, &stop).await });
         let (downloads, stop) = (Arc::clone(&self.downloads), lifecycle.stop_token());
-        lifecycle.spawn("sweep of downloads", async move { endless(downloads.sweep_until(&stop).await) });
+        lifecycle.spawn("sweep of downloads", async move { downloads.sweep_until(&stop).await });
         let (uploads, stop) = (Arc::clone(&self.uploads), lifecycle.stop_token());
-        lifecycle.spawn("sweep of uploads", async move { endless(uploads.sweep(&stop).await) });
+        lifecycle.spawn("sweep of uploads", async move { uploads.sweep(&stop).await });
     }
 
     /// Of what instances may share.
     fn start_shared_sweeps(&self, lifecycle: &mut Lifecycle) {
         let ingest = Arc::clone(&self.archive.ingest);
         let (before, stop) = (self.archive.clock.now(), lifecycle.stop_token());
-        lifecycle.spawn_once("sweep", async move { endless(sweeps::sweep(&ingest, before, &stop).await) });
+        lifecycle.spawn_once("sweep", async move { sweeps::sweep(&ingest, before, &stop).await });
         let (archive, settings) = (Arc::clone(&self.archive.ingest), self.config.deletion.clone());
         let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
         lifecycle.spawn("sweep of what was deleted", async move {
-            endless(sweeps::sweep_deleted(&archive, &settings, &clock, &stop).await)
+            sweeps::sweep_deleted(&archive, &settings, &clock, &stop).await;
         });
         let (db, settings) = (self.archive.db.clone(), self.config.events.clone());
         let (clock, stop) = (self.archive.clock.clone(), lifecycle.stop_token());
         lifecycle.spawn("sweep of events", async move {
-            endless(sweeps::sweep_events(&db, &settings, &clock, &stop).await)
+            sweeps::sweep_events(&db, &settings, &clock, &stop).await;
         });
     }
 }
@@ -543,11 +541,6 @@ async fn keep_up(access: &Access, stop: &CancellationToken) {
             return;
         }
     }
-}
-
-/// For tasks that do not fail.
-fn endless((): ()) -> Result<(), std::convert::Infallible> {
-    Ok(())
 }
 
 fn announce(listeners: &Listeners, model: &Model, config: &Config) -> Result<(), AppError> {

@@ -130,6 +130,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
             Self::Shared(anchor) => anchor.lock().unwrap_or_else(PoisonError::into_inner).now(),
+            #[allow(clippy::disallowed_methods, reason = "this is the clock that all others ask")]
             Self::System => Timestamp(jiff::Timestamp::now().as_microsecond()),
             Self::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
         }

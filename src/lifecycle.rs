@@ -26,6 +26,24 @@ pub struct Crash {
     reason: String,
 }
 
+/// What a task ends with.
+pub trait Outcome {
+    /// The reason of one that failed.
+    fn failure(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: Display> Outcome for Result<(), E> {
+    fn failure(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
+
 /// How long a task is meant to live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Span {
@@ -69,36 +87,32 @@ impl Lifecycle {
     }
 
     /// A task that must run until the stop.
-    pub fn spawn<E: Display>(
-        &mut self,
-        name: &'static str,
-        work: impl Future<Output = Result<(), E>> + Send + 'static,
-    ) {
+    pub fn spawn<O: Outcome>(&mut self, name: &'static str, work: impl Future<Output = O> + Send + 'static) {
         self.watch(name, Span::UntilStop, work);
     }
 
     /// A task that may end early.
-    pub fn spawn_once<E: Display>(
+    pub fn spawn_once<O: Outcome>(
         &mut self,
         name: &'static str,
-        work: impl Future<Output = Result<(), E>> + Send + 'static,
+        work: impl Future<Output = O> + Send + 'static,
     ) {
         self.watch(name, Span::UntilDone, work);
     }
 
-    fn watch<E: Display>(
+    fn watch<O: Outcome>(
         &mut self,
         task: &'static str,
         span: Span,
-        work: impl Future<Output = Result<(), E>> + Send + 'static,
+        work: impl Future<Output = O> + Send + 'static,
     ) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let crash = |reason: String| Err(Crash { task, reason });
-            match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(Ok(())) if span == Span::UntilDone || stop.is_cancelled() => Ok(()),
-                Ok(Ok(())) => crash("it ended by itself".to_owned()),
-                Ok(Err(error)) => crash(error.to_string()),
+            match AssertUnwindSafe(work).catch_unwind().await.map(Outcome::failure) {
+                Ok(None) if span == Span::UntilDone || stop.is_cancelled() => Ok(()),
+                Ok(None) => crash("it ended by itself".to_owned()),
+                Ok(Some(reason)) => crash(reason),
                 Err(_) => crash("it panicked".to_owned()),
             }
         });
@@ -264,7 +278,7 @@ mod tests {
         let (leaving, stop) = (lifecycle.leaving_token(), lifecycle.stop_token());
         lifecycle.spawn("listener", {
             let stop = stop.clone();
-            async move { Ok::<(), Never>(stop.cancelled().await) }
+            async move { stop.cancelled().await }
         });
         let running = tokio::spawn(lifecycle.run(interrupts));
         sender.send("SIGTERM").await.unwrap();
@@ -291,16 +305,16 @@ mod tests {
     async fn a_crash_stops_the_others_and_is_told() {
         let (mut panics, _sender, interrupts) = lifecycle();
         let stop = panics.stop_token();
-        panics.spawn_once::<Never>("job driver", async { panic!("oh") });
-        panics.spawn("listener", async move { Ok::<(), Never>(stop.cancelled().await) });
+        panics.spawn_once::<()>("job driver", async { panic!("oh") });
+        panics.spawn("listener", async move { stop.cancelled().await });
         crashes(panics.run(interrupts).await, "the job driver stopped: it panicked");
     }
 
     #[tokio::test]
     async fn only_a_task_that_may_end_early_may() {
         let (mut early, _sender, interrupts) = lifecycle();
-        early.spawn_once("sweep", async { Ok::<(), Never>(()) });
-        early.spawn("listener", async { Ok::<(), Never>(()) });
+        early.spawn_once("sweep", async {});
+        early.spawn("listener", async {});
         crashes(early.run(interrupts).await, "the listener stopped: it ended by itself");
     }
 }

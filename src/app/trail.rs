@@ -3,7 +3,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, endless};
+use super::{App, AppError};
 use crate::audit::{Action, Actor, Collector, Entry, Heads, ObjectKind, Recorder, recorder};
 use crate::clock::Clock;
 use crate::config::{Audit, AuthMode};
@@ -34,12 +34,11 @@ impl App {
             told.start(&start, &configured).await;
             writing.run().await;
             told.stop().await;
-            endless(())
         });
         let heads = Heads::in_file(section.heads_file(&self.config.server.data_dir));
         let (section, stop) = (section.clone(), lifecycle.stop_token());
         lifecycle.spawn("care of the audit trail", async move {
-            endless(care(&db, &clock, &section, heads, &stop).await)
+            care(&db, &clock, &section, heads, &stop).await;
         });
         self.start_collector(lifecycle)?;
         Ok(recorder)
@@ -51,7 +50,7 @@ impl App {
             let (db, clock) = (self.archive.db.clone(), self.archive.clock.clone());
             let collector = Collector::new(db, clock, settings, &self.config.dimse.ae_title)?;
             let stop = lifecycle.stop_token();
-            lifecycle.spawn("sender of audit messages", async move { endless(collector.run(stop).await) });
+            lifecycle.spawn("sender of audit messages", async move { collector.run(stop).await });
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ mod tests {
         spool.read(&id).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "abcxy");
         assert!(spool.resume(&id, 6).is_err(), "acknowledged and not there");
-        assert_eq!(spool.ids().unwrap(), [id.clone()]);
+        assert_eq!(spool.ids().unwrap(), std::slice::from_ref(&id));
         spool.remove(&id).unwrap();
         spool.remove(&id).unwrap();
     }

@@ -100,10 +100,10 @@ async fn follow<S: crate::ul::connection::Transport>(
             continue;
         }
         output.show(found)?;
-        if limit == Some(output.matches) {
-            if let Err(error) = finding.cancel().await {
-                return Ok(Err(error));
-            }
+        if limit == Some(output.matches)
+            && let Err(error) = finding.cancel().await
+        {
+            return Ok(Err(error));
         }
     }
 }

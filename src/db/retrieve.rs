@@ -106,7 +106,7 @@ pub async fn with_rows(db: &Db, scope: &Scope) -> Result<Vec<i64>, DbError> {
         values.len()
     );
     let rows = db.look_up(bind(Statement::named("retrieve_images", sql), values)).await?;
-    let has_rows = |row: &Row| Ok(row.opt_int(1)?.map(|_| row.int(0)).transpose()?);
+    let has_rows = |row: &Row| row.opt_int(1)?.map(|_| row.int(0)).transpose();
     rows.iter().filter_map(|row| has_rows(row).transpose()).collect()
 }
 

@@ -15,6 +15,7 @@ const ADDRESS: &str = "RADIANT_TEST_POSTGRES";
 impl Db {
     /// The index of the folder; what was written is there again when it is opened again.
     pub(crate) fn for_test(folder: &Path) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "the whole suite runs again on the database it names")]
         match std::env::var(ADDRESS) {
             Ok(address) => Self::open_postgres(in_own_schema(&address, folder)).unwrap(),
             Err(_) => Self::sqlite_for_test(folder),

@@ -60,7 +60,7 @@ impl Key {
 
 fn digest(key: &[u8], purpose: &str, text: &str) -> [u8; 32] {
     // A key of any length is one for HMAC (RFC 2104 2).
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is one");
     mac.update(purpose.as_bytes());
     mac.update(&[0x1F]);
     mac.update(text.as_bytes());

@@ -128,7 +128,7 @@ fn options_retain_and_clean() {
 fn modified_dates_keep_their_distance() {
     let copy = copied(&["retain-modified-dates"]);
     let date = text(&copy, "00080020").unwrap();
-    assert!(date.len() == 8 && date < "20240305".to_owned());
+    assert!(date.len() == 8 && date.as_str() < "20240305");
     assert_eq!(text(&copy, "00280303").as_deref(), Some("MODIFIED"));
 }
 

@@ -356,7 +356,7 @@ mod tests {
     fn what_a_request_needs_is_named() {
         let missing = |bytes: &[u8]| Request::decode(bytes, &implicit(), 9).unwrap_err().to_string();
         assert_eq!(missing(b""), "the data set has no Transaction UID (0008,1195)");
-        let transaction = b"\x08\0\x95\x11\x06\0\0\02.25.7";
+        let transaction = b"\x08\0\x95\x11\x06\0\0\x002.25.7";
         assert_eq!(missing(transaction), "the data set has no Referenced SOP Sequence (0008,1199)");
         let without_item = [&transaction[..], b"\x08\0\x99\x11\x08\0\0\0\xfe\xff\0\xe0\0\0\0\0"].concat();
         assert_eq!(missing(&without_item), "the data set has no Referenced SOP Class UID (0008,1150)");

@@ -67,14 +67,14 @@ fn primitive(vr: VR, value: &PrimitiveValue) -> Value {
     let name = vr.to_string();
     match vr {
         VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV | VR::UN => inline_binary(name, value),
-        VR::PN => with_values(&name, strings(value, person_name)),
-        VR::IS | VR::DS => with_values(&name, strings(value, number_text)),
-        VR::FL | VR::FD => with_values(&name, floats(value)),
-        VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => with_values(&name, integers(value)),
-        VR::AT => with_values(&name, tags(value)),
-        VR::UC => with_values(&name, strings(value, as_it_is)),
-        VR::ST | VR::LT | VR::UT | VR::UR => with_values(&name, whole_text(value)),
-        _ => with_values(&name, strings(value, plain)),
+        VR::PN => with_values(name, strings(value, person_name)),
+        VR::IS | VR::DS => with_values(name, strings(value, number_text)),
+        VR::FL | VR::FD => with_values(name, floats(value)),
+        VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => with_values(name, integers(value)),
+        VR::AT => with_values(name, tags(value)),
+        VR::UC => with_values(name, strings(value, as_it_is)),
+        VR::ST | VR::LT | VR::UT | VR::UR => with_values(name, whole_text(value)),
+        _ => with_values(name, strings(value, plain)),
     }
 }
 

@@ -68,7 +68,7 @@ mod tests {
         let all = check(find, &[1, 1, 1, 1, 1], Some(&[1, 1, 1, 1, 0]));
         assert_eq!(all, Extended { relational: true, date_time: true, fuzzy_names: true, timezone: true });
         assert!(check(find, &[1], Some(&[1])).relational);
-        assert_eq!(check(find, &[0, 0, 1], Some(&[0, 0, 1])).relational, false);
+        assert!(!check(find, &[0, 0, 1], Some(&[0, 0, 1])).relational);
         check(find, &[0, 0, 0, 0, 0, 1, 1], Some(&[0; 5]));
         check(ServiceClass::Get(InformationModel::PatientRoot), &[1, 1], Some(&[1, 0]));
         check(ServiceClass::Storage, &[2, 0, 0, 0, 1, 0], None);

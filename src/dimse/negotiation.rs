@@ -137,7 +137,7 @@ impl Negotiation<'_> {
     }
 
     fn judge(&self, proposed: &PresentationContextProposed) -> Result<Context, ContextResult> {
-        if proposed.id % 2 == 0 || self.contexts.0.contains_key(&proposed.id) {
+        if proposed.id.is_multiple_of(2) || self.contexts.0.contains_key(&proposed.id) {
             return Err(ContextResult::NoReason);
         }
         let abstract_syntax = unpadded(&proposed.abstract_syntax).to_owned();

@@ -99,9 +99,9 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     while !head.ends_with("\r\n\r\n") && head != "\r\n" {
         stream.read_line(&mut head).await.ok().filter(|read| *read > 0)?;
     }
-    let lengths =
+    let mut lengths =
         head.lines().filter_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; lengths.last().unwrap_or(0)];
+    let mut body = vec![0; lengths.next_back().unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
     Some(Request { line, head, body })
 }

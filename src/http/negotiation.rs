@@ -85,7 +85,7 @@ impl Offer {
         self
     }
 
-    pub(crate) fn as_stored(mut self) -> Self {
+    pub(crate) fn in_stored_syntax(mut self) -> Self {
         self.is_stored = true;
         self
     }
@@ -352,7 +352,7 @@ mod tests {
     fn the_stored_form_is_the_first_choice_for_any_syntax_g9() {
         let offers = [
             Offer::single("application/dicom").in_syntax(LITTLE_ENDIAN),
-            Offer::single("application/dicom").in_syntax(JPEG_LS).as_stored(),
+            Offer::single("application/dicom").in_syntax(JPEG_LS).in_stored_syntax(),
         ];
         let chosen = |text| accept(text).choose(&offers).unwrap().transfer_syntax.clone().unwrap();
         assert_eq!(chosen("application/dicom; transfer-syntax=*"), JPEG_LS);

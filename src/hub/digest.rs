@@ -56,7 +56,7 @@ fn is_hex(text: &str, length: usize) -> bool {
 #[derive(Clone)]
 pub(super) enum Hasher {
     Sha256(Box<sha2::Sha256>),
-    GitSha1(Context),
+    GitSha1(Box<Context>),
 }
 
 impl Hasher {
@@ -65,7 +65,7 @@ impl Hasher {
         match like {
             Digest::Sha256(_) => Self::Sha256(Box::default()),
             Digest::GitSha1(_) => {
-                let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+                let mut context = Box::new(Context::new(&SHA1_FOR_LEGACY_USE_ONLY));
                 context.update(format!("blob {bytes}\0").as_bytes());
                 Self::GitSha1(context)
             }

@@ -142,7 +142,7 @@ impl Ingest {
         match self.store(received).await {
             Ok(_) => {
                 outcome.restored += 1;
-                self.let_go(&[kept.clone()], deletions::restored(kept)).await?;
+                self.let_go(std::slice::from_ref(kept), deletions::restored(kept)).await?;
             }
             Err(refused) if refused.refusal.is_ours() => return Err(RestoreError::Store(refused.refusal)),
             Err(refused) => {

@@ -219,7 +219,7 @@ impl StoredObject {
         let length = self.dataset_length();
         let mut sparse = Sparse::new(length);
         let mut begin = 0;
-        for hole in self.holes().into_iter().chain([length..length]) {
+        for hole in self.holes().into_iter().chain(std::iter::once(length..length)) {
             if begin < hole.start {
                 sparse.insert(begin, self.bytes(begin..hole.start).await?);
             }

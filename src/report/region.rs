@@ -94,8 +94,7 @@ mod tests {
     #[track_caller]
     fn found_again(rows: usize, columns: usize, photometric: &str) {
         use crate::volume::{functional_groups::FrameAttributes, model_view, pixels, testing};
-        let is_marked =
-            |row, column| (row >= rows / 2) && (row < rows / 2 + 20) && (column >= 10) && (column < 40);
+        let is_marked = |row, column| (rows / 2..rows / 2 + 20).contains(&row) && (10..40).contains(&column);
         let (marked, around) = if photometric == "MONOCHROME1" { (0, 255) } else { (255, 0) };
         let stored = ndarray::Array2::from_shape_fn((rows, columns), |(row, column)| {
             if is_marked(row, column) { marked } else { around }

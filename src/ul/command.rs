@@ -56,7 +56,7 @@ pub mod status {
             SUCCESS | 0x0001 | 0x0105..=0x0124 | 0x0210..=0x0213 | CANCEL => format!("{status:04X}"),
             0xB000 | 0xB006 | 0xB007 | 0xA700 | 0xA900 | 0xC000 => format!("{status:04X}"),
             0xA700..=0xA7FF | 0xA900..=0xA9FF => format!("{:02X}xx", status >> 8),
-            0xB000..=0xBFFF | 0xC000..=0xCFFF => format!("{:X}xxx", status >> 12),
+            0xB000..=0xCFFF => format!("{:X}xxx", status >> 12),
             _ => "other".to_owned(),
         }
     }
@@ -231,7 +231,7 @@ impl CommandSet {
 
 /// A UID that came without its padding goes back with it.
 fn even(value: &Bytes) -> Bytes {
-    if value.len() % 2 == 0 { value.clone() } else { [value, &b"\0"[..]].concat().into() }
+    if value.len().is_multiple_of(2) { value.clone() } else { [value, &b"\0"[..]].concat().into() }
 }
 
 fn put_element(out: &mut BytesMut, tag: Tag, value: &[u8]) {

@@ -231,7 +231,7 @@ impl Migrate {
                 }
             }
         }
-        if !self.keeps_objects && !(self.to.blobs.is_empty().await? && self.to.blobs.owner().await?.is_none())
+        if !self.keeps_objects && (!self.to.blobs.is_empty().await? || self.to.blobs.owner().await?.is_some())
         {
             return Err(MigrateError::NotEmpty { what: "the store of objects".to_owned() });
         }

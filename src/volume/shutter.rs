@@ -94,6 +94,7 @@ enum Open {
 }
 
 impl Open {
+    #[allow(clippy::reversed_empty_ranges, reason = "it is to be empty")]
     const NOTHING: Self = Self::Columns(1..=0);
 
     /// Crossings of a ray to the right are odd within; the left and top count as inside.

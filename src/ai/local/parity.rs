@@ -88,7 +88,10 @@ impl Subject {
         for (n, chunk) in prompt.chain(answer).enumerate() {
             let hidden = self
                 .decoder
-                .forward(&chunk, images, &mut cache, &mut |layer, x| Ok(layers[layer].push(x.clone())))
+                .forward(&chunk, images, &mut cache, &mut |layer, x| {
+                    layers[layer].push(x.clone());
+                    Ok(())
+                })
                 .unwrap();
             if n + 1 >= chunks.len() {
                 logits.push(self.decoder.logits(&hidden).unwrap());

@@ -226,7 +226,7 @@ impl<'a> Scheduler<'a> {
             return;
         }
         self.share_room();
-        for active in Vec::from(over) {
+        for active in over {
             active.end(self.memory);
         }
     }

@@ -153,7 +153,7 @@ pub(super) fn exp(x: f32) -> f32 {
 #[inline(always)]
 pub(super) fn gelu_times(gates: &mut [f32], values: &[f32]) {
     /// sqrt(2 / pi), twice: `x (1 + tanh y) / 2` is `x / (1 + e^-2y)`.
-    const TWICE: f32 = 1.595_769_1;
+    const TWICE: f32 = 1.595_769;
     for (gate, value) in gates.iter_mut().zip(values) {
         let x = *gate;
         let y = TWICE * (x + 0.044_715 * x * x * x);

@@ -71,7 +71,7 @@ impl KeyArgument {
             VR::LT | VR::ST | VR::UT | VR::UR => vec![self.value.as_str().into()],
             _ => values.into_iter().map(Value::from).collect(),
         };
-        Ok(with_values(&vr.to_string(), values))
+        Ok(with_values(vr.to_string(), values))
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) async fn run(args: &FetchArgs) -> Result<(), CliError> {
     bar.finish_and_clear();
     fetched?;
     println!("folder      {}", dir.display());
-    Ok(println!("next        radiant model check {0}, then model.dir = \"{0}\"", dir.display()))
+    println!("next        radiant model check {0}, then model.dir = \"{0}\"", dir.display());
+    Ok(())
 }
 
 impl FetchArgs {

@@ -215,7 +215,7 @@ mod tests {
             io::Write::write_all(&mut zip, &bytes).unwrap();
         }
         zip.finish().unwrap();
-        let files = Files::find(&[path.clone()], 1000);
+        let files = Files::find(std::slice::from_ref(&path), 1000);
         let [unpacked] = &files.paths()[..] else { panic!("{:?}", files.paths()) };
         assert_eq!(
             (fs::read(unpacked).unwrap(), files.name(unpacked)),

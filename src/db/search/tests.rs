@@ -171,7 +171,7 @@ async fn dates_are_compared_on_the_clock_of_the_request_q13c() {
 #[tokio::test]
 async fn any_modality_matches_and_all_are_listed_q15() {
     let page = find(Level::Study, &[("ModalitiesInStudy", "SR,XX")]).await;
-    let listed = &*page.found[0].value(tags::MODALITIES_IN_STUDY).unwrap();
+    let listed = page.found[0].value(tags::MODALITIES_IN_STUDY).unwrap();
     assert_eq!((page.found.len(), listed), (1, &Cell::List(vec!["CT".into(), "SR".into()])));
     check(&[("ModalitiesInStudy", "C")], &[]).await;
 }
@@ -246,7 +246,7 @@ async fn attributes_of_levels_above_come_only_where_the_path_leaves_them_open_q2
     request.study = Some("1.1".parse().unwrap());
     request.series = Some("1.1.2".parse().unwrap());
     let named = search(&index.db, &request, SCAN_MAX).await.unwrap();
-    assert!(named.found.len() == 1 && !named.found[0].value(tags::PATIENT_ID).is_some());
+    assert!(named.found.len() == 1 && named.found[0].value(tags::PATIENT_ID).is_none());
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ impl Form {
         let known = if header.vr == VR::UN { known_vr(header.tag) } else { None };
         let vr = known.unwrap_or(header.vr);
         match width(vr) {
-            Some(width) if header.len.0 % width != 0 => Self::Torn,
+            Some(width) if !header.len.0.is_multiple_of(width) => Self::Torn,
             Some(_) if known.is_some() => Self::Numbers(vr),
             Some(_) => Self::AsParsed,
             None if is_binary(vr) || vr == VR::SQ => Self::AsParsed,

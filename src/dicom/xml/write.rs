@@ -93,7 +93,7 @@ fn not_dicom_json() -> io::Error {
 
 /// Private attributes and group lengths have no keyword.
 fn keyword(tag: Tag) -> Option<&'static str> {
-    let is_standard = tag.0 % 2 == 0 && tag.1 != 0;
+    let is_standard = tag.0.is_multiple_of(2) && tag.1 != 0;
     let entry = || StandardDataDictionary.by_tag(tag).map(|entry| entry.alias());
     if is_standard { entry() } else { None }
 }

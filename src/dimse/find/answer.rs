@@ -109,11 +109,11 @@ fn declare(set: &mut DataSet, character_set: Option<&str>) {
 
 fn text_element(vr: VR, text: &str) -> Value {
     let values = if text.is_empty() { Vec::new() } else { vec![text.into()] };
-    json::with_values(&vr.to_string(), values)
+    json::with_values(vr.to_string(), values)
 }
 
 fn empty(vr: VR) -> Value {
-    json::with_values(&vr.to_string(), Vec::new())
+    json::with_values(vr.to_string(), Vec::new())
 }
 
 /// Where the values of one match lie.
@@ -142,10 +142,10 @@ impl Sources<'_> {
                 json::with_values("PN", vec![json::person_name(text)])
             }
             Cell::Text(text) => text_element(attribute.vr, text),
-            Cell::Number(number) => json::with_values(&attribute.vr.to_string(), vec![(*number).into()]),
+            Cell::Number(number) => json::with_values(attribute.vr.to_string(), vec![(*number).into()]),
             Cell::List(items) => {
                 let values = items.iter().map(|item| item.as_str().into()).collect();
-                json::with_values(&attribute.vr.to_string(), values)
+                json::with_values(attribute.vr.to_string(), values)
             }
             Cell::Empty | Cell::Element(_) => empty(attribute.vr),
         })

@@ -131,7 +131,7 @@ fn offers(object: &StoredObject, is_one: bool) -> Vec<Offer> {
         let form = form.clone();
         packagings.iter().map(move |packaging| {
             let offer = packaging(form.media_type).in_syntax(&form.transfer_syntax);
-            if form.is_stored { offer.as_stored() } else { offer }
+            if form.is_stored { offer.in_stored_syntax() } else { offer }
         })
     };
     forms.iter().flat_map(offer).collect()

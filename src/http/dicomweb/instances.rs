@@ -134,7 +134,7 @@ fn offers(scope: &Scope, first: &[StoredInstance]) -> Vec<Offer> {
     packagings.push(|| Offer::single(ZIP));
     let in_all = packagings.into_iter().flat_map(|offer| {
         let named = syntaxes.iter().map(move |syntax| offer().in_syntax(syntax));
-        [offer().in_syntax(DEFAULT), offer().in_syntax("*").as_stored()].into_iter().chain(named)
+        [offer().in_syntax(DEFAULT), offer().in_syntax("*").in_stored_syntax()].into_iter().chain(named)
     });
     in_all.collect()
 }

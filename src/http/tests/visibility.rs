@@ -71,7 +71,7 @@ fn limits() -> body::InboundLimits {
 pub(super) async fn told(answer: Answer, ids: &BTreeMap<&'static str, &str>) -> String {
     let response = answer.unwrap_or_else(|error: HttpError| error.into_response("r"));
     let (head, body) = response.into_parts();
-    let body = body.collect().await.map_err(Into::<body::BoxError>::into).unwrap().to_bytes();
+    let body = body.collect().await.unwrap().to_bytes();
     let text = format!("{} {:?} {}", head.status, head.headers, String::from_utf8_lossy(&body));
     ids.values().fold(text, |text, id| text.replace(id, "ID"))
 }

@@ -159,7 +159,7 @@ impl Layout {
 fn span(first: f64, length: Option<f64>, side: u32) -> Option<(u32, u32)> {
     let begin = first.round();
     let end = length.map_or(f64::from(side), |length| (first + length).round().min(f64::from(side)));
-    (begin >= 0.0 && begin < end).then(|| (begin as u32, (end - begin) as u32))
+    (begin >= 0.0 && begin < end).then_some((begin as u32, (end - begin) as u32))
 }
 
 /// Height of a pixel for a width of 1, as far as the object tells.

@@ -167,7 +167,7 @@ impl Encoded {
             return Ok(());
         }
         // Frames of single bits follow each other without padding (PS3.5 8.1.1).
-        if raster.bits_allocated == 1 && self.frames > 1 && raster.samples() % 8 != 0 {
+        if raster.bits_allocated == 1 && self.frames > 1 && !raster.samples().is_multiple_of(8) {
             return Err(TranscodeError::LooseBits);
         }
         let length = self.native_length();

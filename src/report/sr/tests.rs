@@ -65,11 +65,8 @@ fn a_box_makes_a_planar_group_and_its_lack_a_plain_one() {
 fn the_region_hangs_from_its_image() {
     let sr = sr(samples::chest_draft());
     let region = child(groups(&sr)[0], "Image Region");
-    let points = region
-        .element(tags::GRAPHIC_DATA)
-        .and_then(|e| Ok(e.to_multi_float32()))
-        .expect("points")
-        .expect("floats");
+    let points =
+        region.element(tags::GRAPHIC_DATA).map(|e| e.to_multi_float32()).expect("points").expect("floats");
     let source = child(region, "Source");
     assert_eq!(points.len(), 10);
     assert_eq!(text(source, tags::RELATIONSHIP_TYPE), "SELECTED FROM");

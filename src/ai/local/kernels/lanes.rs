@@ -374,9 +374,9 @@ mod tests {
             assert_eq!(lanes.largest(&row), 7.0);
             assert_eq!(lanes.largest(&[]), f32::NEG_INFINITY);
             let mut sum = vec![1.0; 45];
-            lanes.add(&mut sum, &row, &vec![0.5; 45]);
+            lanes.add(&mut sum, &row, &[0.5; 45]);
             assert_eq!(sum[44], 8.5);
-            lanes.shift_and_scale(&mut sum, &vec![-0.5; 45], 2.0);
+            lanes.shift_and_scale(&mut sum, &[-0.5; 45], 2.0);
             lanes.scale(&mut sum, 0.5);
             assert_eq!(sum[44], 8.0);
         });

@@ -217,10 +217,10 @@ fn project(element: &mut Value, paths: &[&[Tag]]) {
 
 /// Stored links begin with a mark that stands for the URL of the instance.
 fn absolute(element: &mut Value, url: &str) {
-    if let Some(Value::String(link)) = element.get_mut("BulkDataURI") {
-        if let Some(rest) = link.strip_prefix(INSTANCE_MARKER) {
-            *link = format!("{url}{rest}");
-        }
+    if let Some(Value::String(link)) = element.get_mut("BulkDataURI")
+        && let Some(rest) = link.strip_prefix(INSTANCE_MARKER)
+    {
+        *link = format!("{url}{rest}");
     }
     let items = element.get_mut("Value").and_then(Value::as_array_mut).into_iter().flatten();
     for item in items.filter_map(Value::as_object_mut) {

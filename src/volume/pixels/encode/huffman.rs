@@ -59,7 +59,7 @@ fn lengths(counts: &[u64; CATEGORIES]) -> [u8; CATEGORIES + 1] {
     trees.push((0, vec![RESERVED]));
     let mut lengths = [0; CATEGORIES + 1];
     while trees.len() > 1 {
-        trees.sort_by(|a, b| b.0.cmp(&a.0));
+        trees.sort_by_key(|tree| std::cmp::Reverse(tree.0));
         let (Some(least), Some(next)) = (trees.pop(), trees.pop()) else { break };
         let symbols = [least.1, next.1].concat();
         symbols.iter().for_each(|&symbol| lengths[symbol] += 1);
