@@ -24,6 +24,7 @@ pub mod hub;
 pub mod ids;
 pub mod ingest;
 pub mod jobs;
+pub mod json;
 pub mod lifecycle;
 pub mod media;
 pub mod outbound;

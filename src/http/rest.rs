@@ -52,6 +52,7 @@ use super::endpoint::RouteError;
 use super::error::HttpError;
 use super::service::{Answer, Asked};
 use super::{limit_hit, visible};
+use crate::json::Object;
 use crate::query::Scope;
 use auth::oidc as auth_provider;
 
@@ -185,5 +186,6 @@ async fn wish_up_to<T: DeserializeOwned>(
 ) -> Result<T, HttpError> {
     let bytes = collected(body, bytes_max).await?;
     let json = if bytes.is_empty() { b"{}" } else { &bytes[..] };
-    serde_json::from_slice(json).map_err(|_| HttpError::bad_request(format!("the body is {form}")))
+    let wish = serde_json::from_slice(json).map(|Object(wish)| wish);
+    wish.map_err(|_| HttpError::bad_request(format!("the body is {form}")))
 }

@@ -15,6 +15,7 @@ use super::narrative::Narrative;
 use super::region::Region;
 use super::uids::{self, Role};
 use crate::clock::Timestamp;
+use crate::json;
 
 pub use check::{Fault, Limits};
 pub use difference::{By, Change, Difference, FieldChange, FindingChange, SectionChange, between};
@@ -137,14 +138,14 @@ pub struct Words {
     #[serde(default)]
     pub sentence: Option<String>,
     /// Of `finding`; left out, the server looks it up.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional")]
     pub code: Option<CodedWords>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional")]
     pub image: Option<ImagePlace>,
     /// In pixels of the image, which must be named.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional")]
     pub region: Option<Region>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::many")]
     pub measurements: Vec<Taken>,
 }
 

@@ -11,7 +11,7 @@ use source::Source;
 
 /// A module may name its own layer and those above it in this list.
 const LAYERS: [&[&str]; 6] = [
-    &["causes", "clock", "ids", "dicom", "config"],
+    &["causes", "clock", "ids", "json", "dicom", "config"],
     &["telemetry", "tls", "db", "blobs", "ul", "outbound"],
     &[
         "auth",

@@ -28,6 +28,7 @@ use crate::http::service::{Answer, Asked};
 use crate::http::urls::Urls;
 use crate::http::visible;
 use crate::http::{State, limit_hit};
+use crate::json;
 use crate::media::zip::Content;
 use crate::query::search::{self, Cell};
 
@@ -104,7 +105,7 @@ struct Wish {
     /// What it finds now is what the download has.
     #[serde(default)]
     query: Option<BTreeMap<String, String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::one")]
     options: Wishes,
 }
 

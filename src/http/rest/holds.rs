@@ -116,7 +116,7 @@ async fn find(state: &State, study: &StudyUid) -> Result<Stored, HttpError> {
 async fn place(state: &State, study: &StudyUid, asked: &Asked, body: Inbound) -> Answer {
     let wish: NewHold = super::wish(body, "{\"reason\": TEXT}").await?;
     let reason = wish.reason.trim();
-    if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
+    if reason.is_empty() || wish.reason.len() > REASON_BYTES_MAX {
         return Err(HttpError::Unprocessable(format!("a reason has 1 to {REASON_BYTES_MAX} bytes")));
     }
     match state.db.run(holds::place(study, reason, &asked.who(), state.clock.now())).await {

@@ -70,11 +70,17 @@ pub(super) fn key(route: &Route, headers: &HeaderMap) -> Result<Option<String>, 
         return Err(HttpError::bad_request(reason));
     }
     let Some(value) = headers.get(KEY).filter(|_| ENDPOINTS.contains(&route.name)) else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
+    let text = value.to_str().ok().filter(|text| is_key(text));
     let text = text.ok_or_else(|| {
-        HttpError::bad_request(format!("Idempotency-Key has 1 to {KEY_BYTES_MAX} visible characters"))
+        HttpError::bad_request(format!(
+            "Idempotency-Key has 1 to {KEY_BYTES_MAX} visible characters of ASCII"
+        ))
     })?;
     Ok(Some(text.to_owned()))
+}
+
+fn is_key(text: &str) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Answers the request, or repeats what it was answered the first time.

@@ -8,6 +8,8 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
 use self::form::Form;
 use super::page::{List, Page, PageParameters};
@@ -41,6 +43,20 @@ pub(super) struct Doc;
 
 /// Files of one answer.
 const FILES_MAX: u32 = 1000;
+
+/// A part for each, under any name.
+struct Files;
+
+impl utoipa::PartialSchema for Files {
+    fn schema() -> RefOr<Schema> {
+        let file = ObjectBuilder::new().schema_type(Type::String);
+        let file = file.format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+        let files = ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(file));
+        Schema::Object(files.min_properties(Some(1)).build()).into()
+    }
+}
+
+impl utoipa::ToSchema for Files {}
 
 /// An upload and how far it has come.
 #[derive(Debug, Serialize, ToSchema)]
@@ -121,11 +137,11 @@ const LIST: List = List {
 #[utoipa::path(
     post, path = "/uploads", operation_id = "uploadFiles", tag = "uploads",
     params(("id" = Option<String>, Query, description = "a UUID for the upload, to watch it meanwhile")),
-    request_body(content = String, content_type = "multipart/form-data",
+    request_body(content = Files, content_type = "multipart/form-data",
         description = "files, each with its name or relative path as filename; zips of files"),
     responses(
         (status = 200, description = "what became of every file", body = FinishedUpload),
-        (status = 400, description = "the body is no form, or broke off before its first file"),
+        (status = 400, description = "the body is no form, has no file, or broke off before its first one"),
         (status = 401, description = "nobody is known"),
         (status = 403, description = "the caller may not store objects"),
         (status = 408, description = "the body came too slowly"),

@@ -63,7 +63,9 @@ async fn a_hold_is_seen_at_its_study_and_in_lists() {
 async fn a_hold_needs_a_reason_within_its_bound_and_a_study() {
     let bench = deleting().await;
     let long: &'static str = format!(r#"{{"reason": "{}"}}"#, "x".repeat(257)).leak();
-    for (body, status) in [("{}", 400), (r#"{"reason": " "}"#, 422), (long, 422), (r#"{"why": "x"}"#, 400)] {
+    let blanks: &'static str = format!(r#"{{"reason": "x{}"}}"#, " ".repeat(256)).leak();
+    let unfit = [("{}", 400), (r#"{"why": "x"}"#, 400), (r#"["x"]"#, 400)];
+    for (body, status) in unfit.into_iter().chain([(r#"{"reason": " "}"#, 422), (long, 422), (blanks, 422)]) {
         assert_eq!(bench.hold(HOLD, body).await.status.as_u16(), status, "{body}");
     }
     let unknown = bench.hold("/api/v1/studies/9.9/hold", r#"{"reason": "x"}"#).await;

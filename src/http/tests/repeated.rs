@@ -31,7 +31,9 @@ async fn a_key_is_not_used_for_something_else() {
     assert_eq!(bench.post_as("k1", BODY).await.status.as_u16(), 202);
     let other = r#"{"destinations": ["the archive"], "also_own": true}"#;
     assert_eq!(bench.post_as("k1", other).await.status.as_u16(), 422);
-    assert_eq!(bench.post_as("", BODY).await.status.as_u16(), 400);
+    for unfit in ["", "two words", "k\t1"] {
+        assert_eq!(bench.post_as(unfit, BODY).await.status.as_u16(), 400, "{unfit:?}");
+    }
 }
 
 impl Bench {

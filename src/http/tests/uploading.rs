@@ -105,6 +105,9 @@ async fn what_is_no_form_is_refused() {
     assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(upload(&bench, "", b"nothing".to_vec()).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(upload(&bench, "?id=x", form(&[])).await.status, StatusCode::BAD_REQUEST);
+    let empty = upload(&bench, "", form(&[])).await;
+    assert_eq!(empty.status, StatusCode::BAD_REQUEST);
+    assert!(empty.json()["detail"].as_str().unwrap().contains("no file"), "{:?}", empty.json());
 }
 
 #[tokio::test]

@@ -149,7 +149,8 @@ impl Content {
 impl Limits {
     /// A text of its own, as of an addendum or a reason.
     pub fn faults_of(&self, pointer: &str, given: &str) -> Option<Fault> {
-        text(pointer, given.trim(), 1, self.text_characters_max)
+        let stated = given.trim();
+        text(pointer, if stated.is_empty() { stated } else { given }, 1, self.text_characters_max)
             .or_else(|| given.chars().any(is_forbidden).then(|| Fault::new(pointer, "no control characters")))
     }
 }

@@ -14,6 +14,7 @@ use crate::http::body::Inbound;
 use crate::http::error::HttpError;
 use crate::http::rest::routes::PathParameters;
 use crate::http::service::{Answer, Asked};
+use crate::json;
 use crate::report::content::Words;
 use crate::reporting::{Beginning, Edit, Expected, TextChanges};
 
@@ -47,7 +48,7 @@ pub(super) struct ReportChanges {
     title: Option<String>,
     /// RFC 5646.
     language: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::one")]
     sections: SectionChanges,
     /// Why, for those who read the versions.
     reason: Option<String>,

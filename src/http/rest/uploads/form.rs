@@ -29,7 +29,7 @@ impl Form<'_> {
     /// Every file that came whole has its end, whatever comes behind it.
     ///
     /// # Errors
-    /// The body is no form at all, or came to nothing before its first file.
+    /// The body is no form at all, has no file, or came to nothing before its first one.
     pub(super) async fn receive(mut self, mut parts: Parts) -> Result<(), HttpError> {
         let ended = self.receive_parts(&mut parts).await;
         let files = self.recorder.files();
@@ -54,7 +54,10 @@ impl Form<'_> {
             }
             self.receive_file(&name, parts.content()).await?;
         }
-        Ok(())
+        match self.recorder.files() {
+            0 => Err(HttpError::bad_request("no part of the form has a filename: there is no file in it")),
+            _ => Ok(()),
+        }
     }
 
     async fn receive_file(&mut self, name: &str, content: Content<'_>) -> Result<(), HttpError> {
