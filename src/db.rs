@@ -343,6 +343,11 @@ impl Row {
         }
     }
 
+    /// The last so many columns.
+    fn last(&self, columns: usize) -> Option<&[Value]> {
+        self.values.get(self.values.len().checked_sub(columns)?..)
+    }
+
     /// A column parsed into its type, the error located.
     pub fn parse<T: std::str::FromStr>(&self, column: usize, wanted: &'static str) -> Result<T, DbError> {
         self.text(column)?.parse().map_err(|_| self.mismatch(column, wanted))

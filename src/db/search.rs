@@ -3,6 +3,7 @@
 
 mod columns;
 mod condition;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use self::condition::{Condition, Told};
+use self::places::Place;
+pub use self::places::{Places, Version};
+use crate::auth::Reach;
 use crate::db::{Db, DbError, Row, Statement, Value, groups};
 use crate::dicom::attributes::{ATTRIBUTES, Attribute, Held, Level, Returned};
 use crate::query::request::{Key, SearchRequest};
@@ -18,12 +22,24 @@ use crate::query::search::{Cell, Found};
 /// Rows that are named one by one in a statement.
 const BATCH: usize = 256;
 
+/// Read with the rows, so that it is theirs. Sequences become visible in their order.
+const VERSION: &str = "(select coalesce(max(change.sequence), 0) from change)";
+
 /// What SQL can do of a search.
 pub struct Plan<'r> {
     request: &'r SearchRequest,
     condition: Condition,
     columns: Vec<&'static Attribute>,
     residual: Vec<Key>,
+}
+
+/// Rows of one page.
+pub struct Rows {
+    pub found: Vec<Found>,
+    /// Whether there are matches behind them.
+    pub more: bool,
+    /// Of nothing where nothing was found.
+    version: Option<Version>,
 }
 
 /// A row with its stored attributes: DICOM JSON, zstd, of the levels from above.
@@ -47,21 +63,70 @@ impl<'r> Plan<'r> {
         &self.residual
     }
 
-    /// The page that the request names, and whether there are matches behind it.
-    pub async fn page(&self, db: &Db) -> Result<(Vec<Found>, bool), DbError> {
-        let limit = self.request.limit as usize;
-        let rows = db.search(self.page_statement()).await?;
+    /// The page that the request names.
+    pub async fn page(&self, db: &Db, places: &Places) -> Result<Rows, DbError> {
+        let search = self.identity();
+        let place = search.as_ref().and_then(|search| places.before(search, self.request.offset));
+        let mut rows = db.search(self.page_statement(place.as_ref())).await?;
+        if place.is_some_and(|place| self.version(&rows) != Some(place.version)) {
+            rows = db.search(self.page_statement(None)).await?;
+        }
+        let (version, limit) = (self.version(&rows), self.request.limit as usize);
+        if let (Some(search), Some(version)) = (&search, version) {
+            self.learn(places, search, version, &rows);
+        }
         let more = rows.len() > limit;
         let found = rows.into_iter().take(limit).map(|row| self.found(row)).collect::<Result<_, _>>()?;
-        Ok((found, more))
+        Ok(Rows { found, more, version })
     }
 
-    pub async fn count(&self, db: &Db) -> Result<u64, DbError> {
+    /// How many matches there are, on whatever page; `page` is one of them.
+    pub async fn count(&self, db: &Db, places: &Places, page: &Rows) -> Result<u64, DbError> {
+        let search = self.identity();
+        let known = search.as_ref().zip(page.version);
+        if let Some(matches) = known.and_then(|(search, version)| places.matches(search, version)) {
+            return Ok(matches);
+        }
         let from = from(self.request.level, &self.condition.tables);
-        let sql = format!("select count(*) from {from}{}", self.condition.text());
-        let rows = db.search(bind(Statement::named("search_count", sql), &self.condition.values)).await?;
-        let count = rows.first().map(|row| row.int(0)).transpose()?.unwrap_or(0);
-        Ok(u64::try_from(count).unwrap_or(0))
+        let sql = format!("select count(*), {VERSION} from {from}{}", self.condition.text());
+        let row = db.search(bind(Statement::named("search_count", sql), &self.condition.values)).await?;
+        let Some(row) = row.first() else { return Ok(0) };
+        let matches = u64::try_from(row.int(0)?).unwrap_or(0);
+        if let Some(search) = search {
+            places.learn_matches(&search, row.int(1)?, matches);
+        }
+        Ok(matches)
+    }
+
+    /// The same for those who ask the same. Of who sees a part nothing is kept: who is in which group
+    /// is no change of the archive.
+    fn identity(&self) -> Option<String> {
+        let request = self.request;
+        let condition = &self.condition;
+        (request.reach == Reach::Everything).then(|| {
+            let from = from(request.level, &condition.tables);
+            format!("{from}{} {} {:?}", condition.text(), self.order().text, condition.values)
+        })
+    }
+
+    /// Where this page begins, and the next one: its first row was read as well.
+    fn learn(&self, places: &Places, search: &str, version: Version, rows: &[Row]) {
+        let Some(last) = self.order().place.map(|place| place.columns.len() + 1) else { return };
+        for (offset, row) in [(0, rows.first()), (self.request.limit, rows.get(self.request.limit as usize))]
+        {
+            let Some(key) = row.and_then(|row| row.last(last)).and_then(|end| end.split_last()) else {
+                continue;
+            };
+            let offset = self.request.offset.saturating_add(offset);
+            places.learn(search, Place { version, offset, key: key.1.to_vec() });
+        }
+    }
+
+    fn version(&self, rows: &[Row]) -> Option<Version> {
+        match rows.first()?.last(1)? {
+            [Value::Int(version)] => Some(*version),
+            _ => None,
+        }
     }
 
     /// Every row that SQL leaves, in the order of the pages, `max` at most.
@@ -106,18 +171,27 @@ impl<'r> Plan<'r> {
         Ok(rows.iter().filter_map(|row| found.remove(row)).collect())
     }
 
-    /// The rows of the page are found in indexes alone where these reach; only then are they read.
-    fn page_statement(&self) -> Statement {
+    /// The rows of the page are found in indexes alone where these reach; only then are they read. Behind
+    /// the columns of an answer stand those of its place, and the version.
+    fn page_statement(&self, place: Option<&Place>) -> Statement {
         let mut condition = self.condition.clone();
-        let rows = self.rows(&mut condition, i64::from(self.request.limit) + 1, self.request.offset);
+        let offset = self.request.offset - place.map_or(0, |place| place.offset);
+        if let (Some(place), Some(by)) = (place, self.order().place) {
+            condition.push_place(&by.columns.join(", "), by.follows, &place.key);
+        }
+        let rows = self.rows(&mut condition, i64::from(self.request.limit) + 1, offset);
         let (level, order) = (self.request.level, self.order());
         let mut tables = self.selected_tables();
         tables.extend(order.tables);
         let (table, joined) = (columns::table(level), from(level, &tables));
         let rest = joined.strip_prefix(table).unwrap_or_default();
+        let mut selected = self.selected();
+        for column in order.place.iter().flat_map(|place| place.columns) {
+            selected.push_str(", ");
+            selected.push_str(column);
+        }
         let sql = format!(
-            "select {} from ({rows}) page join {table} on {table}.id = page.id{rest} order by {}",
-            self.selected(),
+            "select {selected}, {VERSION} from ({rows}) page join {table} on {table}.id = page.id{rest} order by {}",
             order.text
         );
         bind(Statement::named("search_page", sql), &condition.values)
@@ -150,7 +224,18 @@ impl<'r> Plan<'r> {
             }
             (Level::Instance, None, None) => (&[], "instance.study desc, instance.id desc"),
         };
-        Order { tables, text }
+        // Numbers of series and instances may be absent, and nothing compares with those.
+        let place = match (request.level, &request.study) {
+            (Level::Patient, _) => {
+                Some(ByColumns { columns: ["patient.name_folded", "patient.id"], follows: ">=" })
+            }
+            (Level::Study, _) => Some(ByColumns { columns: ["study.study_date", "study.id"], follows: "<=" }),
+            (Level::Instance, None) => {
+                Some(ByColumns { columns: ["instance.study", "instance.id"], follows: "<=" })
+            }
+            _ => None,
+        };
+        Order { tables, text, place }
     }
 
     /// The row, then the identifiers, the attributes and the stored JSON.
@@ -204,6 +289,13 @@ impl<'r> Plan<'r> {
 struct Order {
     tables: &'static [Level],
     text: &'static str,
+    /// Where a row can be found again by its values, and what follows it.
+    place: Option<ByColumns>,
+}
+
+struct ByColumns {
+    columns: [&'static str; 2],
+    follows: &'static str,
 }
 
 fn cell(held: Held, row: &mut Row, column: usize) -> Result<Cell, DbError> {

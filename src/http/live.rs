@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::db::search::Places;
 use crate::query::volumes::Volumes;
 use crate::uploads::Uploads;
 
@@ -15,6 +16,7 @@ pub struct Live {
     pub events: config::Events,
     pub uploads: Arc<Uploads>,
     pub volumes: Arc<Volumes>,
+    pub(super) places: Places,
     /// Ends streams when the server stops.
     pub stop: CancellationToken,
     pub(super) watchers: Seats,
@@ -31,7 +33,8 @@ impl Live {
         stop: CancellationToken,
     ) -> Self {
         let events = config.events.clone();
-        Self { clock, events, uploads, volumes, stop, watchers: Seats::default(), senders: Seats::default() }
+        let (places, watchers, senders) = (Places::default(), Seats::default(), Seats::default());
+        Self { clock, events, uploads, volumes, places, stop, watchers, senders }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::matching;
 use super::request::{Key, SearchRequest, Zone};
-use crate::db::search::{Candidate, Plan};
+use crate::db::search::{Candidate, Places, Plan};
 use crate::db::{Db, DbError};
 use crate::dicom::attributes::Attribute;
 use crate::dicom::packed;
@@ -84,23 +84,33 @@ pub enum SearchError {
 
 /// One page. Keys that no column holds are compared with the stored attributes of what the other
 /// keys leave, `scan_max` entities at most.
-pub async fn search(db: &Db, request: &SearchRequest, scan_max: usize) -> Result<Page, SearchError> {
+pub async fn search(
+    db: &Db,
+    places: &Places,
+    request: &SearchRequest,
+    scan_max: usize,
+) -> Result<Page, SearchError> {
     let plan = Plan::of(request);
     match plan.residual().is_empty() {
-        true => indexed(db, request, &plan).await,
+        true => indexed(db, places, request, &plan).await,
         false => scanned(db, request, &plan, scan_max).await,
     }
 }
 
-async fn indexed(db: &Db, request: &SearchRequest, plan: &Plan<'_>) -> Result<Page, SearchError> {
-    let (found, more) = plan.page(db).await?;
-    let remaining = match more {
-        true => (plan.count(db).await?)
+async fn indexed(
+    db: &Db,
+    places: &Places,
+    request: &SearchRequest,
+    plan: &Plan<'_>,
+) -> Result<Page, SearchError> {
+    let rows = plan.page(db, places).await?;
+    let remaining = match rows.more {
+        true => (plan.count(db, places, &rows).await?)
             .saturating_sub(u64::from(request.offset))
             .saturating_sub(u64::from(request.limit)),
         false => 0,
     };
-    Ok(Page { found, remaining })
+    Ok(Page { found: rows.found, remaining })
 }
 
 async fn scanned(

@@ -45,6 +45,12 @@ impl Condition {
         self.clauses.push(clause);
     }
 
+    /// Leaves what follows a row by the columns of the order, and that row.
+    pub(super) fn push_place(&mut self, columns: &str, follows: &str, key: &[Value]) {
+        let key: Vec<String> = key.iter().map(|value| self.parameter(value.clone())).collect();
+        self.push(format!("({columns}) {follows} ({})", key.join(", ")));
+    }
+
     pub(super) fn text(&self) -> String {
         if self.clauses.is_empty() { String::new() } else { format!(" where {}", self.clauses.join(" and ")) }
     }

@@ -3,7 +3,7 @@ use crate::auth::Reach;
 use crate::db::Batch;
 use crate::query::request::keys::{self, Options};
 use crate::query::request::{Include, SearchRequest};
-use crate::query::search::{Page, SearchError, search};
+use crate::query::search::{self, Page, SearchError};
 use dicom_dictionary_std::tags;
 
 struct Index {
@@ -87,6 +87,10 @@ fn request(level: Level, pairs: &[(&str, &str)]) -> SearchRequest {
 }
 
 const SCAN_MAX: usize = 100;
+
+async fn search(db: &Db, request: &SearchRequest, scan_max: usize) -> Result<Page, SearchError> {
+    search::search(db, &Places::default(), request, scan_max).await
+}
 
 async fn find(level: Level, pairs: &[(&str, &str)]) -> Page {
     let index = index().await;
@@ -276,13 +280,86 @@ async fn every_attribute_can_be_selected_at_every_level() {
 
 /// What SQLite says it would do with a page.
 async fn explained(request: &SearchRequest) -> String {
+    explained_statement(Plan::of(request).page_statement(None)).await
+}
+
+async fn explained_statement(mut statement: Statement) -> String {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::sqlite_for_test(dir.path());
     let index = filled(dir, db).await;
-    let mut statement = Plan::of(request).page_statement();
     statement.sql = format!("explain query plan {}", statement.sql).into();
     let rows = index.db.read(statement).await.unwrap();
     rows.iter().map(|row| row.text(3).unwrap().to_owned() + "; ").collect()
+}
+
+/// Twelve instances of one study, and what tells of them.
+const MORE: &[&str] = &[
+    "insert into instance (id, series, study, sop_instance_uid, sop_class_uid, transfer_syntax, blob_key,
+        size_bytes, sha256, dataset_sha256, layout, metadata, source, source_aet, created_at)
+     select 10 * a.id + b.id + 100, 1, 1, '1.1.1.' || (10 * a.id + b.id + 100), '1.5', '1.6', 'k', 1,
+        instance.sha256, instance.sha256, instance.layout, instance.metadata, 's', '', 0
+     from study a, series b, instance where instance.id = 1",
+    "insert into change (at, kind, study_uid) values (1, 'instance-stored', '1.1')",
+];
+
+async fn add(index: &Index, rows: &[&'static str]) {
+    let statements = rows.iter().map(|&sql| Statement::fixture(sql));
+    index.db.run(statements.fold(Batch::new(), Batch::then)).await.unwrap();
+}
+
+/// The pages of two that a client gets that walks to the end, and what each says is behind it.
+async fn walked(index: &Index, places: &Places, level: Level) -> Vec<(Vec<String>, u64)> {
+    let (mut request, mut pages) = (request(level, &[]), Vec::new());
+    request.limit = 2;
+    loop {
+        let page = search::search(&index.db, places, &request, SCAN_MAX).await.unwrap();
+        pages.push((ends(&page), page.remaining));
+        request.offset += 2;
+        if page.remaining == 0 {
+            return pages;
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_are_the_same_by_what_is_known_of_them() {
+    let (index, places) = (index().await, Places::deeper_than(0));
+    add(&index, MORE).await;
+    for level in [Level::Patient, Level::Study, Level::Series, Level::Instance] {
+        let plain = walked(&index, &Places::default(), level).await;
+        for _ in 0..2 {
+            assert_eq!(walked(&index, &places, level).await, plain);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_whatever_is_known() {
+    let (index, places) = (index().await, Places::deeper_than(0));
+    add(&index, &MORE[1..]).await;
+    let before = walked(&index, &places, Level::Instance).await;
+    add(&index, MORE).await;
+    let after = walked(&index, &places, Level::Instance).await;
+    assert_eq!(after, walked(&index, &Places::default(), Level::Instance).await);
+    assert!(after.len() > before.len());
+}
+
+#[tokio::test]
+async fn a_page_behind_a_known_place_is_not_walked_to() {
+    let mut deep = request(Level::Instance, &[]);
+    deep.offset = 40_000;
+    let place = Place { version: 1, offset: 40_000, key: vec![Value::Int(7), Value::Int(9)] };
+    let statement = Plan::of(&deep).page_statement(Some(&place));
+    assert!(statement.sql.contains("(instance.study, instance.id) <= ($1, $2)"), "{}", statement.sql);
+    let plan = explained_statement(statement).await;
+    assert!(plan.contains("COVERING INDEX instance_study (study<?)"), "{plan}");
+}
+
+#[test]
+fn nothing_is_kept_for_who_sees_a_part() {
+    let mut request = request(Level::Instance, &[]);
+    request.reach = groups(&[1], false);
+    assert!(Plan::of(&request).identity().is_none());
 }
 
 #[tokio::test]
@@ -401,7 +478,7 @@ async fn what_is_beyond_the_reach_is_not_compared() {
 fn who_reaches_everything_asks_for_no_group() {
     for level in [Level::Patient, Level::Study, Level::Series, Level::Instance] {
         let request = request(level, &[]);
-        let statement = Plan::of(&request).page_statement();
+        let statement = Plan::of(&request).page_statement(None);
         assert!(!statement.sql.contains("study_group"), "{}", statement.sql);
     }
 }

@@ -36,7 +36,8 @@ pub(crate) async fn search(
     let offer = Accept::of(&asked.headers, asked.query.get("accept")).choose(&offers)?;
     let mut request = parse(level, (study, series), &asked.query, &state.settings)?;
     request.reach = asked.caller.reach.clone();
-    let page = search::search(&state.db, &request, state.settings.search_scan_max).await?;
+    let scan_max = state.settings.search_scan_max;
+    let page = search::search(&state.db, &state.live.places, &request, scan_max).await?;
     let (remaining, is_empty) = (page.remaining, page.found.is_empty());
     let matches = answer::write(page, request, asked.urls.clone()).await?;
     let json = answer::array(&matches);
