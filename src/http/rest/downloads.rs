@@ -30,6 +30,7 @@ use crate::http::visible;
 use crate::http::{State, limit_hit};
 use crate::json;
 use crate::media::zip::Content;
+use crate::query::request::path::AttributePath;
 use crate::query::search::{self, Cell};
 
 pub(super) const ROUTES: &[Route] = routes! {
@@ -239,8 +240,20 @@ async fn studies(state: &State, asked: &Asked, wish: &Wish) -> Result<Vec<StudyU
     }
 }
 
-/// The parameters of a query in a body as those of a URL.
+/// What a query of a body may have beside attributes.
+const QUERY_OPTIONS: [&str; 3] = ["fuzzymatching", "emptyvaluematching", "multiplevaluematching"];
+
+/// The parameters of a query in a body as those of a URL. A search may ignore what it does not know; what
+/// is taken out would be more than was meant.
 fn as_query(query: &BTreeMap<String, String>) -> Result<QueryString, HttpError> {
+    let is_known =
+        |name: &&String| QUERY_OPTIONS.contains(&name.as_str()) || name.parse::<AttributePath>().is_ok();
+    if query.keys().any(|name| !is_known(&name)) {
+        return Err(HttpError::bad_request(format!(
+            "a name in query is neither an attribute nor one of {}",
+            QUERY_OPTIONS.join(", ")
+        )));
+    }
     let quoted = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let parts: Vec<String> =
         query.iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(value))).collect();
@@ -295,10 +308,14 @@ async fn find(state: &State, id: &str, asked: &Asked) -> Result<Download, HttpEr
 #[utoipa::path(
     get, path = "/downloads/{download}", operation_id = "getDownload", tag = "downloads",
     params(("download" = String, Path)),
-    responses((status = 200, description = "The download", body = Standing), (status = 304, description = "Known"))
+    responses((status = 200, description = "The download", body = Standing), (status = 304, description = "Known"),
+        (status = 410, description = "It was cancelled or deleted"))
 )]
 async fn one(state: &State, id: &str, asked: &Asked) -> Answer {
     let found = find(state, id, asked).await?;
+    if found.state == downloads::State::Cancelled {
+        return Err(HttpError::Gone("download"));
+    }
     let version = Etag::of_content(&(&found.id, found.state.as_str()))?;
     etag::answer_of(version, asked, &standing(found, &asked.urls))
 }

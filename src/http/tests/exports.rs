@@ -34,6 +34,20 @@ async fn a_study_is_sent_by_request_and_seen_on_its_way() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_misspelt_takes_nothing_out() {
+    let bench = Bench::filled().await;
+    for (query, status) in [
+        (r#"{"PatientNmae": "Doe*"}"#, 400),
+        (r#"{"limit": "1"}"#, 400),
+        (r#"{"PatientName": "*", "fuzzymatching": "true"}"#, 202),
+    ] {
+        let body: &'static str = format!(r#"{{"form": "csv", "query": {query}}}"#).leak();
+        let reply = bench.post_text("/api/v1/downloads", body).await;
+        assert_eq!(reply.status.as_u16(), status, "{query}: {:?}", reply.body);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_or_makes_no_sense_is_refused() {
     let bench = Bench::exporting().await;
     for (path, body, status) in [

@@ -165,6 +165,7 @@ async fn a_download_is_made_at_one_instance_and_fetched_at_another() {
     assert_eq!(objects(&one, "downloads/").await.len(), 1);
     one.state.ingest.sweep(Timestamp(i64::MAX), &CancellationToken::new()).await.unwrap();
     assert_eq!(two.ask(Method::DELETE, &path, &[]).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(one.get(&path, &[]).await.status, StatusCode::GONE);
     assert_eq!(objects(&one, "downloads/").await, [""; 0]);
 }
 
