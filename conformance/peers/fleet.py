@@ -1,7 +1,7 @@
 """Three instances behind HAProxy, with one PostgreSQL and one S3 server: senders deliver through the balancer while
 an instance, the database and the object store are killed one after the other. What was acknowledged is there once,
-with its bytes, and every study is analysed exactly once. What one instance begins another goes on with; limits of
-requests are those of all together; instances have roles.
+with its bytes, and every study is analysed exactly once. What one instance begins another goes on with; a rolling
+restart fails nothing; limits of requests are those of all together; instances have roles.
 """
 
 import shutil
@@ -34,6 +34,8 @@ KEYS = WITH_DEMO_MODEL | {
     "storage.part_bytes": "5242880", "analysis.delivery_timeout_s": "20",
     # A study that comes while something is away is not taken for complete.
     "analysis.quiet_time_s": "30.0",
+    # Until the balancer has asked twice.
+    "server.drain_s": "2",
 }
 BALANCER = """
 defaults
@@ -68,14 +70,15 @@ class Balancer:
 
     aet, host = "RADIANT", "127.0.0.1"
 
-    def __init__(self, folder, servers):
-        self.folder, self.servers = folder, servers
+    def __init__(self, folder, servers, marked_down="on-marked-down shutdown-sessions"):
+        self.folder, self.servers, self.marked_down = folder, servers, marked_down
         self.http_port, self.dimse_port = free_port(), free_port()
         self.base = f"http://{self.host}:{self.http_port}"
         self.web = f"{self.base}/dicom-web"
 
     @contextmanager
     def running(self):
+        self.folder.mkdir(exist_ok=True)
         with haproxy(self.folder, "haproxy", self.configuration()):
             wait_for(self.is_ready, "the balancer knows no server that is ready")
             yield self
@@ -84,7 +87,7 @@ class Balancer:
 
     def configuration(self):
         def lines(port_of):
-            checked = "inter 500ms fall 1 rise 1 on-marked-down shutdown-sessions"
+            checked = f"inter 500ms fall 1 rise 1 {self.marked_down}"
             return "\n".join(f"    server s{n} 127.0.0.1:{port_of(server)} check port {server.http_port} {checked}"
                              for n, server in enumerate(self.servers))
 
@@ -114,6 +117,9 @@ def run(context, tally):
         balancer = stack.enter_context(Balancer(folder, servers).running())
         instances.judge_passed_on(tally, balancer, servers)
         judged(tally, balancer, servers, postgres, store, template)
+        # What a server that leaves has begun it ends.
+        with Balancer(folder / "rolling", servers, marked_down="").running() as patient:
+            instances.judge_rolling(tally, patient, servers)
         for server in servers:
             server.stop()
         elsewhere = lambda name: store.keys(name) | {"database.url": postgres.database_for(folder / name)}

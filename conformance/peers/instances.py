@@ -13,9 +13,10 @@ from contextlib import ExitStack
 import requests
 from pydicom.uid import generate_uid
 
-from . import dicomweb, events, part10
+from . import crash, dicomweb, events, part10
 from .by_hand import wait_for
 from .one_study_at_once import check_study, fresh_study
+from .senders import ByDimse, ByStow, Sender, Senders, endless
 from .server import WITHOUT_ANALYSIS, Server
 from .tally import equal
 from .tus import OCTETS, RESUMABLE
@@ -24,6 +25,7 @@ PIECES = 7
 SLICES = 5
 LEASE_S = 5
 ANALYSES_TIMEOUT_S = 300
+READERS, RESTART_TIMEOUT_S, NOTICED_S = 4, 60, 2
 BURST, REQUESTS = 64, 400
 LIMITED = {"http.rate_limits.exempt": "[]", "http.rate_limits.address_burst": str(BURST),
            "http.rate_limits.address_per_s": "1"}
@@ -45,6 +47,62 @@ def judge_passed_on(tally, balancer, servers):
         check_download(servers)
     with tally.check("a reader of events goes on at another instance by Last-Event-ID, and hears what a third one does"):
         check_events(servers)
+
+
+def judge_rolling(tally, balancer, servers):
+    """Behind a balancer that lets a server that leaves end what it has begun."""
+    with tally.check("a rolling restart fails no request and no association, and loses nothing"):
+        check_rolling(balancer, servers)
+
+
+class Reader(threading.Thread):
+    """Asks for the same things in turn, on a connection that is kept open."""
+
+    def __init__(self, balancer, wanted):
+        super().__init__(daemon=True)
+        self.balancer, self.wanted, self.ended = balancer, wanted, threading.Event()
+        self.answers, self.failures = 0, []
+
+    def run(self):
+        with requests.Session() as session:
+            for path, accept in itertools.cycle(self.wanted):
+                if self.ended.is_set():
+                    return
+                try:
+                    answer = session.get(f"{self.balancer.base}{path}", headers={"Accept": accept}, timeout=60)
+                    if answer.status_code != 200:
+                        self.failures.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+                except requests.RequestException as error:
+                    self.failures.append(f"{path}: {error}")
+                self.answers += 1
+
+
+def check_rolling(balancer, servers):
+    study = generate_uid()
+    kept, _ = dicomweb.store(balancer, [part10.image(study, number, side=64) for number in range(1, SLICES + 1)])
+    equal("stored", len(kept), SLICES)
+    wanted = [("/dicom-web/studies?limit=5", dicomweb.JSON), ("/api/v1/studies?limit=5", "application/json"),
+              (f"/dicom-web/studies/{study}", 'multipart/related; type="application/dicom"')]
+    readers = [Reader(balancer, wanted) for _ in range(READERS)]
+    senders = Senders(Sender(ByStow(balancer), endless(64)), Sender(ByDimse(balancer, 1), endless(64)))
+    senders.start()
+    for reader in readers:
+        reader.start()
+    for server in servers:
+        senders.further(5, RESTART_TIMEOUT_S)
+        server.stop()
+        server.start()
+        # The balancer has to hear of it before the next one goes.
+        time.sleep(NOTICED_S)
+    senders.further(5, RESTART_TIMEOUT_S)
+    senders.stop()
+    for reader in readers:
+        reader.ended.set()
+        reader.join()
+    equal("what failed", [one for reader in readers for one in reader.failures] + senders.refusals, [])
+    print(f"     {sum(reader.answers for reader in readers)} answers, {len(senders.acknowledged)} objects")
+    for server in servers:
+        crash.walk(server, senders.acknowledged)
 
 
 def begin(server, length, name="a.dcm"):
